@@ -1,0 +1,85 @@
+# popips: make install, make demo, make test. See README.md.
+PREFIX = /usr/local
+DESTDIR =
+PYTHON = /usr/bin/python3
+STAMPS = /etc/mail/popips
+
+LIB = $(PREFIX)/lib/popips
+SBIN = $(PREFIX)/sbin
+LIBEXEC = $(PREFIX)/libexec/popips
+MAN = $(PREFIX)/share/man
+DOC = $(PREFIX)/share/doc/popips
+ROOMS = popips popips/maps pam_hook expirer
+
+VENV = .venv/bin
+BINDING = $(PYTHON) -c 'import importlib.util as u, os; \
+    print(next(os.path.dirname(os.path.dirname(s.origin)) for s in map(u.find_spec, ("bsddb3", "berkeleydb")) if s))'
+# what the tests and the demo run on: the real servers, and what the binding is built from for their own Python
+SERVERS = sendmail-bin sendmail-base sendmail-cf m4 make dovecot-core dovecot-pop3d dovecot-imapd cron libpam-modules \
+    db5.3-util strace iproute2 util-linux procps
+BUILD = gcc libc6-dev libdb-dev python3-dev python3-venv
+
+.PHONY: deps install uninstall demo test clean testdeps
+
+help:
+	@echo 'make deps | install | uninstall | demo | test    (PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) PYTHON=$(PYTHON))'
+
+# ---- what popips itself needs: Python and a binding to Berkeley DB
+deps:
+	@test -x $(PYTHON) || tests/lab/packages.sh python3
+	@$(BINDING) >/dev/null 2>&1 || tests/lab/packages.sh python3-bsddb3 || tests/lab/packages.sh $(BUILD) python3-pip
+
+define launcher
+	printf '%s\n' '#!$(PYTHON) -IS' 'import sys' "sys.path[:0] = ['$(LIB)', '$$binding']" \
+	    'from $(2) import main' 'sys.exit(main())' > '$(DESTDIR)$(1)'
+	chmod 0755 '$(DESTDIR)$(1)'
+endef
+
+install: deps
+	@umask 022; set -e; \
+	install -d $(foreach room,$(ROOMS),'$(DESTDIR)$(LIB)/$(room)') '$(DESTDIR)$(SBIN)' '$(DESTDIR)$(LIBEXEC)' \
+	    '$(DESTDIR)$(MAN)/man5' '$(DESTDIR)$(MAN)/man7' '$(DESTDIR)$(MAN)/man8' '$(DESTDIR)$(DOC)'; \
+	for room in $(ROOMS); do install -m 0644 $$room/*.py '$(DESTDIR)$(LIB)'/$$room; done; \
+	$(PYTHON) -m compileall -q -d '$(LIB)' '$(DESTDIR)$(LIB)'; \
+	for section in 5 7 8; do install -m 0644 man/*.$$section '$(DESTDIR)$(MAN)'/man$$section; done; \
+	cp -R contrib README.md LICENSE CHANGELOG.md '$(DESTDIR)$(DOC)'; chmod -R go=u-w '$(DESTDIR)$(DOC)'; \
+	binding=$$($(BINDING) 2>/dev/null) || { binding='$(LIB)'; \
+	    name=$$($(PYTHON) -c 'import sys; print("bsddb3" if sys.version_info < (3, 12) else "berkeleydb")'); \
+	    $(PYTHON) -m pip -q install --no-deps --upgrade --target '$(DESTDIR)$(LIB)' $$name; }; \
+	$(call launcher,$(SBIN)/popips-db,popips.admin); \
+	$(call launcher,$(SBIN)/popips-expire,expirer.expire); \
+	$(call launcher,$(LIBEXEC)/popips-hook,pam_hook.hook); \
+	$(call launcher,$(LIBEXEC)/popips-postlogin,pam_hook.postlogin); \
+	if [ `id -u` = 0 ]; then chown -R root:root '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)' \
+	    '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire'; fi; \
+	test -d '$(DESTDIR)$(STAMPS)' || { install -d "$$(dirname '$(DESTDIR)$(STAMPS)')"; install -d -m 0700 '$(DESTDIR)$(STAMPS)'; }
+
+# the map, popips.conf and the stamps stay: they are the admin's
+uninstall:
+	rm -rf '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)'
+	rm -f '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire'
+	cd man && for page in *.[578]; do rm -f '$(DESTDIR)$(MAN)'/man$${page##*.}/$$page; done
+
+# ---- the real thing, in a private box
+testdeps:
+	@tests/lab/packages.sh $(SERVERS) $(BUILD)
+	@$(MAKE) -s deps .venv/made
+
+.venv/made: setup.cfg
+	@$(PYTHON) -m venv .venv
+	@$(VENV)/pip install -q setuptools wheel
+	@$(VENV)/pip install -q -e '.[test]'
+	@touch $@
+
+demo: testdeps
+	@$(VENV)/python -m tests.demo
+
+test: testdeps
+	$(VENV)/ruff format --check .
+	$(VENV)/ruff check .
+	$(VENV)/mypy
+	$(VENV)/pytest
+
+clean:
+	rm -rf .venv build *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The expirer of popips: popips-expire, run by cron every minute."""

@@ -1,0 +1,34 @@
+"""The environment that this program was started with, to the byte."""
+
+from __future__ import annotations
+
+INITIAL = "/proc/self/environ"
+
+
+class Unclear(Exception):
+    """The environment does not say one thing; str() tells why."""
+
+
+def initial() -> list[tuple[bytes, bytes]]:
+    """Give names and values in their order, doubled ones too.
+
+    os.environ has one value a name only, and Python adds LC_CTYPE to it in the C locale (PEP 538).
+    """
+    with open(INITIAL, "rb") as file:
+        entries = file.read().split(b"\0")
+    return [(name, value) for name, equals, value in (entry.partition(b"=") for entry in entries) if equals]
+
+
+def single(environ: list[tuple[bytes, bytes]], prefix: bytes) -> dict[str, str]:
+    """Give the variables whose names begin with prefix; raise Unclear if one of them is there twice.
+
+    pam_env can be made to put a second PAM_RHOST, from the user's own file, in front of the real one.
+    """
+    found: dict[str, str] = {}
+    for name, value in environ:
+        if name.startswith(prefix):
+            key = name.decode("ascii", "replace")
+            if key in found:
+                raise Unclear(f"{key} is there twice")
+            found[key] = value.decode("utf-8", "surrogateescape")
+    return found

@@ -1,0 +1,58 @@
+"""What both hooks do with a login: grant it in a process of its own, and log what became of it."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from popips import config, grants, log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def admit(program: str, conf: str, address: str, user: str, service: str) -> None:
+    """Grant the address what popips.conf says, and log one line. Errors end here: in that line."""
+    login, where = grants.Login(user, service, program), "-"
+    try:
+        settings = config.load(conf)
+        where = str(settings.map)
+        outcome = grants.grant(settings, address, login, time.time())
+        if outcome.verdict == grants.RENEWED and not settings.log_renewals:
+            return
+    except Exception as error:
+        # whatever it is, it must not cost a login
+        outcome = grants.Outcome(grants.REFUSED, address, str(error) or repr(error))
+    level = log.WARNING if outcome.verdict in (grants.REFUSED, grants.DEFERRED) else log.INFO
+    log.line(program, level, outcome.describe(login, where))
+
+
+def refuse(program: str, reason: str) -> None:
+    """Log that nothing can be granted because of how this program was called."""
+    log.line(program, log.WARNING, grants.Outcome(grants.REFUSED, "", reason).describe(grants.Login("", "", ""), "-"))
+
+
+def apart(work: Callable[[], None]) -> None:
+    """Do the work in a child, and wait for it no longer than a login may be held up.
+
+    A damaged map can crash libdb, a dying disk can keep fsync waiting for ever: neither may take the login along.
+    """
+    done, running = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            # descriptors 0 and 1 may be the client's connection: it must end with the session, not with this child
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, 0)
+            os.dup2(null, 1)
+            work()
+        finally:
+            os._exit(0)
+    os.close(running)
+    poll = select.poll()
+    poll.register(done, 0)  # POLLHUP, when the child's end is closed
+    poll.poll(config.LOGIN_LIMIT * 1000)
+    os.close(done)
+    os.waitpid(child, os.WNOHANG)

@@ -1,0 +1,125 @@
+"""One address of a client: parse it, normalise it, refuse it; and its key in sendmail's access map.
+
+This is on the way of every login: hence _socket and integers, where `ipaddress` would cost more than the rest.
+"""
+
+from __future__ import annotations
+
+from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+
+LONGEST = 45  # an IPv4-mapped IPv6 address in full: RFC 4291, section 2.2
+MAPPED = bytes(10) + b"\xff\xff"
+
+
+class Refused(ValueError):
+    """The text is no address that may be granted; str() of it is the reason."""
+
+
+class Network:
+    """A block of addresses: the first `bits` bits of `first`, which is packed (4 or 16 bytes)."""
+
+    __slots__ = ("bits", "first")
+
+    def __init__(self, first: bytes, bits: int) -> None:
+        self.first, self.bits = first, bits
+
+    def holds(self, packed: bytes) -> bool:
+        """Tell whether the packed address is one of this network's."""
+        if len(packed) != len(self.first):
+            return False
+        shift = 8 * len(packed) - self.bits
+        return int.from_bytes(packed, "big") >> shift == int.from_bytes(self.first, "big") >> shift
+
+
+def _packed(text: str) -> bytes:
+    """Give the 4 or 16 bytes of an address in text, IPv4-mapped as IPv4; raise Refused if it is none."""
+    if len(text) > LONGEST:
+        raise Refused("too long for an address")
+    try:
+        if ":" not in text:
+            return inet_pton(AF_INET, text)
+        packed = inet_pton(AF_INET6, text)
+    except (OSError, ValueError):  # ValueError: a NUL, or bytes that are no text
+        raise Refused("not an IPv4 or IPv6 address") from None
+    return packed[12:] if packed.startswith(MAPPED) else packed
+
+
+def _text(packed: bytes) -> str:
+    return inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, packed)
+
+
+def parse(text: str) -> str:
+    """Give the canonical text (RFC 5952, IPv4-mapped as IPv4) of a unicast address; raise Refused for all else.
+
+    Names, ports, brackets, scopes, blanks and every shorthand of IPv4 (0x7f.1, 010.1.2.3) are refused.
+    """
+    packed = _packed(text)
+    if packed != LOOPBACK and any(network.holds(packed) for network in NOT_UNICAST):
+        raise Refused("not a unicast address")
+    return _text(packed)
+
+
+def is_address(text: str) -> bool:
+    """Tell whether parse() takes the text."""
+    try:
+        parse(text)
+    except Refused:
+        return False
+    return True
+
+
+def is_canonical(text: str) -> bool:
+    """Tell whether the text is an address just as parse() writes it."""
+    try:
+        return parse(text) == text
+    except Refused:
+        return False
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Read addresses and ADDRESS/BITS blocks, parted by blanks or commas; raise Refused with the one that is wrong."""
+    found = []
+    for word in text.replace(",", " ").split():
+        base, slash, bits = word.partition("/")
+        try:
+            first = inet_pton(AF_INET6 if ":" in base else AF_INET, base)
+        except (OSError, ValueError):
+            raise Refused(f"{word}: not an address or ADDRESS/BITS") from None
+        longest = 8 * len(first)
+        if slash and not (bits.isascii() and bits.isdigit() and int(bits) <= longest):
+            raise Refused(f"{word}: the number of bits goes from 0 to {longest}")
+        found.append(Network(first, int(bits) if slash else longest))
+    return tuple(found)
+
+
+# never one client's address: unspecified and "this network", multicast, reserved and broadcast (RFC 6890, RFC 5771);
+# ::/96 holds the deprecated IPv4-compatible addresses (RFC 4291, 2.5.5.1), and the loopback address among them
+NOT_UNICAST = networks("0.0.0.0/8 224.0.0.0/4 240.0.0.0/4 ::/96 ff00::/8")
+LOOPBACK = bytes(15) + b"\1"
+
+
+def is_in(address: str, nets: tuple[Network, ...]) -> bool:
+    """Tell whether one of the networks holds the canonical address."""
+    packed = _packed(address)
+    return any(network.holds(packed) for network in nets)
+
+
+def key(address: str, style: str, compressed_ipv6: bool) -> bytes:
+    """Give the key of a canonical address, in the style "bare" or "connect".
+
+    sendmail looks an IPv6 client up as "ipv6:" and eight groups in lower case without leading zeros, unless
+    UseCompressedIPv6Addresses is set (anynet_ntop in its conf.c); "connect:" is the access map's own tag.
+    """
+    tag = "connect:" if style == "connect" else ""
+    if ":" in address:
+        packed = _packed(address)
+        groups = [f"{packed[i] << 8 | packed[i + 1]:x}" for i in range(0, 16, 2)]
+        address = "ipv6:" + (address if compressed_ipv6 else ":".join(groups))
+    return (tag + address).encode()
+
+
+def of_key(text: str) -> str | None:
+    """Give the canonical address that a key, or a text of an address, stands for; None for any other key."""
+    for tag in ("connect:", "ipv6:"):
+        text = text[len(tag) :] if text.startswith(tag) else text
+    return parse(text) if is_address(text) else None

@@ -1,0 +1,52 @@
+"""What popips-db and popips-expire share as commands: their common options, and errors as sysexits.h has them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+import popips
+from popips import config, maps, stamps
+
+
+class UsageError(Exception):
+    """The command line asks for something that cannot be; str() says what to write instead."""
+
+
+def parser(program: str, description: str) -> argparse.ArgumentParser:
+    """Give a parser that knows -c, --help and --version."""
+    made = argparse.ArgumentParser(prog=program, description=description, allow_abbrev=False)
+    made.add_argument(
+        "-c", dest="conf", metavar="FILE", default=config.PATH, help="the configuration (default: %(default)s)"
+    )
+    made.add_argument("--version", action="version", version=f"{program} {popips.__version__}")
+    return made
+
+
+STATUS: tuple[tuple[type[Exception], int], ...] = (
+    (UsageError, os.EX_USAGE),
+    (config.ConfigError, os.EX_CONFIG),
+    (maps.Busy, os.EX_TEMPFAIL),
+    (maps.Missing, os.EX_NOINPUT),
+    (maps.MapError, os.EX_DATAERR),
+    (stamps.StampError, os.EX_CANTCREAT),
+    (PermissionError, os.EX_NOPERM),
+    (OSError, os.EX_IOERR),
+)
+
+
+def run(program: str, work: Callable[[], int], report: Callable[[str], None] = lambda text: None) -> int:
+    """Do the work and give its exit status; an error becomes a line on standard error, report(line) and its status."""
+    try:
+        return work()
+    except BrokenPipeError:
+        # the reader of our output has left: nothing to say, and nothing to flush at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return os.EX_IOERR
+    except tuple(kind for kind, _ in STATUS) as error:
+        text = str(error)
+        sys.stderr.write(f"{program}: {text}\n")
+        report(text)
+        return next(status for kind, status in STATUS if isinstance(error, kind))

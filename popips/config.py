@@ -1,0 +1,139 @@
+"""popips.conf as a value. Every default stands here and nowhere else; see popips.conf(5).
+
+This is on the way of every login: no dataclasses, whose import costs more than the rest of it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from popips import address
+from popips.maps import MapError, Place
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+PATH = "/etc/popips.conf"
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+LOGIN_LIMIT = 2.0  # seconds that a login may be held up at the very most
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; str() names file, line and cure."""
+
+
+class Config:
+    """What popips.conf says, unchangeable. Times are in seconds."""
+
+    map: Place = Place("hash", "/etc/mail/access.db")
+    stamps: str = "/etc/mail/popips"
+    window: float = 15 * 60.0
+    value: str = "RELAY"
+    key: str = "bare"
+    compressed_ipv6: bool = False
+    never: tuple[address.Network, ...] = address.networks(
+        "0.0.0.0/8 127.0.0.0/8 169.254.0.0/16 224.0.0.0/4 ::/128 ::1 fe80::/10 ff00::/8"
+    )
+    lock_timeout: float = LOGIN_LIMIT
+    log_renewals: bool = False
+    static_source: str | None = None  # None: the map's text file if there is one; "": none
+
+    def __init__(self, **settings: Any) -> None:
+        self.__dict__.update(settings)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"Config is a value: {name} cannot be set")
+
+    def replace(self, **settings: Any) -> Config:
+        """Give the same configuration with some settings of its own."""
+        return Config(**{**self.__dict__, **settings})
+
+
+def duration(text: str) -> float:
+    """Give the seconds in a text like 90s, 15m, 2h or 1d; raise ValueError for another."""
+    number, unit = text[:-1], text[-1:]
+    if unit not in UNITS or not number.isascii() or not number.replace(".", "", 1).isdigit():
+        raise ValueError("write a number and a unit, s m h or d: 15m")
+    seconds = float(number) * UNITS[unit]
+    if not 0 < seconds <= 366 * 86400:
+        raise ValueError("a time is more than 0 and at most a year")
+    return seconds
+
+
+def _lock_timeout(text: str) -> float:
+    seconds = duration(text)
+    if seconds > LOGIN_LIMIT:
+        raise ValueError(f"at most {LOGIN_LIMIT:g}s: a login must not be held up for longer")
+    return seconds
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise ValueError("write yes or no")
+    return text == "yes"
+
+
+def _style(text: str) -> str:
+    if text not in ("bare", "connect"):
+        raise ValueError("write bare or connect")
+    return text
+
+
+def _value(text: str) -> str:
+    if not text.isprintable() or not text.isascii():
+        raise ValueError("write one line of ASCII, RELAY for instance")
+    return text
+
+
+def _absolute(text: str) -> str:
+    if not os.path.isabs(text):
+        raise ValueError("write an absolute path")
+    return os.path.normpath(text)
+
+
+def _static_source(text: str) -> str:
+    return "" if text == "none" else _absolute(text)
+
+
+PARSERS: dict[str, Callable[[str], object]] = {
+    "map": Place.parse,
+    "stamps": _absolute,
+    "window": duration,
+    "value": _value,
+    "key": _style,
+    "compressed_ipv6": _yes_or_no,
+    "never": address.networks,
+    "lock_timeout": _lock_timeout,
+    "log_renewals": _yes_or_no,
+    "static_source": _static_source,
+}
+
+
+def load(path: str) -> Config:
+    """Read the file; a missing one gives the defaults. Raise ConfigError for all that is not `key = value`."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = file.read().split("\n")
+    except FileNotFoundError:
+        return Config()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    settings: dict[str, object] = {}
+    for number, line in enumerate(map(str.strip, lines), 1):
+        if not line or line.startswith("#"):
+            continue
+        name, equals, text = (part.strip() for part in line.partition("="))
+        where = f"{path}:{number}"
+        if not equals or not text:
+            raise ConfigError(f"{where}: write `key = value`, or # before a comment")
+        if name not in PARSERS:
+            raise ConfigError(f"{where}: unknown key {name!r}: the keys are {', '.join(PARSERS)}")
+        if name in settings:
+            raise ConfigError(f"{where}: {name} is set twice: leave one of the lines out")
+        try:
+            settings[name] = PARSERS[name](text)
+        except (ValueError, MapError) as error:
+            raise ConfigError(f"{where}: {name}: {error}") from None
+    return Config(**settings)

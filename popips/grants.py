@@ -1,0 +1,134 @@
+"""A grant: what a login makes, and how its stamp and its record belong together. popips.upkeep does the rest.
+
+The order is everything. The stamp is made before the record and removed after it, so a record of ours is never without
+its stamp, whoever is killed when; and a record without a stamp is the admin's, whatever its value.
+"""
+
+from __future__ import annotations
+
+import time
+
+from popips import address
+from popips.maps import MapError
+from popips.maps.berkeley import Reader, Records, Writer
+from popips.maps.journal import is_empty
+from popips.stamps import Folder, Line, Stamp, StampError, word
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from popips.config import Config
+
+GRANTED, RENEWED, STATIC, REFUSED, DEFERRED = "granted", "renewed", "static", "refused", "deferred"
+
+
+class Login:
+    """Who logged in: user, service (pop3, imap ...), and the program of popips that saw it."""
+
+    __slots__ = ("service", "user", "writer")
+
+    def __init__(self, user: str, service: str, writer: str) -> None:
+        self.user, self.service, self.writer = user, service, writer
+
+
+class Outcome:
+    """What became of a login: one of the words above, the address as it was read, and a reason where there is one."""
+
+    __slots__ = ("address", "reason", "verdict")
+
+    def __init__(self, verdict: str, address: str, reason: str = "") -> None:
+        self.verdict, self.address, self.reason = verdict, address, reason
+
+    def describe(self, login: Login, where: str) -> str:
+        """Give the log line, the same for every program; where: the map, or "-" if it is not known."""
+        words = f"address={word(self.address)} user={word(login.user)} service={word(login.service)} map={where}"
+        return f"{self.verdict}: {words}" + (f' reason="{self.reason}"' if self.reason else "")
+
+
+def grant(config: Config, text: str, login: Login, now: float) -> Outcome:
+    """Let the address relay for a window from now: its stamp, then its record.
+
+    text: the address as the login's server gave it. now: seconds since the epoch. It waits for locks no longer than
+    config.lock_timeout; if they are not to be had, or the map cannot be used, the stamp stays for the next run.
+    """
+    try:
+        name = address.parse(text)
+    except address.Refused as reason:
+        return Outcome(REFUSED, text, str(reason))
+    if address.is_in(name, config.never):
+        return Outcome(REFUSED, name, "in a network of `never`")
+    until = time.monotonic() + config.lock_timeout
+    try:
+        with Folder(config.stamps) as folder:
+            try:
+                return Outcome(_granted(config, folder, name, login, now, until), name)
+            except (MapError, OSError) as reason:
+                if not (is_seen(folder.get(name)) and folder.renew(name, now)):
+                    folder.write(name, _new_line(config, name, login), now, pending=True)
+                return Outcome(DEFERRED, name, str(reason))
+    except StampError as reason:
+        return Outcome(REFUSED, name, str(reason))
+
+
+def _granted(config: Config, folder: Folder, name: str, login: Login, now: float, until: float) -> str:
+    # renewed before the look at the map: an expirer about to take the record out looks at the stamp once more
+    if is_seen(folder.get(name)) and folder.renew(name, now) and is_empty(config.map.path):
+        with Reader(config.map, until) as records:
+            verdict = standing(config, folder, records, name)
+        if verdict:
+            _note(folder, name, login, now)
+            return verdict
+    verdict = GRANTED
+
+    def step(records: Records) -> None:
+        nonlocal verdict
+        verdict = standing(config, folder, records, name) or GRANTED
+        if verdict == GRANTED:
+            line = _new_line(config, name, login)
+            folder.write(name, line, now)
+            folder.sync()
+            records.put(line.key.encode(), line.value.encode())
+        elif verdict == RENEWED:
+            folder.renew(name, now)
+        elif not is_seen(folder.get(name)):
+            folder.remove(name)
+
+    with Writer(config.map, now, until) as writer:
+        writer.change(step)
+    return verdict
+
+
+def standing(config: Config, folder: Folder, records: Records, name: str) -> str | None:
+    """Tell whether the address has its record (renewed) or one of the admin's (static); None if it has neither."""
+    if is_seen(folder.get(name)):
+        key, value = record(config, folder, name)
+        there = records.get(key)
+        if there is not None:
+            return RENEWED if there == value else STATIC
+    # sendmail asks for connect:ADDRESS before ADDRESS: a record in either form is the admin's word on the address
+    forms = (address.key(name, style, config.compressed_ipv6) for style in ("bare", "connect"))
+    return STATIC if any(records.get(form) is not None for form in forms) else None
+
+
+def record(config: Config, folder: Folder, name: str) -> tuple[bytes, bytes]:
+    """Give key and value of the record that belongs to a stamp."""
+    line = folder.line(name) or _new_line(config, name, Login("", "", ""))
+    return line.key.encode(), line.value.encode()
+
+
+def _new_line(config: Config, name: str, login: Login) -> Line:
+    key = address.key(name, config.key, config.compressed_ipv6).decode()
+    return Line(login.user, login.service, login.writer, key, config.value)
+
+
+def _note(folder: Folder, name: str, login: Login, now: float) -> None:
+    """Let the stamp say who logged in last."""
+    line = folder.line(name)
+    if line:
+        latest = Line(login.user, login.service, login.writer, line.key, line.value)
+        if latest.pack() != line.pack():
+            folder.write(name, latest, now)
+
+
+def is_seen(stamp: Stamp | None) -> bool:
+    """Tell whether there is a stamp, and it was made with a look at the map."""
+    return stamp is not None and not stamp.pending

@@ -1,0 +1,51 @@
+"""The map that the MTA asks: where it is, and what can go wrong with it.
+
+A kind of map is a module beside this one; popips.maps.berkeley is that of hash and btree.
+"""
+
+from __future__ import annotations
+
+KINDS = ("hash", "btree")
+
+
+class MapError(Exception):
+    """The map cannot be used; str() names the file and the cure."""
+
+
+class Missing(MapError):
+    """There is no such file."""
+
+
+class Busy(MapError):
+    """Somebody else kept the lock until the deadline."""
+
+
+class Place:
+    """A map by kind and path, as in hash:/etc/mail/access.db."""
+
+    __slots__ = ("kind", "path")
+
+    def __init__(self, kind: str, path: str) -> None:
+        self.kind, self.path = kind, path
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """Read TYPE:PATH, the .db at the end of the path left out or not; raise MapError with the cure."""
+        kind, _, path = text.partition(":")
+        if kind not in KINDS or not path.startswith("/"):
+            raise MapError(f"{text}: write TYPE:/PATH with one of the types {', '.join(KINDS)}")
+        return cls(kind, path if path.endswith(".db") else path + ".db")
+
+    @property
+    def source(self) -> str:
+        """The text file that makemap builds this map from, by custom."""
+        return self.path[: -len(".db")]
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.path}"
+
+    def __eq__(self, other: object) -> bool:
+        return str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))

@@ -1,0 +1,248 @@
+"""Hash and btree files of Berkeley DB, as makemap and postmap make them: look up, and change in place.
+
+A change goes: the writers' lock, finish what a dead writer left, copy the map under its shared lock, let libdb change
+the copy, journal the pages that differ, and write them into the map under its exclusive lock, if it is still the map
+that was copied. The exclusive lock is held for some system calls; no fsync, no libdb and no other wait is under it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, pthread_sigmask  # type: ignore[import-not-found]
+from stat import S_ISREG
+from struct import unpack_from
+
+from popips.maps import Busy, MapError, Missing, Place, lock
+from popips.maps.journal import Change, Journal, is_empty
+from popips.maps.libdb import DB, DB_RDONLY, DB_UNKNOWN, DBError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MAGICS = {"hash": 0x061561, "btree": 0x053162}  # dbmeta.h: the magic stands at byte 12 of the first page
+AHEAD = 60  # seconds that a map's mtime may run ahead of the clock
+
+
+class Records:
+    """The records of an open database, in its own habit: with a NUL behind key and value, or without.
+
+    sendmail and Postfix look a key up in both forms, but stay with the form of their first hit: a file that mixes
+    the two loses keys. makemap writes none, postmap does.
+    """
+
+    def __init__(self, db: DB) -> None:
+        self._db = db
+        first = db.cursor().first()
+        self._nul = b"\0" if first and first[0].endswith(b"\0") else b""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Give the value of the key, None if there is none."""
+        value: bytes | None = self._db.get(key + self._nul)
+        return value if value is None else value.rstrip(b"\0")
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Put the record, in place of those that had the key."""
+        self.delete(key)
+        self._db.put(key + self._nul, value + self._nul)
+
+    def delete(self, key: bytes) -> None:
+        """Take out all records of the key, if there are any."""
+        if self._db.has_key(key + self._nul):
+            self._db.delete(key + self._nul)
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Give all records, in the file's order."""
+        cursor = self._db.cursor()
+        record = cursor.first()
+        while record:
+            yield record[0].rstrip(b"\0"), record[1].rstrip(b"\0")
+            record = cursor.next()
+
+
+class Reader:
+    """A map open for reading, under its shared lock; `with Reader(...) as records`."""
+
+    def __init__(self, place: Place, until: float) -> None:
+        """Lock and open it; raise Busy at `until`, MapError if it cannot be read."""
+        self._fd = _locked(place, exclusive=False, until=until)
+        try:
+            self._db = _database(self._fd, DB_RDONLY, place)
+            self._records = Records(self._db)
+        except DBError as error:
+            os.close(self._fd)
+            raise _damaged(place, error) from None
+        except BaseException:
+            os.close(self._fd)
+            raise
+        self._place = place
+
+    def __enter__(self) -> Records:
+        return self._records
+
+    def __exit__(self, kind: object, error: object, _: object) -> None:
+        self._db.close()
+        os.close(self._fd)
+        if isinstance(error, DBError):
+            raise _damaged(self._place, error) from None
+
+
+class Writer:
+    """The one writer of a map: holds the writers' lock, and has finished what another left when it died."""
+
+    def __init__(self, place: Place, now: float, until: float) -> None:
+        """Take the lock; raise Busy at `until` (time.monotonic()), MapError if map or journal cannot be used.
+
+        now: seconds since the epoch, for the map's mtime.
+        """
+        self._place, self._now, self._until = place, now, until
+        os.close(_opened(place))
+        self._journal = Journal(place.path, until)
+        try:
+            self._recover()
+        except BaseException:
+            self._journal.__exit__()
+            raise
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._journal.__exit__()
+
+    def _recover(self) -> None:
+        if is_empty(self._place.path):
+            return
+        change = self._journal.left()
+        if change:  # where no byte of it was written, it is as if it had never been
+            self._commit(change, lambda fd: not change.not_begun(fd) and change.begun(fd))
+        self._journal.clear()
+
+    def change(self, step: Callable[[Records], None], still: Callable[[], bool] = lambda: True) -> None:
+        """Let step change the records, and bring that to the disk.
+
+        step may be called again, with fresh records, if the map was changed by others meanwhile; what step itself
+        has put on the disk by its return is there before the map changes. still is asked under the exclusive lock;
+        if it says no, step is called again, too. Raise Busy or MapError; the map is then as it was.
+        """
+        while not self._attempt(step, still):
+            if time.monotonic() >= self._until:
+                raise Busy(f"{self._place.path}: others keep changing it")
+
+    def _attempt(self, step: Callable[[Records], None], still: Callable[[], bool]) -> bool:
+        change = Change.between(*self._changed_copy(step))
+        if not change:
+            return True
+        self._journal.keep(change)
+        try:
+            done = self._commit(change, lambda fd: change.not_begun(fd) and still())
+        except MapError:  # the lock was not to be had: nothing was written
+            self._journal.clear()
+            raise
+        self._journal.clear()
+        return done
+
+    def _changed_copy(self, step: Callable[[Records], None]) -> tuple[bytes, bytes]:
+        fd = _locked(self._place, exclusive=False, until=self._until)
+        try:
+            old = os.pread(fd, os.fstat(fd).st_size, 0)
+        finally:
+            os.close(fd)
+        copy = os.memfd_create("popips")
+        try:
+            os.write(copy, old)
+            db = _database(copy, 0, self._place)
+            try:
+                step(Records(db))
+            finally:
+                db.close()
+            return old, os.pread(copy, os.fstat(copy).st_size, 0)
+        except DBError as error:
+            raise _damaged(self._place, error) from None
+        finally:
+            os.close(copy)
+
+    def _commit(self, change: Change, may: Callable[[int], bool]) -> bool:
+        """Write the change into the map if may(fd) says so under the exclusive lock; tell whether it did."""
+        fd = _locked(self._place, exclusive=True, until=self._until)
+        try:
+            # a signal waits until the map is sound again
+            mask = pthread_sigmask(SIG_BLOCK, (SIGHUP, SIGINT, SIGTERM))
+            try:
+                if not may(fd):
+                    return False
+                before = os.fstat(fd)
+                change.write(fd)
+                os.utime(fd, ns=(before.st_atime_ns, moved_mtime(before.st_mtime_ns, self._now)))
+            finally:
+                pthread_sigmask(SIG_SETMASK, mask)
+            lock.release(fd)
+            os.fsync(fd)
+            return True
+        finally:
+            os.close(fd)
+
+
+def moved_mtime(old_ns: int, now: float) -> int:
+    """Give the mtime, in ns, that shows a change to connections that have the map open.
+
+    sendmail compares whole seconds, by > (db_map_lookup in map.c): the same second, or one before, is no change.
+    """
+    return min(max(int(now * 1e9), old_ns + 10**9), int((now + AHEAD) * 1e9))
+
+
+def _opened(place: Place) -> int:
+    how = f"make it: makemap {place.kind} {place.source} < {place.source}"
+    try:
+        fd = os.open(place.path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise Missing(f"{place.path}: there is no such file; {how}") from None
+    except OSError as error:
+        raise MapError(f"{place.path}: cannot be opened: {error.strerror}") from None
+    if not S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise MapError(f"{place.path}: not a plain file; {how}")
+    return fd
+
+
+def _locked(place: Place, exclusive: bool, until: float) -> int:
+    """Open the file and lock the inode that the path names by then, for makemap's wrapper renames a new one over it."""
+    while True:
+        fd = _opened(place)
+        try:
+            lock.take(fd, exclusive, until, place.path)
+            ours, named = os.fstat(fd), os.stat(place.path, follow_symlinks=False)
+            if (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino):
+                _check_format(fd, place)
+                return fd
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+
+
+def _check_format(fd: int, place: Place) -> None:
+    head = os.pread(fd, 20, 0)
+    magics = unpack_from("<I", head, 12) + unpack_from(">I", head, 12) if len(head) == 20 else ()
+    if MAGICS[place.kind] not in magics:
+        what = "empty" if not head else f"not a {place.kind} file of Berkeley DB"
+        raise MapError(f"{place.path}: {what}; make it: makemap {place.kind} {place.source} < {place.source}")
+
+
+def _database(fd: int, flags: int, place: Place) -> DB:
+    db = DB()
+    try:
+        db.open(f"/proc/self/fd/{fd}", None, DB_UNKNOWN, flags)
+    except DBError as error:
+        raise _damaged(place, error) from None
+    return db
+
+
+def _damaged(place: Place, error: object) -> MapError:
+    return MapError(
+        f"{place.path}: damaged, or of a version that this libdb does not read ({error}); "
+        f"make it anew: makemap {place.kind} {place.source} < {place.source}"
+    )

@@ -1,0 +1,185 @@
+"""What is about to be written into a map, kept beside it until it is there: PATH.popips.
+
+libdb gives no crash safety without an environment that sendmail and makemap know nothing of: a process killed while
+libdb wrote a page split lost a hundred records of others, and db_verify saw nothing. So libdb never writes into the
+map itself. It changes a copy in memory; the pages in which the copy differs go, old and new, into the journal; when
+that is on the disk, the new ones go into the map. Whoever takes the writers' lock next finishes what was begun.
+
+The file stays, empty, between changes: its flock is the lock that lets one writer of popips in at a time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from binascii import crc32
+from stat import S_ISREG
+from struct import Struct
+
+from popips.maps import Busy, MapError
+from popips.maps.lock import PAUSE
+
+CHUNK = 4096  # bytes: what is compared and written as one
+SECTOR = 512  # bytes: the least that a disk writes whole
+MAGIC = b"popips1\n"
+HEAD = Struct("<8sI")  # magic, CRC-32 of all that follows
+BODY = Struct("<QQI")  # size of the map before and after, number of chunks
+ENTRY = Struct("<QII")  # offset, length of the old bytes and of the new
+
+
+class Change:
+    """The chunks in which a map's new bytes differ from its old ones: (offset, old, new), and both sizes."""
+
+    __slots__ = ("chunks", "new_size", "old_size")
+
+    def __init__(self, old_size: int, new_size: int, chunks: list[tuple[int, bytes, bytes]]) -> None:
+        self.old_size, self.new_size, self.chunks = old_size, new_size, chunks
+
+    @classmethod
+    def between(cls, old: bytes, new: bytes) -> Change | None:
+        """Give what differs, page 0 always among it, for its uid and counters tell the map's state; None if nothing."""
+        if old == new:
+            return None
+        chunks = []
+        for offset in range(0, max(len(old), len(new)), CHUNK):
+            before, after = old[offset : offset + CHUNK], new[offset : offset + CHUNK]
+            if before != after or offset == 0:
+                chunks.append((offset, before, after))
+        return cls(len(old), len(new), chunks)
+
+    def pack(self) -> bytes:
+        """Write it as bytes that unpack() reads."""
+        body = [BODY.pack(self.old_size, self.new_size, len(self.chunks))]
+        for offset, old, new in self.chunks:
+            body += (ENTRY.pack(offset, len(old), len(new)), old, new)
+        content = b"".join(body)
+        return HEAD.pack(MAGIC, crc32(content)) + content
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Change | None:
+        """Read what pack() wrote; None if it is not whole, for then nothing has been written into the map either."""
+        content = data[HEAD.size :]
+        if len(data) < HEAD.size + BODY.size or HEAD.unpack_from(data) != (MAGIC, crc32(content)):
+            return None
+        old_size, new_size, count = BODY.unpack_from(content)
+        chunks, at = [], BODY.size
+        for _ in range(count):
+            offset, olds, news = ENTRY.unpack_from(content, at)
+            at += ENTRY.size
+            chunks.append((offset, content[at : at + olds], content[at + olds : at + olds + news]))
+            at += olds + news
+        return cls(old_size, new_size, chunks)
+
+    def not_begun(self, fd: int) -> bool:
+        """Tell whether the map still holds the old bytes wherever this changes it."""
+        return os.fstat(fd).st_size == self.old_size and all(
+            os.pread(fd, len(old), offset) == old for offset, old, _ in self.chunks
+        )
+
+    def begun(self, fd: int) -> bool:
+        """Tell whether the map holds nothing but old and new bytes there: nobody else has written since."""
+        for offset, old, new in self.chunks:
+            there = os.pread(fd, CHUNK, offset)
+            for at in range(0, len(there), SECTOR):
+                sector = slice(at, at + SECTOR)
+                if there[sector] not in (old[sector], new[sector], bytes(len(there[sector]))):
+                    return False
+        return True
+
+    def write(self, fd: int) -> None:
+        """Put the new bytes into the map: the pages added at its end first, page 0 last; the old ones back on error."""
+        try:
+            for offset, _, new in reversed(self.chunks):
+                _write_all(fd, new, offset)
+            if self.new_size < self.old_size:
+                os.ftruncate(fd, self.new_size)
+        except OSError:
+            for offset, old, _ in reversed(self.chunks):
+                _write_all(fd, old, offset)
+            os.ftruncate(fd, self.old_size)
+            raise
+
+
+class Journal:
+    """The journal of one map, open and locked; use it in a `with`."""
+
+    def __init__(self, map_path: str, until: float) -> None:
+        """Open or make the file and take the writers' lock; raise Busy at `until`, MapError if the file is unsafe."""
+        self.path = map_path + ".popips"
+        self.fd = _open(self.path)
+        try:
+            self._lock(until)
+        except BaseException:
+            os.close(self.fd)
+            raise
+
+    def _lock(self, until: float) -> None:
+        while True:
+            try:
+                fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise Busy(f"{self.path}: another writer keeps it locked") from None
+                time.sleep(PAUSE)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+
+    def left(self) -> Change | None:
+        """Give the change that a writer left when it died, if there is one."""
+        size = os.fstat(self.fd).st_size
+        return Change.unpack(os.pread(self.fd, size, 0)) if size else None
+
+    def keep(self, change: Change) -> None:
+        """Bring the change to the disk."""
+        os.ftruncate(self.fd, 0)
+        _write_all(self.fd, change.pack(), 0)
+        os.fsync(self.fd)
+
+    def clear(self) -> None:
+        """Say that the map holds the change, or never will. Not synced: to write it once more does no harm."""
+        os.ftruncate(self.fd, 0)
+
+
+def is_empty(map_path: str) -> bool:
+    """Tell, without the lock, that no writer is at work on the map and none died there."""
+    try:
+        return os.stat(map_path + ".popips", follow_symlinks=False).st_size == 0
+    except FileNotFoundError:
+        return True
+
+
+def _open(path: str) -> int:
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        fd = os.open(path, flags)
+    except FileNotFoundError:
+        fd = os.open(path, flags | os.O_CREAT, 0o600)
+        sync_folder(os.path.dirname(path))
+    except OSError as error:
+        raise MapError(f"{path}: cannot be opened: {error.strerror}") from None
+    state = os.fstat(fd)
+    if not S_ISREG(state.st_mode) or state.st_uid not in (0, os.geteuid()) or state.st_mode & 0o022:
+        os.close(fd)
+        raise MapError(f"{path}: not a plain file of root that only root may write: remove it")
+    return fd
+
+
+def sync_folder(path: str) -> None:
+    """Bring the names in the folder to the disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _write_all(fd: int, data: bytes, offset: int) -> None:
+    while data:
+        done = os.pwrite(fd, data, offset)
+        data, offset = data[done:], offset + done

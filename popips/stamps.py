@@ -1,0 +1,190 @@
+"""The stamp folder: a file for each address that logged in, its mtime the time of the last login.
+
+A stamp holds one line, `USER SERVICE WRITER KEY VALUE`: the login, and the record that was put for it, so that it is
+known again after key or value were changed in popips.conf. A stamp without the line is valid. One that its owner may
+not write to (mode 0400) is pending: it was left while the map was locked, and nobody has seen yet whether the address
+has a static record.
+"""
+
+from __future__ import annotations
+
+import os
+from stat import S_ISREG, S_IWUSR
+
+from popips import address
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PENDING = 0o400
+SEEN = 0o600
+LONGEST_LINE = 512  # bytes
+RUN_FILE = ".expire"  # the expirer's own: locked while it runs
+
+
+class StampError(Exception):
+    """The stamp folder cannot be used; str() names it and the cure."""
+
+
+class Line:
+    """What a stamp holds: who logged in by which service (pop3, imap ...), who saw it, and the record put for it."""
+
+    __slots__ = ("key", "service", "user", "value", "writer")
+
+    def __init__(self, user: str, service: str, writer: str, key: str, value: str) -> None:
+        """Take texts as they come from outside: of the first three only one printable word each is kept."""
+        self.user, self.service, self.writer = word(user), word(service), word(writer)
+        self.key, self.value = key, value
+
+    def pack(self) -> bytes:
+        """Write it as bytes that unpack() reads."""
+        return f"{self.user} {self.service} {self.writer} {self.key} {self.value}\n".encode()
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Line | None:
+        """Read what pack() wrote; None for all else."""
+        text = data.partition(b"\n")[0].decode("ascii", "replace")
+        fields = text.split(" ", 4)
+        return cls(*fields) if len(fields) == 5 and text.isprintable() and text.isascii() else None
+
+
+class Stamp:
+    """A stamp as it was found: time of the last login in seconds since the epoch, and whether it is pending."""
+
+    __slots__ = ("pending", "time")
+
+    def __init__(self, time: float, pending: bool) -> None:
+        self.time, self.pending = time, pending
+
+    @classmethod
+    def of(cls, state: os.stat_result) -> Stamp:
+        """Read it from the file's state."""
+        return cls(state.st_mtime, not state.st_mode & S_IWUSR)
+
+
+class Folder:
+    """The stamp folder, open; use it in a `with`. Names are canonical addresses, as address.parse gives them."""
+
+    def __init__(self, path: str) -> None:
+        """Open it; raise StampError if it is missing, no folder, or somebody but root may write to it."""
+        self.path = path
+        try:
+            self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise StampError(f"{path}: there is no such folder; make it: install -d -m 0700 {path}") from None
+        except OSError as error:
+            raise StampError(f"{path}: cannot be opened as a folder: {error.strerror}") from None
+        state = os.fstat(self.fd)
+        if state.st_uid not in (0, os.geteuid()) or state.st_mode & 0o022:
+            os.close(self.fd)
+            raise StampError(f"{path}: others may write to it: chown root {path}; chmod 0700 {path}")
+
+    def __enter__(self) -> Folder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+
+    def get(self, name: str) -> Stamp | None:
+        """Look at a stamp; None if there is none, or if the file is not one (a link, a folder, another owner's)."""
+        try:
+            state = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        return Stamp.of(state) if is_stamp(state) else None
+
+    def renew(self, name: str, now: float) -> bool:
+        """Set a stamp's time to now; tell whether it is there."""
+        try:
+            os.utime(name, (now, now), dir_fd=self.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def write(self, name: str, line: Line, now: float, pending: bool = False) -> None:
+        """Make the stamp, or renew it and what it holds; one that is there and not pending never becomes so.
+
+        Raise StampError if it cannot be made or is not a stamp.
+        """
+        try:
+            fd = self._make(name, PENDING if pending else SEEN)
+            try:
+                if not pending:
+                    os.fchmod(fd, SEEN)
+                # in this order a stamp that held a line is never without one
+                os.ftruncate(fd, os.write(fd, line.pack()))
+                os.utime(fd, (now, now))
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise StampError(f"{self.path}/{name}: cannot be written: {error.strerror}") from None
+
+    def _make(self, name: str, mode: int) -> int:
+        flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            return os.open(name, flags | os.O_CREAT | os.O_EXCL, mode, dir_fd=self.fd)
+        except FileExistsError:
+            fd = os.open(name, flags, dir_fd=self.fd)
+        if not is_stamp(os.fstat(fd)):
+            os.close(fd)
+            raise StampError(f"{self.path}/{name}: not a plain file of root: remove it")
+        return fd
+
+    def confirm(self, name: str) -> None:
+        """Make a pending stamp one that is not; its time stays."""
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.fd)
+        try:
+            os.fchmod(fd, SEEN)
+        finally:
+            os.close(fd)
+
+    def scan(self) -> Iterator[tuple[str, Stamp | None]]:
+        """Give each file's name with its stamp, or with None for a file that is no stamp; popips' own are left out."""
+        with os.scandir(self.fd) as entries:
+            for entry in entries:
+                if entry.name == RUN_FILE:
+                    continue
+                try:
+                    state = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                ours = is_stamp(state) and address.is_canonical(entry.name)
+                yield entry.name, Stamp.of(state) if ours else None
+
+    def remove(self, name: str) -> None:
+        """Remove a stamp, if it is there."""
+        try:
+            os.unlink(name, dir_fd=self.fd)
+        except FileNotFoundError:
+            pass
+
+    def sync(self) -> None:
+        """Bring the stamps' names to the disk."""
+        os.fsync(self.fd)
+
+    def line(self, name: str) -> Line | None:
+        """Give what a stamp holds; None if it is nothing, or not what popips writes."""
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.fd)
+        except OSError:
+            return None
+        try:
+            return Line.unpack(os.read(fd, LONGEST_LINE))
+        finally:
+            os.close(fd)
+
+
+def is_stamp(state: os.stat_result) -> bool:
+    """Tell whether a file in the folder is one that popips, or the admin by hand, may have made."""
+    return S_ISREG(state.st_mode) and state.st_uid in (0, os.geteuid()) and state.st_nlink == 1
+
+
+def word(text: str) -> str:
+    """Give a text from outside as one printable word of at most 64 characters, all that is unusual in it as %XX."""
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "._@+-/:%") else _escaped(c) for c in text[:64])
+    return safe[:64] or "-"
+
+
+def _escaped(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogateescape"))

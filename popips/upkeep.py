@@ -1,0 +1,247 @@
+"""What happens to grants later: expire, reconcile, revoke, and make a record static.
+
+As in popips.grants, the record goes before its stamp. All changes of stamps here are made under the writers' lock.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from popips import address
+from popips.config import Config
+from popips.grants import is_seen, record, standing
+from popips.maps import MapError, Place
+from popips.maps.berkeley import Reader, Records, Writer
+from popips.stamps import Folder, Stamp
+
+BATCH = 500  # addresses whose records are taken out, or put in, with one change of the map
+PATIENCE = 10.0  # seconds to wait for a lock: no login waits here
+
+
+@dataclass
+class Run:
+    """What a run of the expirer found and did: names in the stamp folder."""
+
+    live: int = 0
+    removed: list[str] = field(default_factory=list)  # expired: the record, if it was there, and the stamp
+    kept: list[str] = field(default_factory=list)  # expired, but the text file names the key: only the stamp went
+    restored: list[str] = field(default_factory=list)  # the record of a live stamp was not in the map
+    static: list[str] = field(default_factory=list)  # a pending stamp went, for the admin has a record on the address
+    foreign: list[str] = field(default_factory=list)  # no stamps: left alone
+
+
+def expire(config: Config, now: float, dry_run: bool = False) -> Run:
+    """Remove the grants whose stamp is older than the window, and make the map agree with the others (reconcile).
+
+    now: seconds since the epoch. A stamp from the future counts as made now. Raise MapError or StampError; what was
+    done until then is whole.
+    """
+    with Folder(config.stamps) as folder:
+        sweep = _Sweep(config, folder, now, dry_run)
+        due, live = sweep.sort_stamps()
+        for batch in _batches(due):
+            sweep.expire(batch)
+        for batch in _batches(sweep.missing(live)):
+            sweep.reconcile(batch)
+    return sweep.run
+
+
+@dataclass
+class _Sweep:
+    config: Config
+    folder: Folder
+    now: float
+    dry_run: bool
+    run: Run = field(default_factory=Run)
+
+    @cached_property
+    def static(self) -> frozenset[bytes]:
+        return static_keys(self.config)
+
+    def is_due(self, stamp: Stamp | None) -> bool:
+        return stamp is not None and stamp.time <= self.now - self.config.window
+
+    def record(self, name: str) -> tuple[bytes, bytes]:
+        return record(self.config, self.folder, name)
+
+    def sort_stamps(self) -> tuple[list[str], list[str]]:
+        """Give the names of the stamps that are due, and of the live ones."""
+        due, live = [], []
+        for name, stamp in self.folder.scan():
+            if stamp is None:
+                self.run.foreign.append(name)
+            elif self.is_due(stamp):
+                due.append(name)
+            else:
+                live.append(name)
+                if stamp.time > self.now and not self.dry_run:
+                    self.folder.renew(name, self.now)
+        self.run.live = len(live)
+        return due, live
+
+    def expire(self, names: list[str]) -> None:
+        taken: list[str] = []
+
+        def step(records: Records) -> None:
+            taken.clear()
+            for name in names:
+                stamp = self.folder.get(name)
+                key, value = self.record(name)
+                ours = is_seen(stamp) and key not in self.static and records.get(key) == value
+                if ours and self.is_due(stamp):
+                    records.delete(key)
+                    taken.append(name)
+
+        if self.dry_run:
+            self.forget(names)
+            return
+        with self.writer() as writer:
+            writer.change(step, still=lambda: all(self.is_due(self.folder.get(name)) for name in taken))
+            # a login that has renewed its stamp since finds no record, and puts it: that stamp must stay
+            self.forget(name for name in names if self.is_due(self.folder.get(name)))
+
+    def forget(self, names: Iterable[str]) -> None:
+        for name in names:
+            (self.run.kept if self.record(name)[0] in self.static else self.run.removed).append(name)
+            if not self.dry_run:
+                self.folder.remove(name)
+
+    def missing(self, live: list[str]) -> list[str]:
+        """Give the stamps that are pending or have no record."""
+        if not live:
+            return []
+        with Reader(self.config.map, _until()) as records:
+            return [name for name in live if not is_seen(self.folder.get(name)) or not self.standing(records, name)]
+
+    def standing(self, records: Records, name: str) -> str | None:
+        return standing(self.config, self.folder, records, name)
+
+    def reconcile(self, names: list[str]) -> None:
+        restored: list[str] = []
+        static: list[str] = []
+
+        def step(records: Records) -> None:
+            restored.clear()
+            static.clear()
+            for name in names:
+                stamp = self.folder.get(name)
+                key, value = self.record(name)
+                if stamp and not self.standing(records, name) and key not in self.static:
+                    restored.append(name)
+                    if not self.dry_run:
+                        self.folder.confirm(name)
+                        records.put(key, value)
+                elif stamp and stamp.pending:
+                    static.append(name)
+            self.folder.sync()
+
+        if self.dry_run:
+            with Reader(self.config.map, _until()) as records:
+                step(records)
+        else:
+            with self.writer() as writer:
+                writer.change(step)
+                for name in static:
+                    self.folder.remove(name)
+        self.run.restored += restored
+        self.run.static += static
+
+    def writer(self) -> Writer:
+        return Writer(self.config.map, self.now, _until())
+
+
+def _batches(names: list[str]) -> Iterator[list[str]]:
+    for at in range(0, len(names), BATCH):
+        yield names[at : at + BATCH]
+
+
+def _until() -> float:
+    return time.monotonic() + PATIENCE
+
+
+def static_keys(config: Config) -> frozenset[bytes]:
+    """Give the keys that the admin's text file names, as makemap would write them; raise MapError if it is unreadable.
+
+    makemap(8): a line is a key, blanks and a value; empty lines and those that begin with # say nothing.
+    """
+    path = config.map.source if config.static_source is None else config.static_source
+    if not path or (config.static_source is None and not os.path.exists(path)):
+        return frozenset()
+    try:
+        with open(path, "rb") as file:
+            return frozenset(line.split(None, 1)[0].lower() for line in file if line.strip() and line[:1] != b"#")
+    except OSError as error:
+        raise MapError(f"{path}: cannot be read ({error.strerror}); set static_source in popips.conf") from None
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a word on the command line means: keys of records, and the address whose stamp goes with them."""
+
+    keys: frozenset[bytes]
+    stamp: str | None
+
+
+def make_static(config: Config, place: Place, pairs: dict[bytes, bytes], now: float) -> None:
+    """Put records that stay, by key and value; the stamps of grants that had these records go.
+
+    place: any map; only that of config has stamps. Raise MapError or StampError.
+    """
+
+    def step(records: Records) -> None:
+        for key, value in pairs.items():
+            if records.get(key) != value:
+                records.put(key, value)
+
+    with _stamps_of(config, place) as folder, Writer(place, now, _until()) as writer:
+        writer.change(step)
+        for key in pairs:
+            stamp = _target(config, folder, key.decode()).stamp
+            if folder and stamp:
+                folder.remove(stamp)
+
+
+def revoke(config: Config, place: Place, words: list[str], now: float) -> list[str]:
+    """Take records out of a map, and then the stamps of the grants that had them; give the words that found neither.
+
+    A word is a record's key, or an address: its bare key and the record of its grant. Raise MapError or StampError.
+    """
+    found: set[str] = set()
+
+    def step(records: Records) -> None:
+        for word in words:
+            for key in _target(config, folder, word).keys:
+                if records.get(key) is not None:
+                    records.delete(key)
+                    found.add(word)
+
+    with _stamps_of(config, place) as folder, Writer(place, now, _until()) as writer:
+        writer.change(step)
+        for word in words:
+            stamp = _target(config, folder, word).stamp
+            if folder and stamp:
+                folder.remove(stamp)
+                found.add(word)
+    return [word for word in words if word not in found]
+
+
+def _stamps_of(config: Config, place: Place) -> Folder | nullcontext[None]:
+    has_stamps = place == config.map and os.path.lexists(config.stamps)
+    return Folder(config.stamps) if has_stamps else nullcontext()
+
+
+def _target(config: Config, folder: Folder | None, word: str) -> Target:
+    key = word.lower().encode()
+    name = address.of_key(word.lower())
+    if name is None:
+        return Target(frozenset({key}), None)
+    its = record(config, folder, name)[0] if folder and folder.get(name) else None
+    if address.is_address(word):
+        bare = address.key(name, "bare", config.compressed_ipv6)
+        return Target(frozenset({bare, its or bare}), name if its else None)
+    return Target(frozenset({key}), name if its == key else None)
