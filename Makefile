@@ -29,11 +29,9 @@ deps:
 	@test -x $(PYTHON) || tests/lab/packages.sh python3
 	@$(BINDING) >/dev/null 2>&1 || tests/lab/packages.sh python3-bsddb3 || tests/lab/packages.sh $(BUILD) python3-pip
 
-define launcher
-	printf '%s\n' '#!$(PYTHON) -IS' 'import sys' "sys.path[:0] = ['$(LIB)', '$$binding']" \
-	    'from $(2) import main' 'sys.exit(main())' > '$(DESTDIR)$(1)'
-	chmod 0755 '$(DESTDIR)$(1)'
-endef
+# launcher FILE,MODULE: a program that runs main() of the module, by the isolated interpreter and without site-packages
+launcher = printf '%s\n' '\#!$(PYTHON) -IS' 'import sys' "sys.path[:0] = ['$(LIB)', '$$binding']" \
+    'from $(2) import main' 'sys.exit(main())' > '$(DESTDIR)$(1)'; chmod 0755 '$(DESTDIR)$(1)'
 
 install: deps
 	@umask 022; set -e; \

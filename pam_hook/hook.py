@@ -6,7 +6,6 @@ import sys
 
 import popips
 from pam_hook import environ, login
-from popips.config import PATH
 
 PROGRAM = "popips-hook"
 ACTS_ON = ("auth", "account", "open_session")
@@ -15,7 +14,7 @@ USAGE = f"""usage: {PROGRAM} [-c FILE]
 Grants relaying to the address of a login. A line for pam_exec(8), as in
   account optional pam_exec.so quiet /usr/local/libexec/popips/{PROGRAM}
 
-  -c FILE    the configuration, instead of {PATH}
+  -c FILE    the configuration, instead of /etc/popips.conf
   --help     show this and exit
   --version  show the version and exit
 """
@@ -31,16 +30,13 @@ def main(argv: list[str] | None = None) -> int:
         if sys.stderr is not None and sys.stderr.isatty():
             sys.stderr.write(USAGE)
             return 64  # EX_USAGE
-        login.refuse(PROGRAM, "called with wrong arguments")
+        login.apart(PROGRAM, lambda: login.refuse(PROGRAM, "called with wrong arguments"))
         return 0
-    try:
-        login.apart(lambda: _act(argv[1] if argv else PATH))
-    except Exception as error:
-        login.refuse(PROGRAM, str(error))
+    login.apart(PROGRAM, lambda: _act(argv[1] if argv else None))
     return 0
 
 
-def _act(conf: str) -> None:
+def _act(conf: str | None) -> None:
     try:
         pam = environ.single(environ.initial(), b"PAM_")
     except (environ.Unclear, OSError) as reason:

@@ -1,23 +1,31 @@
-"""What both hooks do with a login: grant it in a process of its own, and log what became of it."""
+"""What both hooks do with a login: grant it in a process of its own, and log what became of it.
+
+All that may fail to import, by a Python upgrade that left the Berkeley DB binding behind for instance, is imported in
+that process alone.
+"""
 
 from __future__ import annotations
 
 import os
 import select
-import time
+import sys
 
-from popips import config, grants, log
+LIMIT = 2.0  # seconds that a login may be held up at the very most
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def admit(program: str, conf: str, address: str, user: str, service: str) -> None:
+def admit(program: str, conf: str | None, address: str, user: str, service: str) -> None:
     """Grant the address what popips.conf says, and log one line. Errors end here: in that line."""
+    import time
+
+    from popips import config, grants, log
+
     login, where = grants.Login(user, service, program), "-"
     try:
-        settings = config.load(conf)
+        settings = config.load(conf or config.PATH)
         where = str(settings.map)
         outcome = grants.grant(settings, address, login, time.time())
         if outcome.verdict == grants.RENEWED and not settings.log_renewals:
@@ -31,28 +39,39 @@ def admit(program: str, conf: str, address: str, user: str, service: str) -> Non
 
 def refuse(program: str, reason: str) -> None:
     """Log that nothing can be granted because of how this program was called."""
+    from popips import grants, log
+
     log.line(program, log.WARNING, grants.Outcome(grants.REFUSED, "", reason).describe(grants.Login("", "", ""), "-"))
 
 
-def apart(work: Callable[[], None]) -> None:
-    """Do the work in a child, and wait for it no longer than a login may be held up.
+def apart(program: str, work: Callable[[], None]) -> None:
+    """Do the work in a child, and wait for it no longer than a login may be held up. No error leaves this.
 
     A damaged map can crash libdb, a dying disk can keep fsync waiting for ever: neither may take the login along.
     """
-    done, running = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            # descriptors 0 and 1 may be the client's connection: it must end with the session, not with this child
-            null = os.open(os.devnull, os.O_RDWR)
-            os.dup2(null, 0)
-            os.dup2(null, 1)
-            work()
-        finally:
-            os._exit(0)
-    os.close(running)
-    poll = select.poll()
-    poll.register(done, 0)  # POLLHUP, when the child's end is closed
-    poll.poll(config.LOGIN_LIMIT * 1000)
-    os.close(done)
-    os.waitpid(child, os.WNOHANG)
+    try:
+        done, running = os.pipe()
+        child = os.fork()
+        if child == 0:
+            _be_the_child(program, work)
+        os.close(running)
+        poll = select.poll()
+        poll.register(done, 0)  # POLLHUP, when the child's end is closed
+        poll.poll(LIMIT * 1000)
+        os.close(done)
+        os.waitpid(child, os.WNOHANG)
+    except OSError as error:
+        sys.stderr.write(f"{program}: {error}\n")
+
+
+def _be_the_child(program: str, work: Callable[[], None]) -> None:
+    try:
+        # descriptors 0 and 1 may be the client's connection: it must end with the session, not with this child
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+        work()
+    except BaseException as error:
+        os.write(2, f"{program}: {error!r}\n".encode(errors="replace"))
+    finally:
+        os._exit(0)

@@ -1,4 +1,4 @@
-"""popips-postlogin: what Dovecot's script-login starts after a login. Grants the address in IP, then becomes the server.
+"""popips-postlogin: what Dovecot's script-login starts. Grants the address in IP, then becomes the server.
 
 Descriptors 0 and 1 are the client's connection: nothing is ever written to them.
 """
@@ -11,7 +11,6 @@ from _signal import SIG_DFL, SIGPIPE, SIGXFSZ, signal  # type: ignore[import-not
 
 import popips
 from pam_hook import environ, login
-from popips.config import PATH
 
 PROGRAM = "popips-postlogin"
 USAGE = f"""usage: {PROGRAM} [-c FILE] SERVER [ARGUMENT...]
@@ -19,30 +18,27 @@ USAGE = f"""usage: {PROGRAM} [-c FILE] SERVER [ARGUMENT...]
 Grants relaying to the address of a login, then becomes SERVER. A line for Dovecot, as in
   executable = script-login /usr/local/libexec/popips/{PROGRAM}
 
-  -c FILE    the configuration, instead of {PATH}; the first argument
+  -c FILE    the configuration, instead of /etc/popips.conf; the first argument
   --help     show this and exit
   --version  show the version and exit
 """
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run with the arguments (those of the process by default) after the program's name; give the exit status where there is no server to become."""
+    """Run with the arguments (by default those of the process); give the exit status if there is no server."""
     argv = sys.argv[1:] if argv is None else argv
     if argv in (["--help"], ["--version"]):
         sys.stdout.write(USAGE if argv == ["--help"] else f"{PROGRAM} {popips.__version__}\n")
         return 0
-    conf, server = (argv[1], argv[2:]) if argv[:1] == ["-c"] and len(argv) > 1 else (PATH, argv)
+    conf, server = (argv[1], argv[2:]) if argv[:1] == ["-c"] and len(argv) > 1 else (None, argv)
     if not server:
         sys.stderr.write(USAGE)
         return 64  # EX_USAGE
-    try:
-        login.apart(lambda: _act(conf, server))
-    except Exception as error:
-        login.refuse(PROGRAM, str(error))
+    login.apart(PROGRAM, lambda: _act(conf, server))
     return _become(server)
 
 
-def _act(conf: str, server: list[str]) -> None:
+def _act(conf: str | None, server: list[str]) -> None:
     variables = dict(environ.initial())
     address, user = (variables.get(name, b"").decode("utf-8", "surrogateescape") for name in (b"IP", b"USER"))
     login.admit(PROGRAM, conf, address, user, os.path.basename(server[0]))

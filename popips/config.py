@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PATH = "/etc/popips.conf"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-LOGIN_LIMIT = 2.0  # seconds that a login may be held up at the very most
+LONGEST_WAIT = 2.0  # seconds: a login is not held up for longer, whatever it waits for
 
 
 class ConfigError(Exception):
@@ -36,7 +36,7 @@ class Config:
     never: tuple[address.Network, ...] = address.networks(
         "0.0.0.0/8 127.0.0.0/8 169.254.0.0/16 224.0.0.0/4 ::/128 ::1 fe80::/10 ff00::/8"
     )
-    lock_timeout: float = LOGIN_LIMIT
+    lock_timeout: float = LONGEST_WAIT
     log_renewals: bool = False
     static_source: str | None = None  # None: the map's text file if there is one; "": none
 
@@ -64,8 +64,8 @@ def duration(text: str) -> float:
 
 def _lock_timeout(text: str) -> float:
     seconds = duration(text)
-    if seconds > LOGIN_LIMIT:
-        raise ValueError(f"at most {LOGIN_LIMIT:g}s: a login must not be held up for longer")
+    if seconds > LONGEST_WAIT:
+        raise ValueError(f"at most {LONGEST_WAIT:g}s: a login must not be held up for longer")
     return seconds
 
 

@@ -1,0 +1,246 @@
+"""A private mail host: real sendmail, Dovecot, PAM and cron in namespaces of their own, gone with the object."""
+
+from __future__ import annotations
+
+import crypt
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+LAB = Path(__file__).parent / "lab"
+ROOT = LAB.parent.parent
+USERS = {"alice": "", "bob": "", "carol": "1"}  # name: the day, since 1970, on which the account expired
+PASSWORD = "correct horse"
+DAEMON_START = 30  # seconds, at most, until a daemon answers
+
+
+def install(prefix: Path) -> Path:
+    """Install popips under the prefix, as an admin would, with the stamp folder inside it."""
+    command = ["make", "-s", "-C", str(ROOT), "install", f"PREFIX={prefix}", f"STAMPS={prefix}/popips"]
+    subprocess.run(command, check=True)
+    return prefix
+
+
+class Box:
+    """The host. `programs` is the prefix of an installation; `scratch` a folder for all that the host writes."""
+
+    def __init__(self, programs: Path, scratch: Path) -> None:
+        self.programs, self.scratch = programs, scratch
+        self.access, self.stamps, self.conf = scratch / "access", scratch / "popips", scratch / "popips.conf"
+        self.log = scratch / "syslog"
+        scratch.mkdir(exist_ok=True)
+        scratch.chmod(0o755)
+        self.stamps.mkdir(mode=0o700)
+        self.configure()
+        self.write_access("")
+        self._write_etc()
+
+    # ---- what the admin does
+
+    def configure(self, **settings: str) -> None:
+        lines = {"map": f"hash:{self.access}", "stamps": str(self.stamps)} | settings
+        self.conf.write_text("".join(f"{key} = {value}\n" for key, value in lines.items()))
+
+    def write_access(self, text: str) -> None:
+        """Edit the access map's text, and build the map in place, as makemap does."""
+        self.access.write_text(text)
+        with self.access.open() as source:
+            subprocess.run(["makemap", "hash", f"{self.access}.db"], stdin=source, check=True)
+
+    def rename_access(self, text: str) -> None:
+        """Edit the text, build a new map and rename it over the old one, as `make -C /etc/mail` does on Debian."""
+        self.access.write_text(text)
+        with self.access.open() as source:
+            subprocess.run(["makemap", "hash", f"{self.access}.new.db"], stdin=source, check=True)
+        shutil.move(f"{self.access}.new.db", f"{self.access}.db")
+
+    def records(self) -> dict[str, str]:
+        """What sendmail's own makemap reads in the map."""
+        done = subprocess.run(
+            ["makemap", "-u", "hash", f"{self.access}.db"], check=True, capture_output=True, text=True
+        )
+        return dict(line.split("\t", 1) for line in done.stdout.splitlines())
+
+    # ---- the host
+
+    def _write_etc(self) -> None:
+        etc = self.scratch / "etc"
+        shutil.copytree(LAB / "etc", etc)
+        for name in ("passwd", "group", "shadow"):
+            shutil.copy(f"/etc/{name}", etc / name)
+        free = 2000 + max((u.pw_uid for u in pwd.getpwall() if u.pw_uid < 10000), default=0)
+        with (
+            (etc / "passwd").open("a") as passwd,
+            (etc / "group").open("a") as group,
+            (etc / "shadow").open("a") as shadow,
+        ):
+            for uid, (user, expired) in enumerate(USERS.items(), free):
+                home = self.scratch / "mail" / user
+                home.mkdir(parents=True)
+                os.chown(home, uid, uid)
+                passwd.write(f"{user}:x:{uid}:{uid}::{home}:/bin/false\n")
+                group.write(f"{user}:x:{uid}:\n")
+                shadow.write(f"{user}:{crypt.crypt(PASSWORD, crypt.METHOD_SHA256)}:19000:0:99999:7::{expired}:\n")
+        (etc / "crontab").write_text("")
+        (etc / "cron.d").mkdir()
+
+    def start(self) -> Box:
+        fifo_in, fifo_out = os.pipe()
+        self._shell = subprocess.Popen(
+            [LAB / "box.sh", "sh", "-c", f"echo up >&{fifo_out}; exec sleep infinity"],
+            env={**os.environ, "BOX_ETC": str(self.scratch / "etc")},
+            pass_fds=(fifo_out,),
+            stdin=subprocess.DEVNULL,
+        )
+        os.close(fifo_out)
+        with os.fdopen(fifo_in) as up:
+            if up.readline() != "up\n":
+                raise RuntimeError("the box did not come up")
+        self._inside = Path(f"/proc/{self._shell.pid}/task/{self._shell.pid}/children").read_text().split()[0]
+        self._daemons: list[subprocess.Popen[bytes]] = []
+        self.daemon([sys.executable, LAB / "syslogd.py", self.log])
+        self.until("a log", lambda: self.run(["test", "-S", "/dev/log"]).returncode == 0)
+        return self
+
+    def stop(self) -> None:
+        self._shell.kill()
+        self._shell.wait()
+        for daemon in self._daemons:
+            daemon.wait()
+
+    __enter__ = start
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.stop()
+
+    def _entered(self, command: Sequence[str | Path]) -> list[str]:
+        return [
+            "nsenter",
+            "--target",
+            self._inside,
+            "--net",
+            "--mount",
+            "--pid",
+            "--uts",
+            "--ipc",
+            "--",
+            *map(str, command),
+        ]
+
+    def run(
+        self, command: Sequence[str | Path], env: dict[str, str] | None = None, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in the box, with the environment of a cron job and what `env` adds."""
+        return subprocess.run(
+            self._entered(command), env=CRON_ENVIRONMENT | (env or {}), input=stdin, capture_output=True, text=True
+        )
+
+    def spawn(self, command: Sequence[str | Path], env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start a command in the box; the caller waits for it."""
+        return subprocess.Popen(
+            self._entered(command),
+            env=CRON_ENVIRONMENT | (env or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def daemon(self, command: Sequence[str | Path]) -> None:
+        """Start a command in the box that goes on until the box ends."""
+        out = (self.scratch / "daemons.out").open("ab")
+        self._daemons.append(
+            subprocess.Popen(
+                self._entered(command), env=CRON_ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
+        )
+
+    def until(self, what: str, true: Callable[[], bool]) -> None:
+        """Wait for what another process does; it is an error if that takes very long."""
+        end = time.monotonic() + DAEMON_START
+        while not true():
+            if time.monotonic() > end:
+                raise TimeoutError(f"no {what}: {self.scratch}")
+            time.sleep(0.02)
+
+    # ---- its servers
+
+    def start_sendmail(self, *options: str) -> None:
+        text = (LAB / "sendmail.mc.in").read_text().replace("@SCRATCH@", str(self.scratch))
+        made = subprocess.run(["m4"], input=text, check=True, capture_output=True, text=True)
+        (self.scratch / "sendmail.cf").write_text(made.stdout)
+        (self.scratch / "mqueue").mkdir(mode=0o700)
+        for name, content in (("aliases", ""), ("service.switch", "hosts files\n"), ("hosts", "")):
+            (self.scratch / name).write_text(content)
+        self.daemon(["/usr/libexec/sendmail/sendmail", "-bD", f"-C{self.scratch}/sendmail.cf", *options])
+        self.until("sendmail", lambda: self.listens(25))
+
+    def start_dovecot(self, by: str = "pam") -> None:
+        """Start Dovecot with the hook for pam_exec ("pam") or as its post-login script ("postlogin")."""
+        libexec = self.programs / "libexec" / "popips"
+        hook = f"account  optional   pam_exec.so quiet {libexec}/popips-hook -c {self.conf}\n"
+        stack = "auth     requisite  pam_unix.so nodelay\naccount  requisite  pam_unix.so\n"
+        (self.scratch / "etc" / "pam.d" / "pop3").write_text(stack + (hook if by == "pam" else ""))
+        blocks = (LAB / "postlogin.inc").read_text().replace("@HOOK@", f"{libexec}/popips-postlogin -c {self.conf}")
+        text = (LAB / "dovecot.conf.in").read_text().replace("@POSTLOGIN@", blocks if by == "postlogin" else "")
+        (self.scratch / "dovecot.conf").write_text(text.replace("@SCRATCH@", str(self.scratch)))
+        self.daemon(["dovecot", "-F", "-c", self.scratch / "dovecot.conf"])
+        self.until("Dovecot", lambda: self.listens(110) and self.listens(143))
+
+    def start_cron(self) -> None:
+        line = f"* * * * * root {self.programs}/sbin/popips-expire -c {self.conf}\n"
+        (self.scratch / "etc" / "cron.d" / "popips").write_text(line)
+        self.daemon(["cron", "-f"])
+
+    def listens(self, port: int) -> bool:
+        sockets = self.run(["ss", "-Hltn", f"sport = :{port}"]).stdout
+        return "192.0.2.1:" in sockets and "[2001:db8::1]:" in sockets
+
+    # ---- its clients
+
+    def client(self, *words: str) -> str:
+        """Have a session of client.py from the clients' network; give what it prints."""
+        done = self.run(["ip", "netns", "exec", "cli", sys.executable, LAB / "client.py", *words])
+        return done.stdout.strip() or done.stderr
+
+    def login(self, protocol: str, source: str, user: str = "alice", password: str = PASSWORD) -> str:
+        return self.client(protocol, source, server_for(source), user, password)
+
+    def rcpt(self, source: str) -> str:
+        """Give the code of sendmail's reply to a RCPT from that address to a domain outside."""
+        return self.client("smtp", source, server_for(source))[:3]
+
+    # ---- popips in it
+
+    def popips(
+        self, program: str, *words: str, env: dict[str, str] | None = None, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        return self.run([self.path(program), "-c", self.conf, *words], env, stdin)
+
+    def path(self, program: str) -> Path:
+        folder = "sbin" if program in ("popips-db", "popips-expire") else "libexec/popips"
+        return self.programs / folder / program
+
+    def pam_login(self, address: str, user: str = "alice", **more: str) -> None:
+        """Start the hook as pam_exec does."""
+        env = {"PAM_RHOST": address, "PAM_USER": user, "PAM_SERVICE": "pop3", "PAM_TYPE": "account"} | more
+        done = self.popips("popips-hook", env=env)
+        assert (done.returncode, done.stdout) == (0, ""), done
+
+    def logged(self, program: str = "popips-") -> list[str]:
+        """The messages that programs of popips sent to syslog."""
+        lines = self.log.read_text().splitlines()
+        return [line.partition("]: ")[2] for line in lines if f" {program}" in line]
+
+
+CRON_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C"}
+
+
+def server_for(source: str) -> str:
+    return "2001:db8::1" if ":" in source else "192.0.2.1"

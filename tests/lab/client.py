@@ -1,0 +1,68 @@
+"""client.py pop3|imap|smtp SOURCE SERVER [USER PASSWORD]: one session as a mail client has it, from the address SOURCE.
+
+Prints "ok" or the server's refusal. Over SMTP that is the reply to a RCPT for a domain outside.
+"""
+
+import imaplib
+import poplib
+import smtplib
+import socket
+import sys
+
+TIMEOUT = 60
+
+
+class Pop3(poplib.POP3):
+    def __init__(self, source: str, server: str) -> None:
+        self.source = source
+        super().__init__(server, timeout=TIMEOUT)
+
+    def _create_socket(self, timeout: float) -> socket.socket:
+        return socket.create_connection((self.host, self.port), timeout, (self.source, 0))
+
+
+class Imap(imaplib.IMAP4):
+    def __init__(self, source: str, server: str) -> None:
+        self.source = source
+        super().__init__(server, timeout=TIMEOUT)
+
+    def _create_socket(self, timeout: float) -> socket.socket:
+        return socket.create_connection((self.host, self.port), timeout, (self.source, 0))
+
+
+def smtp(source: str, server: str, sender: str = "alice@example.test", to: str = "bob@outside.example") -> str:
+    with smtplib.SMTP(server, 25, "client.example.test", TIMEOUT, (source, 0)) as session:
+        session.ehlo()
+        code, text = session.mail(sender)
+        if code == 250:
+            code, text = session.rcpt(to)
+    return f"{code} {text.decode()}"
+
+
+def pop3(source: str, server: str, user: str, password: str) -> str:
+    session = Pop3(source, server)
+    try:
+        session.user(user)
+        session.pass_(password)
+        session.stat()
+    except poplib.error_proto as error:
+        return str(error)
+    finally:
+        session.close()
+    return "ok"
+
+
+def imap(source: str, server: str, user: str, password: str) -> str:
+    session = Imap(source, server)
+    try:
+        session.login(user, password)
+        session.select("INBOX")
+    except imaplib.IMAP4.error as error:
+        return str(error)
+    finally:
+        session.shutdown()
+    return "ok"
+
+
+if __name__ == "__main__":
+    print({"smtp": smtp, "pop3": pop3, "imap": imap}[sys.argv[1]](*sys.argv[2:]))
