@@ -34,14 +34,15 @@ def main(argv: list[str] | None = None) -> int:
     if not server:
         sys.stderr.write(USAGE)
         return 64  # EX_USAGE
-    login.apart(PROGRAM, lambda: _act(conf, server))
+    login.apart(PROGRAM, lambda: _act(conf))
     return _become(server)
 
 
-def _act(conf: str | None, server: list[str]) -> None:
+def _act(conf: str | None) -> None:
     variables = dict(environ.initial())
     address, user = (variables.get(name, b"").decode("utf-8", "surrogateescape") for name in (b"IP", b"USER"))
-    login.admit(PROGRAM, conf, address, user, os.path.basename(server[0]))
+    # script-login does not say for which server it runs; only an IMAP session has a token
+    login.admit(PROGRAM, conf, address, user, "imap" if b"AUTH_TOKEN" in variables else "pop3")
 
 
 def _become(server: list[str]) -> int:

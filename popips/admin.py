@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from popips import address, command, config, grants, log, stamps, upkeep
-from popips.maps import Place, berkeley
+from popips.maps import MapError, Place, berkeley
 
 PROGRAM = "popips-db"
 
@@ -61,7 +61,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _work(options: argparse.Namespace) -> int:
     settings = config.load(options.conf)
-    place = Place.parse(options.map) if options.map else settings.map
+    try:
+        place = Place.parse(options.map) if options.map else settings.map
+    except MapError as error:
+        raise command.UsageError(str(error)) from None
     if options.verb == "lst" and options.grants:
         return _list_grants(settings, _arguments(options.keys))
     if options.verb == "lst":

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 import popips
 from popips import config, maps, stamps
@@ -15,9 +16,15 @@ class UsageError(Exception):
     """The command line asks for something that cannot be; str() says what to write instead."""
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(os.EX_USAGE, f"{self.prog}: {message}\n")
+
+
 def parser(program: str, description: str) -> argparse.ArgumentParser:
     """Give a parser that knows -c, --help and --version."""
-    made = argparse.ArgumentParser(prog=program, description=description, allow_abbrev=False)
+    made = _Parser(prog=program, description=description, allow_abbrev=False)
     made.add_argument(
         "-c", dest="conf", metavar="FILE", default=config.PATH, help="the configuration (default: %(default)s)"
     )

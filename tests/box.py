@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import crypt
 import os
 import pwd
 import shutil
@@ -51,13 +50,17 @@ class Box:
         """Edit the access map's text, and build the map in place, as makemap does."""
         self.access.write_text(text)
         with self.access.open() as source:
-            subprocess.run(["makemap", "hash", f"{self.access}.db"], stdin=source, check=True)
+            subprocess.run(
+                ["makemap", "hash", f"{self.access}.db"], stdin=source, check=True, stderr=subprocess.DEVNULL
+            )
 
     def rename_access(self, text: str) -> None:
         """Edit the text, build a new map and rename it over the old one, as `make -C /etc/mail` does on Debian."""
         self.access.write_text(text)
         with self.access.open() as source:
-            subprocess.run(["makemap", "hash", f"{self.access}.new.db"], stdin=source, check=True)
+            subprocess.run(
+                ["makemap", "hash", f"{self.access}.new.db"], stdin=source, check=True, stderr=subprocess.DEVNULL
+            )
         shutil.move(f"{self.access}.new.db", f"{self.access}.db")
 
     def records(self) -> dict[str, str]:
@@ -74,6 +77,13 @@ class Box:
         shutil.copytree(LAB / "etc", etc)
         for name in ("passwd", "group", "shadow"):
             shutil.copy(f"/etc/{name}", etc / name)
+        hashed = (
+            subprocess.run(
+                ["doveadm", "pw", "-s", "SHA512-CRYPT", "-p", PASSWORD], check=True, capture_output=True, text=True
+            )
+            .stdout.strip()
+            .removeprefix("{SHA512-CRYPT}")
+        )
         free = 2000 + max((u.pw_uid for u in pwd.getpwall() if u.pw_uid < 10000), default=0)
         with (
             (etc / "passwd").open("a") as passwd,
@@ -86,22 +96,20 @@ class Box:
                 os.chown(home, uid, uid)
                 passwd.write(f"{user}:x:{uid}:{uid}::{home}:/bin/false\n")
                 group.write(f"{user}:x:{uid}:\n")
-                shadow.write(f"{user}:{crypt.crypt(PASSWORD, crypt.METHOD_SHA256)}:19000:0:99999:7::{expired}:\n")
+                shadow.write(f"{user}:{hashed}:19000:0:99999:7::{expired}:\n")
         (etc / "crontab").write_text("")
         (etc / "cron.d").mkdir()
 
     def start(self) -> Box:
-        fifo_in, fifo_out = os.pipe()
         self._shell = subprocess.Popen(
-            [LAB / "box.sh", "sh", "-c", f"echo up >&{fifo_out}; exec sleep infinity"],
+            [LAB / "box.sh", "sh", "-c", "echo up; exec sleep infinity >&2"],
             env={**os.environ, "BOX_ETC": str(self.scratch / "etc")},
-            pass_fds=(fifo_out,),
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
         )
-        os.close(fifo_out)
-        with os.fdopen(fifo_in) as up:
-            if up.readline() != "up\n":
-                raise RuntimeError("the box did not come up")
+        assert self._shell.stdout
+        if self._shell.stdout.readline() != b"up\n":
+            raise RuntimeError("the box did not come up")
         self._inside = Path(f"/proc/{self._shell.pid}/task/{self._shell.pid}/children").read_text().split()[0]
         self._daemons: list[subprocess.Popen[bytes]] = []
         self.daemon([sys.executable, LAB / "syslogd.py", self.log])
@@ -110,7 +118,7 @@ class Box:
 
     def stop(self) -> None:
         self._shell.kill()
-        self._shell.wait()
+        self._shell.communicate()
         for daemon in self._daemons:
             daemon.wait()
 

@@ -8,6 +8,7 @@ import poplib
 import smtplib
 import socket
 import sys
+from collections.abc import Callable
 
 TIMEOUT = 60
 
@@ -65,4 +66,5 @@ def imap(source: str, server: str, user: str, password: str) -> str:
 
 
 if __name__ == "__main__":
-    print({"smtp": smtp, "pop3": pop3, "imap": imap}[sys.argv[1]](*sys.argv[2:]))
+    sessions: dict[str, Callable[..., str]] = {"smtp": smtp, "pop3": pop3, "imap": imap}
+    print(sessions[sys.argv[1]](*sys.argv[2:]))

@@ -1,0 +1,119 @@
+"""A site for tests of one program or module: a map, stamps and a configuration in a folder of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from popips import config, grants, upkeep
+from popips.config import Config
+from popips.maps import Place
+from tests.box import CRON_ENVIRONMENT, Box, install
+
+NOW = 1_800_000_000.0  # seconds since the epoch; whole, and some time from the clock of the machine
+
+
+class Site:
+    """What popips works on. `now` stands still until a test moves it."""
+
+    def __init__(self, folder: Path, kind: str = "hash") -> None:
+        self.folder, self.kind, self.now = folder, kind, NOW
+        self.access, self.stamps, self.conf = folder / "access", folder / "popips", folder / "popips.conf"
+        self.stamps.mkdir(mode=0o700)
+        self.configure()
+        self.build("")
+
+    @property
+    def db(self) -> Path:
+        return self.folder / "access.db"
+
+    @property
+    def config(self) -> Config:
+        return config.load(str(self.conf))
+
+    @property
+    def place(self) -> Place:
+        return Place(self.kind, str(self.db))
+
+    def configure(self, **settings: str) -> None:
+        lines = {"map": f"{self.kind}:{self.access}", "stamps": str(self.stamps)} | settings
+        self.conf.write_text("".join(f"{key} = {value}\n" for key, value in lines.items()))
+
+    def build(self, text: str, *options: str) -> None:
+        """Write the map's text and have makemap build the map in place."""
+        self.access.write_text(text)
+        subprocess.run(
+            ["makemap", *options, self.kind, str(self.db)], input=text.encode(), check=True, stderr=subprocess.DEVNULL
+        )
+
+    def records(self) -> dict[str, str]:
+        """What sendmail's makemap reads in the map."""
+        done = subprocess.run(["makemap", "-u", self.kind, str(self.db)], check=True, capture_output=True, text=True)
+        return dict(line.split("\t", 1) for line in done.stdout.splitlines())
+
+    def names(self) -> set[str]:
+        """The files in the stamp folder."""
+        return {path.name for path in self.stamps.iterdir() if path.name != ".expire"}
+
+    def login(self, address: str, user: str = "alice", service: str = "pop3") -> str:
+        return grants.grant(self.config, address, grants.Login(user, service, "test"), self.now).verdict
+
+    def expire(self, dry_run: bool = False) -> upkeep.Run:
+        return upkeep.expire(self.config, self.now, dry_run)
+
+    def pass_window(self) -> None:
+        self.now += self.config.window + 1
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[Path]:
+    """An installation by `make install`, under a prefix of its own."""
+    with tempfile.TemporaryDirectory(prefix="popips-", dir="/tmp") as prefix:
+        os.chmod(prefix, 0o755)
+        yield install(Path(prefix))
+
+
+@pytest.fixture
+def box(programs: Path) -> Iterator[Box]:
+    """A mail host with nothing started yet; its folder has a short name for Dovecot's sockets, and is open to users."""
+    with tempfile.TemporaryDirectory(prefix="popips-", dir="/tmp") as scratch, Box(programs, Path(scratch)) as host:
+        yield host
+
+
+class Installed:
+    """The installed programs, run on a site as cron or a server would."""
+
+    def __init__(self, programs: Path, site: Site) -> None:
+        self.programs, self.site = programs, site
+
+    def path(self, program: str) -> Path:
+        folder = "sbin" if program in ("popips-db", "popips-expire") else "libexec/popips"
+        return self.programs / folder / program
+
+    def run(
+        self, program: str, *words: str, stdin: str = "", env: dict[str, str] | None = None, conf: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        command = [str(self.path(program)), *(["-c", str(self.site.conf)] if conf else []), *words]
+        return subprocess.run(
+            command, input=stdin, env=CRON_ENVIRONMENT | (env or {}), capture_output=True, text=True, timeout=60
+        )
+
+    def pam(self, address: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run the hook with the environment that pam_exec gives it."""
+        env = {"PAM_RHOST": address, "PAM_USER": "alice", "PAM_SERVICE": "pop3", "PAM_TYPE": "account"} | more
+        return self.run("popips-hook", env=env)
+
+
+@pytest.fixture
+def installed(programs: Path, site: Site) -> Installed:
+    return Installed(programs, site)

@@ -1,0 +1,377 @@
+"""The installed programs, as cron, pam_exec, Dovecot and the admin run them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.box import CRON_ENVIRONMENT
+from tests.conftest import Installed
+
+LOGS = ""  # /dev/log is not there outside of a box: lines that say so do not count
+A, SIX, SIX_KEY = "192.0.2.10", "2001:db8::10", "ipv6:2001:db8:0:0:0:0:0:10"
+PROGRAMS = ("popips-db", "popips-expire", "popips-hook", "popips-postlogin")
+
+
+def age(installed: Installed, name: str = A, minutes: float = 60) -> None:
+    """Let a stamp be as old as that."""
+    then = time.time() - 60 * minutes
+    os.utime(installed.site.stamps / name, (then, then))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_program_tells_its_usage_and_version(installed: Installed, program: str) -> None:
+    told = installed.run(program, "--help", conf=False)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.startswith(f"usage: {program} [")
+    assert "-c FILE" in told.stdout
+    version = installed.run(program, "--version", conf=False)
+    assert (version.returncode, version.stdout) == (0, f"{program} 0.1.0\n")
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_programs_are_roots_and_run_isolated(installed: Installed, program: str) -> None:
+    path = installed.path(program)
+    assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (0, 0o755)
+    assert path.read_text().startswith("#!/usr/bin/python3 -IS\n")
+
+
+def test_all_that_was_installed_is_roots_and_for_no_other_to_write(installed: Installed) -> None:
+    for path in installed.programs.rglob("*"):
+        assert path.stat().st_uid == 0
+        assert not path.stat().st_mode & 0o022, path
+    assert (installed.programs / "popips").stat().st_mode & 0o777 == 0o700
+
+
+# ---- popips-hook
+
+
+@pytest.mark.parametrize("kind", ["auth", "account", "open_session"])
+def test_the_hook_acts_on_a_login(installed: Installed, kind: str) -> None:
+    done = installed.pam(A, PAM_TYPE=kind)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert installed.site.records() == {A: "RELAY"}
+
+
+@pytest.mark.parametrize("kind", ["close_session", "password", "", "AUTH"])
+def test_the_hook_does_nothing_at_other_times(installed: Installed, kind: str) -> None:
+    done = installed.pam(A, PAM_TYPE=kind)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert installed.site.names() == set()
+
+
+@pytest.mark.parametrize("doubled", ["PAM_RHOST", "PAM_TYPE", "PAM_USER"])
+def test_the_hook_refuses_a_doubled_variable(installed: Installed, doubled: str) -> None:
+    """As pam_env with user_readenv=1 lets a user make it; execve with a list is the only way to have one."""
+    environment = ["PAM_RHOST=192.0.2.66", f"PAM_RHOST={A}"] if doubled == "PAM_RHOST" else [f"PAM_RHOST={A}"]
+    environment += ["PAM_TYPE=account"] * (1 + (doubled == "PAM_TYPE"))
+    environment += ["PAM_USER=alice"] * (1 + (doubled == "PAM_USER"))
+    done = exec_with(environment, str(installed.path("popips-hook")), "-c", str(installed.site.conf))
+    assert done.returncode == 0
+    assert f'reason="{doubled} is there twice"' in done.stderr
+    assert (installed.site.names(), installed.site.records()) == (set(), {})
+
+
+def exec_with(environment: list[str], *argv: str) -> subprocess.CompletedProcess[str]:
+    """Run a program with that environment, doubled names and all, which Python's own functions cannot do."""
+    program = (
+        "import ctypes, signal, sys; signal.signal(signal.SIGPIPE, signal.SIG_DFL);"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_DFL); n = sys.argv.index('--');"
+        "strings = lambda l: (ctypes.c_char_p * (len(l) + 1))"
+        "(*[s.encode() for s in l], None); argv = sys.argv[n + 1:];"
+        "ctypes.CDLL(None).execve(argv[0].encode(), strings(argv), strings(sys.argv[1:n]))"
+    )
+    return subprocess.run([sys.executable, "-c", program, *environment, "--", *argv], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("conf", ["unknown = key\n", "window = 15\n", "\xff\xfe", "map = hash:/no/such/map\n"])
+def test_the_hook_lets_a_login_pass_with_a_bad_configuration(installed: Installed, conf: str) -> None:
+    installed.site.conf.write_text(conf)
+    done = installed.pam(A)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "refused: " in done.stderr
+    assert str(installed.site.conf) in done.stderr or "/etc/mail/popips" in done.stderr
+
+
+def test_the_hook_takes_wrong_arguments_amiss_on_a_terminal_only(installed: Installed) -> None:
+    command = [str(installed.path("popips-hook")), "--wrong"]
+    assert subprocess.run(command, env={}, capture_output=True).returncode == 0
+    master, slave = pty.openpty()
+    try:
+        done = subprocess.run(command, env={}, stderr=slave)
+        assert done.returncode == 64
+        assert os.read(master, 9999).startswith(b"usage: popips-hook")
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+def test_the_hook_waits_two_seconds_at_most_for_a_lock(installed: Installed) -> None:
+    """The only real wait of the test suite: what is tested is the wait."""
+    with installed.site.db.open("r+b") as db:
+        fcntl.flock(db, fcntl.LOCK_EX)
+        start = time.monotonic()
+        done = installed.pam(A)
+        assert time.monotonic() - start > 1.9
+    assert done.returncode == 0
+    assert installed.site.names() == {A}
+
+
+def test_a_hook_that_hangs_is_left_behind(installed: Installed) -> None:
+    """A fifo as the text of popips.conf keeps its reader for ever; the login goes on."""
+    installed.site.conf.unlink()
+    os.mkfifo(installed.site.conf)
+    command = [str(installed.path("popips-hook")), "-c", str(installed.site.conf)]
+    assert subprocess.run(command, env={"PAM_TYPE": "auth"}, timeout=60).returncode == 0
+    with installed.site.conf.open("w"):  # let it go
+        pass
+
+
+# ---- popips-postlogin
+
+SHOW = "import os, sys; os.write(1, open('/proc/self/environ', 'rb').read() + repr(sys.argv[1:]).encode())"
+
+
+def postlogin(installed: Installed, environment: list[str], *server: str) -> subprocess.CompletedProcess[str]:
+    return exec_with(environment, str(installed.path("popips-postlogin")), "-c", str(installed.site.conf), *server)
+
+
+def test_postlogin_becomes_the_server_with_environment_and_arguments_untouched(installed: Installed) -> None:
+    environment = [f"IP={A}", "USER=alice", "AUTH_TOKEN=secret", "ODD=\x01 = x", "EMPTY="]
+    done = postlogin(installed, environment, sys.executable, "-c", SHOW, "-c", "x y", "")
+    assert done.stdout == "".join(f"{entry}\0" for entry in environment) + "['-c', 'x y', '']"
+    assert installed.site.records() == {A: "RELAY"}
+    assert (installed.site.stamps / A).read_text().startswith("alice imap popips-postlogin ")
+    assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize("ip", ["", "mx.example.test", "127.0.0.1"])
+def test_postlogin_becomes_the_server_also_when_nothing_was_granted(installed: Installed, ip: str) -> None:
+    done = postlogin(installed, [f"IP={ip}", "USER=alice"], "/bin/echo", "here")
+    assert (done.returncode, done.stdout) == (0, "here\n")
+    assert "refused: " in done.stderr
+
+
+def test_postlogin_finds_a_server_by_name_without_a_path(installed: Installed) -> None:
+    assert postlogin(installed, [f"IP={A}"], "echo", "here").stdout == "here\n"
+
+
+def test_postlogin_becomes_the_server_even_if_the_binding_to_berkeley_db_is_gone(
+    installed: Installed, tmp_path: Path
+) -> None:
+    """As after an upgrade of Python that left the binding behind."""
+    text = installed.path("popips-postlogin").read_text()
+    broken = tmp_path / "popips-postlogin"
+    broken.write_text(text.replace("/dist-packages", "/nowhere"))
+    broken.chmod(0o755)
+    assert text != broken.read_text()
+    done = exec_with([f"IP={A}"], str(broken), "-c", str(installed.site.conf), "/bin/echo", "here")
+    assert (done.returncode, done.stdout) == (0, "here\n")
+    assert "No module named" in done.stderr
+
+
+def test_postlogin_hands_on_signals_and_descriptors_as_they_were(installed: Installed) -> None:
+    program = "grep -E 'Sig(Ign|Blk)' /proc/self/status; ls -l /proc/self/fd | wc -l"
+    plain = exec_with([], "/bin/sh", "-c", program).stdout
+    assert postlogin(installed, [f"IP={A}"], "/bin/sh", "-c", program).stdout == plain
+
+
+def test_postlogin_without_a_server_tells_its_usage(installed: Installed) -> None:
+    done = postlogin(installed, [f"IP={A}"])
+    assert (done.returncode, done.stdout) == (64, "")
+    assert done.stderr.startswith("usage: popips-postlogin")
+
+
+# ---- popips-expire
+
+
+def test_expire_is_quiet_and_takes_out_what_is_due(installed: Installed) -> None:
+    installed.pam(A)
+    installed.pam(SIX)
+    age(installed)
+    done = installed.run("popips-expire")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert installed.site.records() == {SIX_KEY: "RELAY"}
+
+
+def test_expire_tells_what_it_does_or_would_do(installed: Installed) -> None:
+    installed.pam(A)
+    age(installed)
+    where = f"map=hash:{installed.site.db}"
+    assert installed.run("popips-expire", "-n").stdout == f"would be removed: address={A} {where}\n"
+    assert installed.site.records() == {A: "RELAY"}
+    told = installed.run("popips-expire", "-v").stdout
+    assert told == f"removed: address={A} {where}\n0 live, 1 due\n"
+
+
+def test_expire_takes_a_window_of_its_own(installed: Installed) -> None:
+    installed.pam(A)
+    age(installed, minutes=10)
+    installed.run("popips-expire")
+    assert installed.site.names() == {A}
+    installed.run("popips-expire", "--window", "9m")
+    assert installed.site.names() == set()
+    wrong = installed.run("popips-expire", "--window", "9")
+    assert (wrong.returncode, "s m h or d" in wrong.stderr) == (64, True)
+
+
+def test_a_second_expirer_leaves_quietly(installed: Installed) -> None:
+    installed.pam(A)
+    age(installed)
+    with (installed.site.stamps / ".expire").open("w") as run:
+        fcntl.flock(run, fcntl.LOCK_EX)
+        done = installed.run("popips-expire", "-v")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert installed.site.names() == {A}
+
+
+# ---- popips-db: dialogues, a command and what it must answer
+
+DIALOGUES: list[tuple[str, list[tuple[str, str, int, str, str]]]] = [
+    (
+        "permanent records",
+        [
+            ("ins 192.0.2.1 RELAY Example.COM REJECT", "", 0, "", ""),
+            ("lst 192.0.2.1 EXAMPLE.com", "", 0, "192.0.2.1\tRELAY\nexample.com\tREJECT\n", ""),
+            ("lst --grants", "", 0, "", ""),
+            ("lst nix", "", 1, "", "popips-db: nix: no such record in hash:{db}\n"),
+            ("del 192.0.2.1 nix", "", 1, "", "popips-db: nix: no such record in hash:{db}\n"),
+            ("lst", "", 0, "example.com\tREJECT\n", ""),
+        ],
+    ),
+    (
+        "grants",
+        [
+            ("ins 192.0.2.10 2001:DB8::10", "", 0, "", LOGS),
+            ("lst 2001:db8::10", "", 0, f"{SIX_KEY}\tRELAY\n", ""),
+            ("del 2001:db8::10", "", 0, "", ""),
+            ("lst", "", 0, "192.0.2.10\tRELAY\n", ""),
+            ("ins 127.0.0.1", "", 1, "", LOGS + "popips-db: 127.0.0.1: refused: in a network of `never`\n"),
+            ("lst --grants 2001:db8::10", "", 1, "", "popips-db: 2001:db8::10: no grant\n"),
+        ],
+    ),
+    (
+        "standard input",
+        [
+            ("ins -", "192.0.2.1\tERROR:550 go away\n\nexample.com REJECT\n", 0, "", ""),
+            ("lst 192.0.2.1", "", 0, "192.0.2.1\tERROR:550 go away\n", ""),
+            ("ins -", "192.0.2.10\n192.0.2.11\n", 0, "", LOGS),
+            ("lst -", "192.0.2.10\n192.0.2.11\n", 0, "192.0.2.10\tRELAY\n192.0.2.11\tRELAY\n", ""),
+            ("del -", "192.0.2.10\nexample.com\n192.0.2.1\n", 0, "", ""),
+            ("lst", "", 0, "192.0.2.11\tRELAY\n", ""),
+        ],
+    ),
+    (
+        "mistakes",
+        [
+            ("", "", 64, "", "usage: popips-db"),
+            ("lst --wrong", "", 64, "", "usage: popips-db"),
+            ("ins", "", 64, "", "usage: popips-db"),
+            ("ins 192.0.2.1 RELAY 192.0.2.2", "", 64, "", "popips-db: 192.0.2.2: a key without a value"),
+            ("ins a@ REJECT b", "", 64, "", "popips-db: b: a key without a value"),
+            ("-m lmdb:/x lst", "", 64, "", "popips-db: lmdb:/x: write TYPE:/PATH with one of the types hash, btree"),
+            (
+                "-m hash:/no/such lst",
+                "",
+                66,
+                "",
+                "popips-db: /no/such.db: there is no such file; make it: makemap hash",
+            ),
+            ("-m hash:{conf} lst", "", 66, "", "popips-db: {conf}.db: there is no such file"),
+            ("-m btree:{db} lst", "", 65, "", "popips-db: {db}: not a btree file of Berkeley DB; make it: makemap"),
+            ("-m btree:/x ins 192.0.2.1", "", 64, "", "popips-db: 192.0.2.1: grants go to the map of {conf}"),
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize("dialogue", [turns for _, turns in DIALOGUES], ids=[name for name, _ in DIALOGUES])
+def test_dialogues_with_popips_db(installed: Installed, dialogue: list[tuple[str, str, int, str, str]]) -> None:
+    names = {"db": str(installed.site.db), "conf": str(installed.site.conf)}
+    for command, stdin, status, out, err in dialogue:
+        done = installed.run("popips-db", *command.format(**names).split(), stdin=stdin)
+        errors = "".join(line for line in done.stderr.splitlines(True) if "cannot log" not in line)
+        expected = err.format(**names)
+        assert (done.returncode, done.stdout) == (status, out), (command, done)
+        assert errors.startswith(expected) if expected else not errors, (command, done)
+        assert "Traceback" not in done.stderr
+
+
+def test_grants_are_listed_with_user_service_last_login_and_time_left(installed: Installed) -> None:
+    installed.pam(A, PAM_USER="bob", PAM_SERVICE="imap")
+    (installed.site.stamps / SIX).touch()
+    age(installed, A, 5)
+    age(installed, SIX, 20)
+    first, second = installed.run("popips-db", "lst", "--grants").stdout.splitlines()
+    name, user, service, last, left = first.split("\t")
+    assert (name, user, service) == (A, "bob", "imap")
+    assert (
+        abs(time.time() - 300 - time.mktime(time.strptime(last + " UTC", "%Y-%m-%dT%H:%M:%SZ %Z")) + time.timezone) < 60
+    )
+    assert left in ("10m00s", "9m59s", "9m58s", "9m57s", "9m56s", "9m55s")
+    assert second.split("\t")[0:3] + second.split("\t")[4:] == [SIX, "-", "-", "due"]
+
+
+def test_making_a_grant_permanent_ends_the_grant(installed: Installed) -> None:
+    installed.pam(A)
+    installed.run("popips-db", "ins", A, "RELAY")
+    assert installed.site.names() == set()
+    installed.run("popips-expire")
+    assert installed.site.records() == {A: "RELAY"}
+
+
+def test_another_map_can_be_listed_and_changed(installed: Installed, tmp_path: Path) -> None:
+    other = tmp_path / "virtusertable"
+    subprocess.run(["makemap", "btree", str(other)], input=b"info@example.com alice\n", check=True)
+    spec = f"btree:{other}"
+    assert installed.run("popips-db", "-m", spec, "ins", "sales@example.com", "bob").returncode == 0
+    assert installed.run("popips-db", "-m", spec, "lst").stdout == "info@example.com\talice\nsales@example.com\tbob\n"
+    assert installed.run("popips-db", "-m", spec, "del", "info@example.com").returncode == 0
+    assert installed.run("popips-db", "-m", spec, "lst").stdout == "sales@example.com\tbob\n"
+    assert installed.site.records() == {}
+
+
+def test_a_deleted_record_leaves_the_other_form_of_its_address(installed: Installed) -> None:
+    installed.site.build(f"connect:{A} REJECT\n")
+    installed.run("popips-db", "ins", A, "RELAY")
+    installed.run("popips-db", "del", A)
+    assert installed.site.records() == {f"connect:{A}": "REJECT"}
+
+
+@pytest.mark.parametrize(
+    ("program", "words"), [("popips-expire", ()), ("popips-db", ("lst",)), ("popips-db", ("ins", "a", "b"))]
+)
+def test_a_bad_configuration_is_an_error_with_file_line_and_cure(
+    installed: Installed, program: str, words: tuple[str, ...]
+) -> None:
+    installed.site.conf.write_text("window = 15m\nwindw = 15m\n")
+    done = installed.run(program, *words)
+    assert done.returncode == 78
+    assert f"{program}: {installed.site.conf}:2: unknown key 'windw': the keys are map, stamps, " in done.stderr
+
+
+def test_a_reader_that_leaves_early_gets_no_traceback(installed: Installed) -> None:
+    installed.site.build("".join(f"10.{n // 256}.{n % 256} REJECT\n" for n in range(20000)))
+    command = f"{installed.path('popips-db')} -c {installed.site.conf} lst | head -n 1"
+    done = subprocess.run(["sh", "-c", command], env=CRON_ENVIRONMENT, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1
+
+
+def test_make_install_stages_into_destdir_and_make_uninstall_leaves_map_and_stamps(tmp_path: Path) -> None:
+    make = ["make", "-s", "-C", str(Path(__file__).parent.parent), f"DESTDIR={tmp_path}", "PREFIX=/usr"]
+    subprocess.run([*make, "install"], check=True)
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert {"usr/sbin/popips-db", "usr/libexec/popips/popips-hook", "usr/share/man/man8/popips-db.8"} <= files
+    assert "/usr/lib/popips" in (tmp_path / "usr/sbin/popips-db").read_text()
+    assert str(tmp_path) not in (tmp_path / "usr/sbin/popips-db").read_text()
+    subprocess.run([*make, "uninstall"], check=True)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if "popips" in path.name}
+    assert left == {"etc/mail/popips"}
