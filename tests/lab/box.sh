@@ -7,7 +7,7 @@ exec unshare --net --mount --pid --uts --ipc --fork --kill-child --mount-proc --
 mount -t tmpfs -o mode=755 tmpfs /run
 hostname mx.example.test
 for file in "$BOX_ETC"/*; do mount --bind "$file" "/etc/${file##*/}"; done
-[ ! -d /var/spool/cron ] || mount -t tmpfs tmpfs /var/spool/cron
+[ ! -d /var/spool/cron ] || { mount -t tmpfs tmpfs /var/spool/cron; mkdir /var/spool/cron/crontabs; }
 # a /dev of its own, for its own /dev/log
 mkdir -p /run/dev/pts /run/dev/shm
 for node in null zero full random urandom tty; do : > /run/dev/$node; mount --bind /dev/$node /run/dev/$node; done

@@ -47,7 +47,7 @@ def pop3(source: str, server: str, user: str, password: str) -> str:
         session.pass_(password)
         session.stat()
     except poplib.error_proto as error:
-        return str(error)
+        return str(error).strip("b'")
     finally:
         session.close()
     return "ok"
@@ -59,7 +59,7 @@ def imap(source: str, server: str, user: str, password: str) -> str:
         session.login(user, password)
         session.select("INBOX")
     except imaplib.IMAP4.error as error:
-        return str(error)
+        return str(error).strip("b'")
     finally:
         session.shutdown()
     return "ok"

@@ -1,0 +1,121 @@
+"""README, man pages, --help, contrib and code say the same thing."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import popips
+from popips import command, config
+from tests.conftest import Installed
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(ROOT.glob("man/*.[578]"))
+PROGRAMS = ("popips-db", "popips-expire", "popips-hook", "popips-postlogin")
+
+
+def plain(page: Path) -> str:
+    """A man page as a reader sees it, in one line."""
+    text = subprocess.run(["man", "-l", str(page)], check=True, capture_output=True, text=True, env=MAN).stdout
+    return re.sub(r"\s+", " ", text)
+
+
+MAN = {"PATH": "/usr/bin:/bin", "MANWIDTH": "9999", "MANPAGER": "cat", "LC_ALL": "C", "MAN_KEEP_FORMATTING": ""}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_man_pages_are_clean_and_have_their_sections(page: Path) -> None:
+    warned = subprocess.run(["groff", "-man", "-ww", "-z", str(page)], capture_output=True, text=True)
+    assert warned.stderr == ""
+    text = page.read_text()
+    assert f'"popips {popips.__version__}"' in text
+    wanted = ["CAVEATS"] + (["SYNOPSIS", "EXIT STATUS", "EXAMPLES"] if page.suffix == ".8" else [])
+    assert [section for section in wanted if f"\n.SH {section}\n" not in text] == []
+    assert "SMTP AUTH" in text or page.suffix == ".5"
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_man_page_names_the_options_that_help_names(installed: Installed, program: str) -> None:
+    told = installed.run(program, "--help", conf=False).stdout
+    for verb in ("lst", "ins", "del") if program == "popips-db" else ():
+        told += installed.run(program, verb, "--help").stdout
+    options = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", told)) - {"-h"}
+    page = plain(ROOT / "man" / f"{program}.8").replace("\u2010", "-")
+    assert options == set(re.findall(r"(?<![\w/.-])--?[a-z][a-z-]*(?![\w.])", page.partition("EXAMPLES")[0]))
+
+
+def test_the_configurations_page_and_sample_have_each_key_with_its_default() -> None:
+    in_page = dict(re.findall(r'^\.BR (\w+) " \((.*)\)"$', (ROOT / "man/popips.conf.5").read_text(), re.MULTILINE))
+    sample = (ROOT / "contrib/popips.conf").read_text()
+    in_sample = dict(re.findall(r"^#(\w+) = (.*)$", sample, re.MULTILINE))
+    assert list(in_page) == list(in_sample) == list(config.PARSERS)
+    assert in_page | {"static_source": ""} == in_sample | {"static_source": ""}
+
+
+def test_the_samples_settings_are_the_defaults(tmp_path: Path) -> None:
+    sample = (ROOT / "contrib/popips.conf").read_text()
+    path = tmp_path / "popips.conf"
+    path.write_text(re.sub(r"^#(?=\w+ = )", "", sample, flags=re.MULTILINE))
+    loaded, default = config.load(str(path)), config.Config()
+    for key in set(config.PARSERS) - {"never", "static_source"}:
+        assert getattr(loaded, key) == getattr(default, key), key
+    assert [(n.first, n.bits) for n in loaded.never] == [(n.first, n.bits) for n in default.never]
+    assert loaded.static_source == default.map.source
+
+
+@pytest.mark.parametrize("program", ["popips-db", "popips-expire"])
+def test_exit_statuses_of_the_code_are_in_the_page(program: str) -> None:
+    page = (ROOT / "man" / f"{program}.8").read_text().partition("EXIT STATUS")[2]
+    for _, status in command.STATUS:
+        assert f".B {status}\n" in page
+
+
+def test_readme_names_what_there_is() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for path in re.findall(r"\]\(([\w./]+)\)", readme):
+        assert (ROOT / path).exists(), path
+    for program in PROGRAMS:
+        assert f"`{program}" in readme
+    for target in re.findall(r"(?:^ {4}|`)make (\w+)", readme, re.MULTILINE):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+
+
+def test_contrib_names_the_programs_where_they_are_installed(installed: Installed) -> None:
+    for path in (path for path in (ROOT / "contrib").rglob("*") if path.is_file()):
+        for named in re.findall(r"/usr/local(/\S*popips\S*)", path.read_text()):
+            assert (installed.programs / named.lstrip("/")).exists(), (path, named)
+
+
+def test_the_pam_stack_is_the_same_for_pop3_imap_and_the_page() -> None:
+    def stack(path: str) -> list[list[str]]:
+        lines = (ROOT / path).read_text().splitlines()
+        return [line.split() for line in lines if line.startswith(("auth", "account"))]
+
+    assert stack("contrib/pam.d/pop3") == stack("contrib/pam.d/imap") == stack("man/popips-hook.8")
+
+
+def test_version_changelog_and_entry_points_agree() -> None:
+    assert f"## {popips.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    scripts = setup["options.entry_points"]["console_scripts"].split("\n")
+    assert {script.partition(" = ")[0] for script in scripts if script} == set(PROGRAMS)
+
+
+def test_the_rooms_stand_on_each_other_in_one_direction() -> None:
+    """address <- maps <- config, stamps <- grants <- upkeep <- the programs; nothing in popips/ knows a program."""
+    for path in (ROOT / "popips").rglob("*.py"):
+        assert not re.search(r"import (pam_hook|expirer)|from (pam_hook|expirer)", path.read_text()), path
+    order = ["address", "maps", "maps.lock", "maps.libdb", "maps.journal", "maps.berkeley", "config", "stamps", "log"]
+    order += ["grants", "upkeep", "command", "admin"]
+    for path in (ROOT / "popips").rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT / "popips").with_suffix("").parts).removesuffix(".__init__")
+        if name == "__init__":
+            continue
+        used = re.findall(r"^from popips(?:\.([\w.]+))? import (.*)$", path.read_text(), re.MULTILINE)
+        rooms = {room for room, _ in used if room} | {w for room, words in used if not room for w in words.split(", ")}
+        assert all(order.index(room) < order.index(name) for room in rooms), (name, rooms)
