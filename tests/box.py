@@ -128,18 +128,8 @@ class Box:
         self.stop()
 
     def _entered(self, command: Sequence[str | Path]) -> list[str]:
-        return [
-            "nsenter",
-            "--target",
-            self._inside,
-            "--net",
-            "--mount",
-            "--pid",
-            "--uts",
-            "--ipc",
-            "--",
-            *map(str, command),
-        ]
+        spaces = ["--net", "--mount", "--pid", "--uts", "--ipc", "--root", "--wd"]
+        return ["nsenter", "--target", self._inside, *spaces, "--", *map(str, command)]
 
     def run(
         self, command: Sequence[str | Path], env: dict[str, str] | None = None, stdin: str = ""
