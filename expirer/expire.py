@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import sys
 import time
 
-from popips import command, config, log, stamps, upkeep
+from popips import command, config, upkeep, watch
+from popips.log import ERROR, Log
+from popips.stamps import RUN_FILE, Folder
 
 PROGRAM = "popips-expire"
 
@@ -16,9 +17,8 @@ PROGRAM = "popips-expire"
 def main(argv: list[str] | None = None) -> int:
     """Run with the arguments after the program's name; give the exit status."""
     options = _parser().parse_args(argv)
-    return command.run(
-        PROGRAM, lambda: _work(options), report=lambda text: log.line(PROGRAM, log.ERROR, f"error: {text}")
-    )
+    log = Log(PROGRAM)
+    return command.run(PROGRAM, lambda: _work(options, log), report=lambda text: log.line(ERROR, f"error: {text}"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,49 +33,36 @@ def _parser() -> argparse.ArgumentParser:
     return made
 
 
-def _work(options: argparse.Namespace) -> int:
+def _work(options: argparse.Namespace, log: Log) -> int:
     settings = config.load(options.conf)
     if options.window is not None:
         try:
             settings = settings.replace(window=config.duration(options.window))
         except ValueError as error:
             raise command.UsageError(f"--window {options.window}: {error}") from None
-    with stamps.Folder(settings.stamps) as folder:
-        if not options.dry_run and not _alone(folder):
-            return os.EX_OK
-        _tell(upkeep.expire(settings, time.time(), options.dry_run), settings, options)
+    if options.dry_run:
+        for _, text in upkeep.expire(settings, time.time(), dry_run=True).describe(str(settings.map)):
+            sys.stdout.write(f"would be {text}\n")
+        return os.EX_OK
+    with Folder(settings.stamps) as folder, upkeep.alone(folder) as is_alone:
+        if is_alone:
+            _tell_of_an_edit(settings, folder, log)
+            run = upkeep.expire(settings, time.time())
+            _tell(run, settings, options.verbose, log)
+            folder.renew(RUN_FILE, time.time())
     return os.EX_OK
 
 
-def _alone(folder: stamps.Folder) -> bool:
-    """Lock the run file until this process ends; tell whether that was possible."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        fd = os.open(stamps.RUN_FILE, flags, 0o600, dir_fd=folder.fd)
-    except OSError as error:
-        raise stamps.StampError(f"{folder.path}/{stamps.RUN_FILE}: cannot be opened: {error.strerror}") from None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _tell_of_an_edit(settings: config.Config, folder: Folder, log: Log) -> None:
+    pending = watch.edit_is_pending(settings)
+    if pending and watch.is_news(folder, "edit", time.time()):
+        log.line(ERROR, f"error: {pending}")
 
 
-def _tell(run: upkeep.Run, settings: config.Config, options: argparse.Namespace) -> None:
-    told = (
-        ("removed", run.removed, log.INFO, ""),
-        ("removed", run.kept, log.INFO, ' reason="its record stays: the text file names it"'),
-        ("restored", run.restored, log.INFO, ""),
-        ("static", run.static, log.INFO, ' reason="it has a record of the admin"'),
-        ("foreign", run.foreign, log.WARNING, ' reason="no stamp; left alone"'),
-    )
-    for word, names, level, reason in told:
-        for name in names:
-            field = "file" if word == "foreign" else "address"
-            text = f"{word}: {field}={stamps.word(name)} map={settings.map}{reason}"
-            if options.dry_run or options.verbose:
-                sys.stdout.write(f"would be {text}\n" if options.dry_run else f"{text}\n")
-            if not options.dry_run:
-                log.line(PROGRAM, level, text)
-    if options.verbose:
+def _tell(run: upkeep.Run, settings: config.Config, verbose: bool, log: Log) -> None:
+    for level, text in run.describe(str(settings.map)):
+        log.line(level, text)
+        if verbose:
+            sys.stdout.write(f"{text}\n")
+    if verbose:
         sys.stdout.write(f"{run.live} live, {len(run.removed) + len(run.kept)} due\n")

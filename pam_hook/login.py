@@ -16,32 +16,58 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from popips.config import Config
+    from popips.log import Log
+
 
 def admit(program: str, conf: str | None, address: str, user: str, service: str) -> None:
     """Grant the address what popips.conf says, and log one line. Errors end here: in that line."""
     import time
 
-    from popips import config, grants, log
+    from popips import config, grants
+    from popips.log import INFO, WARNING, Log
 
-    login, where = grants.Login(user, service, program), "-"
+    log, login, where = Log(program), grants.Login(user, service, program), "-"
     try:
         settings = config.load(conf or config.PATH)
         where = str(settings.map)
         outcome = grants.grant(settings, address, login, time.time())
-        if outcome.verdict == grants.RENEWED and not settings.log_renewals:
-            return
+        if outcome.verdict != grants.RENEWED or settings.log_renewals:
+            quiet = outcome.verdict in (grants.GRANTED, grants.RENEWED, grants.STATIC)
+            log.line(INFO if quiet else WARNING, outcome.describe(login, where))
+        _stand_in(settings, log, time.time())
     except Exception as error:
         # whatever it is, it must not cost a login
-        outcome = grants.Outcome(grants.REFUSED, address, str(error) or repr(error))
-    level = log.WARNING if outcome.verdict in (grants.REFUSED, grants.DEFERRED) else log.INFO
-    log.line(program, level, outcome.describe(login, where))
+        log.line(WARNING, grants.Outcome(grants.REFUSED, address, str(error) or repr(error)).describe(login, where))
+
+
+def _stand_in(settings: Config, log: Log, now: float) -> None:
+    """Do a bounded part of the expirer's work if the expirer is dead, lest a relay stay open for ever."""
+    from popips import watch
+    from popips.log import ERROR, INFO
+    from popips.stamps import Folder
+
+    with Folder(settings.stamps) as folder:
+        dead = watch.expirer_is_dead(folder, now)
+        if not dead:
+            return
+        if watch.is_news(folder, "expirer", now):
+            log.line(ERROR, f"error: {dead}")
+        from popips import upkeep
+
+        with upkeep.alone(folder) as is_alone:
+            run = upkeep.expire(settings, now, upkeep.STAND_IN) if is_alone else upkeep.Run()
+    for level, text in run.describe(str(settings.map)):
+        if level == INFO:
+            log.line(level, text)
 
 
 def refuse(program: str, reason: str) -> None:
     """Log that nothing can be granted because of how this program was called."""
-    from popips import grants, log
+    from popips import grants
+    from popips.log import WARNING, Log
 
-    log.line(program, log.WARNING, grants.Outcome(grants.REFUSED, "", reason).describe(grants.Login("", "", ""), "-"))
+    Log(program).line(WARNING, grants.Outcome(grants.REFUSED, "", reason).describe(grants.Login("", "", ""), "-"))
 
 
 def apart(program: str, work: Callable[[], None]) -> None:
@@ -57,10 +83,11 @@ def apart(program: str, work: Callable[[], None]) -> None:
         os.close(running)
         poll = select.poll()
         poll.register(done, 0)  # POLLHUP, when the child's end is closed
-        poll.poll(LIMIT * 1000)
+        is_done = poll.poll(LIMIT * 1000)
         os.close(done)
-        os.waitpid(child, os.WNOHANG)
-    except OSError as error:
+        if is_done and os.waitpid(child, 0)[1] != 0:
+            refuse(program, "the process that was to grant it crashed; is the map damaged? make it anew")
+    except Exception as error:
         sys.stderr.write(f"{program}: {error}\n")
 
 

@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from popips import address, command, config, grants, log, stamps, upkeep
+from popips import address, command, config, grants, stamps, upkeep, watch
+from popips.log import ERROR, INFO, Log
 from popips.maps import MapError, Place, berkeley
 
 PROGRAM = "popips-db"
@@ -65,6 +66,8 @@ def _work(options: argparse.Namespace) -> int:
         place = Place.parse(options.map) if options.map else settings.map
     except MapError as error:
         raise command.UsageError(str(error)) from None
+    if place == settings.map:
+        _warn(settings)
     if options.verb == "lst" and options.grants:
         return _list_grants(settings, _arguments(options.keys))
     if options.verb == "lst":
@@ -77,6 +80,18 @@ def _work(options: argparse.Namespace) -> int:
             raise command.UsageError(f"{words[0]}: grants go to the map of {options.conf}; for {place} write KEY VALUE")
         return _grant(settings, words)
     return _insert(settings, place, _pairs(words))
+
+
+def _warn(settings: config.Config) -> None:
+    """Tell the admin what popips has noticed; the log hears of a dead expirer, too, once an hour."""
+    told = [watch.edit_is_pending(settings)]
+    if os.path.lexists(settings.stamps):
+        with stamps.Folder(settings.stamps) as folder:
+            dead = watch.expirer_is_dead(folder, time.time())
+            if dead and watch.is_news(folder, "expirer", time.time()):
+                Log(PROGRAM).line(ERROR, f"error: {dead}")
+            told.append(dead)
+    sys.stderr.writelines(f"{PROGRAM}: {text}\n" for text in told if text)
 
 
 def _arguments(words: list[str]) -> list[str]:
@@ -181,10 +196,10 @@ def _left(seconds: float) -> str:
 
 def _grant(settings: config.Config, words: Iterable[str]) -> int:
     status = 0
-    login = grants.Login(getpass.getuser(), "-", PROGRAM)
+    log, login = Log(PROGRAM), grants.Login(getpass.getuser(), "-", PROGRAM)
     for word in words:
         outcome = grants.grant(settings, word, login, time.time())
-        log.line(PROGRAM, log.INFO, outcome.describe(login, str(settings.map)))
+        log.line(INFO, outcome.describe(login, str(settings.map)))
         if outcome.verdict not in (grants.GRANTED, grants.RENEWED):
             status = os.EX_TEMPFAIL if outcome.verdict == grants.DEFERRED else 1
             sys.stderr.write(f"{PROGRAM}: {outcome.address}: {outcome.verdict}: {outcome.reason}\n")

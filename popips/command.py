@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -37,7 +38,9 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
     (config.ConfigError, os.EX_CONFIG),
     (maps.Busy, os.EX_TEMPFAIL),
     (maps.Missing, os.EX_NOINPUT),
+    (maps.Failed, os.EX_IOERR),
     (maps.MapError, os.EX_DATAERR),
+    (stamps.StampFailed, os.EX_IOERR),
     (stamps.StampError, os.EX_CANTCREAT),
     (PermissionError, os.EX_NOPERM),
     (OSError, os.EX_IOERR),
@@ -45,13 +48,36 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
 
 
 def run(program: str, work: Callable[[], int], report: Callable[[str], None] = lambda text: None) -> int:
-    """Do the work and give its exit status; an error becomes a line on standard error, report(line) and its status."""
+    """Do the work in a process of its own, for a damaged map can crash libdb, and give its exit status.
+
+    An error becomes a line on standard error, report(line) and a status of its own.
+    """
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        os._exit(_status_of(program, work, report))
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda number, _: os.kill(child, number))
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status >= 0:
+        return status
+    if -status in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL):
+        return 128 - status
+    text = f"libdb crashed ({signal.strsignal(-status)}): the map is damaged; make it anew with makemap"
+    sys.stderr.write(f"{program}: {text}\n")
+    report(text)
+    return os.EX_DATAERR
+
+
+def _status_of(program: str, work: Callable[[], int], report: Callable[[str], None]) -> int:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     try:
-        return work()
+        status = work()
+        sys.stdout.flush()
+        return status
     except BrokenPipeError:
-        # the reader of our output has left: nothing to say, and nothing to flush at exit either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return os.EX_IOERR
+        return os.EX_IOERR  # the reader of our output has left: nobody to tell
     except tuple(kind for kind, _ in STATUS) as error:
         text = str(error)
         sys.stderr.write(f"{program}: {text}\n")

@@ -46,6 +46,12 @@ class Config:
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"Config is a value: {name} cannot be set")
 
+    def source(self, place: Place) -> str:
+        """Give the text file that a map is made from; "" if there is none."""
+        if place == self.map and self.static_source is not None:
+            return self.static_source
+        return place.source if os.path.exists(place.source) else ""
+
     def replace(self, **settings: Any) -> Config:
         """Give the same configuration with some settings of its own."""
         return Config(**{**self.__dict__, **settings})

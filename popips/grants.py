@@ -65,7 +65,7 @@ def grant(config: Config, text: str, login: Login, now: float) -> Outcome:
                 if not (is_seen(folder.get(name)) and folder.renew(name, now)):
                     folder.write(name, _new_line(config, name, login), now, pending=True)
                 return Outcome(DEFERRED, name, str(reason))
-    except StampError as reason:
+    except (StampError, OSError) as reason:
         return Outcome(REFUSED, name, str(reason))
 
 
@@ -92,7 +92,7 @@ def _granted(config: Config, folder: Folder, name: str, login: Login, now: float
         elif not is_seen(folder.get(name)):
             folder.remove(name)
 
-    with Writer(config.map, now, until) as writer:
+    with Writer(config.map, config.source(config.map), now, until) as writer:
         writer.change(step)
     return verdict
 

@@ -1,4 +1,4 @@
-"""One line to syslog, facility mail, without ever waiting for who reads it.
+"""Lines to syslog, facility mail, without ever waiting for who reads them.
 
 syslog(3) blocks when nobody empties /dev/log, after some ten messages: a login would hang on its own log line.
 """
@@ -13,20 +13,29 @@ from _socket import AF_UNIX, MSG_DONTWAIT, SOCK_DGRAM, socket
 SOCKET = "/dev/log"
 MAIL = 2 << 3  # syslog.h: LOG_MAIL
 ERROR, WARNING, INFO = 3, 4, 6
-LONGEST = 1000  # bytes of a message
+LONGEST = 1000  # characters of a message
 
 
-def line(program: str, level: int, text: str) -> None:
-    """Send one line as `program[pid]: text`; where that is not possible, say it on standard error."""
-    text = "".join(c if c.isprintable() else "?" for c in text)[:LONGEST]
-    stamp = time.strftime("%b %e %H:%M:%S")  # RFC 3164, section 4.1.2
-    message = f"<{MAIL | level}>{stamp} {program}[{os.getpid()}]: {text}"
-    try:
-        channel = socket(AF_UNIX, SOCK_DGRAM)
+class Log:
+    """The log of one program. Where it cannot be written, that is said once on standard error, with the line."""
+
+    def __init__(self, program: str) -> None:
+        self.program = program
+        self._said = False
+        self._socket: socket | None = None
+
+    def line(self, level: int, text: str) -> None:
+        """Send one line as `program[pid]: text`."""
+        text = "".join(c if c.isprintable() else "?" for c in text)[:LONGEST]
+        stamp = time.strftime("%b %e %H:%M:%S")  # RFC 3164, section 4.1.2
+        message = f"<{MAIL | level}>{stamp} {self.program}[{os.getpid()}]: {text}"
         try:
-            channel.connect(SOCKET)
-            channel.send(message.encode(errors="replace"), MSG_DONTWAIT)
-        finally:
-            channel.close()
-    except OSError as error:
-        sys.stderr.write(f"{program}: cannot log to {SOCKET} ({error.strerror}): {text}\n")
+            if self._socket is None:
+                channel = socket(AF_UNIX, SOCK_DGRAM)
+                channel.connect(SOCKET)
+                self._socket = channel
+            self._socket.send(message.encode(errors="replace"), MSG_DONTWAIT)
+        except OSError as error:
+            if not self._said:
+                self._said = True
+                sys.stderr.write(f"{self.program}: cannot log to {SOCKET} ({error.strerror}): {text}\n")

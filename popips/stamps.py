@@ -20,11 +20,34 @@ if TYPE_CHECKING:
 PENDING = 0o400
 SEEN = 0o600
 LONGEST_LINE = 512  # bytes
-RUN_FILE = ".expire"  # the expirer's own: locked while it runs
+RUN_FILE = ".expire"  # the expirer's own: locked while it runs, its mtime the end of the last run
+TOLD = ".told-"  # and what has been told: a file for each thing, its mtime the last time
+TOLD_FILES = {"expirer": TOLD + "expirer", "edit": TOLD + "edit"}
+OWN_FILES = frozenset((RUN_FILE, *TOLD_FILES.values()))
 
 
 class StampError(Exception):
     """The stamp folder cannot be used; str() names it and the cure."""
+
+
+class StampFailed(StampError):
+    """Reading or writing a stamp failed: a full disk, an I/O error."""
+
+
+class _Naming:
+    """In a `with`: an OSError becomes a StampFailed that names the file."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, _: object) -> None:
+        if isinstance(error, OSError):
+            raise StampFailed(f"{self.path}: {error.strerror}") from None
 
 
 class Line:
@@ -74,7 +97,7 @@ class Folder:
         except FileNotFoundError:
             raise StampError(f"{path}: there is no such folder; make it: install -d -m 0700 {path}") from None
         except OSError as error:
-            raise StampError(f"{path}: cannot be opened as a folder: {error.strerror}") from None
+            raise StampFailed(f"{path}: cannot be opened as a folder: {error.strerror}") from None
         state = os.fstat(self.fd)
         if state.st_uid not in (0, os.geteuid()) or state.st_mode & 0o022:
             os.close(self.fd)
@@ -86,64 +109,72 @@ class Folder:
     def __exit__(self, *_: object) -> None:
         os.close(self.fd)
 
+    def naming(self, name: str) -> _Naming:
+        """Let what fails in a `with` of this say which stamp it was."""
+        return _Naming(f"{self.path}/{name}")
+
     def get(self, name: str) -> Stamp | None:
         """Look at a stamp; None if there is none, or if the file is not one (a link, a folder, another owner's)."""
-        try:
-            state = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
+        with self.naming(name):
+            try:
+                state = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+            except FileNotFoundError:
+                return None
         return Stamp.of(state) if is_stamp(state) else None
 
     def renew(self, name: str, now: float) -> bool:
         """Set a stamp's time to now; tell whether it is there."""
-        try:
-            os.utime(name, (now, now), dir_fd=self.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
+        with self.naming(name):
+            try:
+                os.utime(name, (now, now), dir_fd=self.fd, follow_symlinks=False)
+            except FileNotFoundError:
+                return False
         return True
 
     def write(self, name: str, line: Line, now: float, pending: bool = False) -> None:
         """Make the stamp, or renew it and what it holds; one that is there and not pending never becomes so.
 
-        Raise StampError if it cannot be made or is not a stamp.
+        On the disk it is only after sync(). Raise StampError if it cannot be made or is not a stamp.
         """
-        try:
-            fd = self._make(name, PENDING if pending else SEEN)
+        with self.naming(name):
+            fd, is_new = self._make(name, PENDING if pending else SEEN)
             try:
                 if not pending:
                     os.fchmod(fd, SEEN)
                 # in this order a stamp that held a line is never without one
                 os.ftruncate(fd, os.write(fd, line.pack()))
                 os.utime(fd, (now, now))
+                if not is_new:
+                    os.fsync(fd)  # its mode, and the record that it names, must be there before the record is
             finally:
                 os.close(fd)
-        except OSError as error:
-            raise StampError(f"{self.path}/{name}: cannot be written: {error.strerror}") from None
 
-    def _make(self, name: str, mode: int) -> int:
+    def _make(self, name: str, mode: int) -> tuple[int, bool]:
         flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            return os.open(name, flags | os.O_CREAT | os.O_EXCL, mode, dir_fd=self.fd)
+            return os.open(name, flags | os.O_CREAT | os.O_EXCL, mode, dir_fd=self.fd), True
         except FileExistsError:
             fd = os.open(name, flags, dir_fd=self.fd)
         if not is_stamp(os.fstat(fd)):
             os.close(fd)
             raise StampError(f"{self.path}/{name}: not a plain file of root: remove it")
-        return fd
+        return fd, False
 
     def confirm(self, name: str) -> None:
-        """Make a pending stamp one that is not; its time stays."""
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.fd)
-        try:
-            os.fchmod(fd, SEEN)
-        finally:
-            os.close(fd)
+        """Make a pending stamp one that is not, on the disk, too; its time stays."""
+        with self.naming(name):
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.fd)
+            try:
+                os.fchmod(fd, SEEN)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
 
     def scan(self) -> Iterator[tuple[str, Stamp | None]]:
         """Give each file's name with its stamp, or with None for a file that is no stamp; popips' own are left out."""
-        with os.scandir(self.fd) as entries:
+        with self.naming(""), os.scandir(self.fd) as entries:
             for entry in entries:
-                if entry.name == RUN_FILE:
+                if entry.name in OWN_FILES:
                     continue
                 try:
                     state = entry.stat(follow_symlinks=False)
@@ -154,14 +185,16 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Remove a stamp, if it is there."""
-        try:
-            os.unlink(name, dir_fd=self.fd)
-        except FileNotFoundError:
-            pass
+        with self.naming(name):
+            try:
+                os.unlink(name, dir_fd=self.fd)
+            except FileNotFoundError:
+                pass
 
     def sync(self) -> None:
         """Bring the stamps' names to the disk."""
-        os.fsync(self.fd)
+        with self.naming(""):
+            os.fsync(self.fd)
 
     def line(self, name: str) -> Line | None:
         """Give what a stamp holds; None if it is nothing, or not what popips writes."""

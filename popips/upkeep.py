@@ -5,19 +5,22 @@ As in popips.grants, the record goes before its stamp. All changes of stamps her
 
 from __future__ import annotations
 
+import fcntl
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from popips import address
 from popips.config import Config
 from popips.grants import is_seen, record, standing
+from popips.log import INFO, WARNING
 from popips.maps import MapError, Place
 from popips.maps.berkeley import Reader, Records, Writer
-from popips.stamps import Folder, Stamp
+from popips.stamps import RUN_FILE, Folder, Stamp, StampError, is_stamp, word
 
 BATCH = 500  # addresses whose records are taken out, or put in, with one change of the map
 PATIENCE = 10.0  # seconds to wait for a lock: no login waits here
@@ -34,20 +37,66 @@ class Run:
     static: list[str] = field(default_factory=list)  # a pending stamp went, for the admin has a record on the address
     foreign: list[str] = field(default_factory=list)  # no stamps: left alone
 
+    def describe(self, where: str) -> Iterator[tuple[int, str]]:
+        """Give the log lines, each with its level; where: the map."""
+        for names, level, event, reason in (
+            (self.removed, INFO, "removed: address", ""),
+            (self.kept, INFO, "removed: address", ' reason="its record stays: the text file names it"'),
+            (self.restored, INFO, "restored: address", ""),
+            (self.static, INFO, "static: address", ' reason="the admin has a record on it"'),
+            (self.foreign, WARNING, "foreign: file", ' reason="no stamp; left alone"'),
+        ):
+            for name in names:
+                yield level, f"{event}={word(name)} map={where}{reason}"
 
-def expire(config: Config, now: float, dry_run: bool = False) -> Run:
+
+@dataclass(frozen=True)
+class Bound:
+    """How much of its work an expiry may do: so many seconds of looking, and so many grants to take out."""
+
+    seconds: float = math.inf
+    grants: float = math.inf
+
+
+ALL = Bound()
+STAND_IN = Bound(seconds=0.5, grants=BATCH)  # what a login's hook may spend where the expirer is dead
+
+
+@contextmanager
+def alone(folder: Folder) -> Iterator[bool]:
+    """Keep the expirer's lock in a `with`; the value tells whether it was to be had.
+
+    Raise StampError if its file is not a plain one of root's.
+    """
+    with folder.naming(RUN_FILE):
+        fd = os.open(RUN_FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600, dir_fd=folder.fd)
+    try:
+        if not is_stamp(os.fstat(fd)):
+            raise StampError(f"{folder.path}/{RUN_FILE}: not a plain file of root: remove it")
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(fd)
+
+
+def expire(config: Config, now: float, bound: Bound = ALL, dry_run: bool = False) -> Run:
     """Remove the grants whose stamp is older than the window, and make the map agree with the others (reconcile).
 
-    now: seconds since the epoch. A stamp from the future counts as made now. Raise MapError or StampError; what was
-    done until then is whole.
+    now: seconds since the epoch. A stamp from the future counts as made now. Where it is bound, it does not reconcile.
+    Raise MapError or StampError; what was done until then is whole.
     """
     with Folder(config.stamps) as folder:
-        sweep = _Sweep(config, folder, now, dry_run)
+        sweep = _Sweep(config, folder, now, bound, dry_run)
         due, live = sweep.sort_stamps()
         for batch in _batches(due):
             sweep.expire(batch)
-        for batch in _batches(sweep.missing(live)):
-            sweep.reconcile(batch)
+        if bound is ALL:
+            for batch in _batches(sweep.missing(live)):
+                sweep.reconcile(batch)
     return sweep.run
 
 
@@ -56,6 +105,7 @@ class _Sweep:
     config: Config
     folder: Folder
     now: float
+    bound: Bound
     dry_run: bool
     run: Run = field(default_factory=Run)
 
@@ -71,8 +121,12 @@ class _Sweep:
 
     def sort_stamps(self) -> tuple[list[str], list[str]]:
         """Give the names of the stamps that are due, and of the live ones."""
-        due, live = [], []
+        due: list[str] = []
+        live: list[str] = []
+        end = time.monotonic() + self.bound.seconds
         for name, stamp in self.folder.scan():
+            if len(due) >= self.bound.grants or time.monotonic() > end:
+                break
             if stamp is None:
                 self.run.foreign.append(name)
             elif self.is_due(stamp):
@@ -152,12 +206,16 @@ class _Sweep:
         self.run.static += static
 
     def writer(self) -> Writer:
-        return Writer(self.config.map, self.now, _until())
+        return _writer(self.config, self.config.map, self.now)
 
 
 def _batches(names: list[str]) -> Iterator[list[str]]:
     for at in range(0, len(names), BATCH):
         yield names[at : at + BATCH]
+
+
+def _writer(config: Config, place: Place, now: float) -> Writer:
+    return Writer(place, config.source(place), now, _until())
 
 
 def _until() -> float:
@@ -169,8 +227,8 @@ def static_keys(config: Config) -> frozenset[bytes]:
 
     makemap(8): a line is a key, blanks and a value; empty lines and those that begin with # say nothing.
     """
-    path = config.map.source if config.static_source is None else config.static_source
-    if not path or (config.static_source is None and not os.path.exists(path)):
+    path = config.source(config.map)
+    if not path:
         return frozenset()
     try:
         with open(path, "rb") as file:
@@ -198,7 +256,7 @@ def make_static(config: Config, place: Place, pairs: dict[bytes, bytes], now: fl
             if records.get(key) != value:
                 records.put(key, value)
 
-    with _stamps_of(config, place) as folder, Writer(place, now, _until()) as writer:
+    with _stamps_of(config, place) as folder, _writer(config, place, now) as writer:
         writer.change(step)
         for key in pairs:
             stamp = _target(config, folder, key.decode()).stamp
@@ -220,7 +278,7 @@ def revoke(config: Config, place: Place, words: list[str], now: float) -> list[s
                     records.delete(key)
                     found.add(word)
 
-    with _stamps_of(config, place) as folder, Writer(place, now, _until()) as writer:
+    with _stamps_of(config, place) as folder, _writer(config, place, now) as writer:
         writer.change(step)
         for word in words:
             stamp = _target(config, folder, word).stamp

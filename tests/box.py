@@ -36,6 +36,7 @@ class Box:
         scratch.mkdir(exist_ok=True)
         scratch.chmod(0o755)
         self.stamps.mkdir(mode=0o700)
+        (self.stamps / ".expire").touch(0o600)  # the expirer is alive
         self.configure()
         self.write_access("")
         self._write_etc()

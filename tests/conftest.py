@@ -25,6 +25,7 @@ class Site:
         self.folder, self.kind, self.now = folder, kind, NOW
         self.access, self.stamps, self.conf = folder / "access", folder / "popips", folder / "popips.conf"
         self.stamps.mkdir(mode=0o700)
+        (self.stamps / ".expire").touch(0o600)  # the expirer is alive
         self.configure()
         self.build("")
 
@@ -58,13 +59,13 @@ class Site:
 
     def names(self) -> set[str]:
         """The files in the stamp folder."""
-        return {path.name for path in self.stamps.iterdir() if path.name != ".expire"}
+        return {path.name for path in self.stamps.iterdir() if not path.name.startswith(".")}
 
     def login(self, address: str, user: str = "alice", service: str = "pop3") -> str:
         return grants.grant(self.config, address, grants.Login(user, service, "test"), self.now).verdict
 
     def expire(self, dry_run: bool = False) -> upkeep.Run:
-        return upkeep.expire(self.config, self.now, dry_run)
+        return upkeep.expire(self.config, self.now, dry_run=dry_run)
 
     def pass_window(self) -> None:
         self.now += self.config.window + 1

@@ -111,6 +111,7 @@ def test_the_rooms_stand_on_each_other_in_one_direction() -> None:
     for path in (ROOT / "popips").rglob("*.py"):
         assert not re.search(r"import (pam_hook|expirer)|from (pam_hook|expirer)", path.read_text()), path
     order = ["address", "maps", "maps.lock", "maps.libdb", "maps.journal", "maps.berkeley", "config", "stamps", "log"]
+    order += ["watch"]
     order += ["grants", "upkeep", "command", "admin"]
     for path in (ROOT / "popips").rglob("*.py"):
         name = ".".join(path.relative_to(ROOT / "popips").with_suffix("").parts).removesuffix(".__init__")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import multiprocessing
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -258,7 +259,7 @@ def test_a_stamp_folder_that_others_may_write_to_is_refused(site: Site, mode: in
 
 @pytest.mark.parametrize("what", ["missing", "link", "file"])
 def test_a_stamp_folder_that_is_none_is_refused(site: Site, what: str) -> None:
-    site.stamps.rmdir()
+    shutil.rmtree(site.stamps)
     if what == "link":
         (site.folder / "elsewhere").mkdir(mode=0o700)
         site.stamps.symlink_to("elsewhere")
@@ -461,7 +462,7 @@ def test_a_login_after_the_record_went_and_before_the_stamp_does_keeps_its_stamp
 def test_a_known_address_waits_for_a_writer_that_may_be_taking_it_out(site: Site) -> None:
     site.configure(lock_timeout="0.1s")
     site.login(A)
-    with berkeley.Writer(site.place, site.now, time.monotonic() + 9):
+    with berkeley.Writer(site.place, "", site.now, time.monotonic() + 9):
         Path(f"{site.db}.popips").write_bytes(b"something")
         assert site.login(A) == DEFERRED
     assert site.names() == {A}

@@ -72,7 +72,7 @@ def test_an_expired_account_opens_nothing(box: Box, by: str) -> None:
     box.start_dovecot(by)
     assert box.login("pop3", V4, user="carol") != "ok"
     assert box.login("imap", V6, user="carol") != "ok"
-    assert (box.records(), list(box.stamps.iterdir())) == ({}, [])
+    assert (box.records(), os.listdir(box.stamps)) == ({}, [".expire"])
 
 
 @pytest.mark.parametrize("by", ["pam", "postlogin"])
@@ -98,7 +98,7 @@ def test_an_ipv4_mapped_address_is_its_ipv4_address(box: Box, style: dict[str, s
     box.configure(**style)
     box.start_sendmail()
     box.pam_login("::ffff:192.0.2.10")
-    assert os.listdir(box.stamps) == [V4]
+    assert sorted(os.listdir(box.stamps)) == [".expire", V4]
     assert box.rcpt(V4) == RELAYED
     let_the_window_pass(box)
     expire(box)

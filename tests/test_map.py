@@ -29,12 +29,12 @@ def soon() -> float:
 
 
 def put(site: Site, key: str, value: str = "RELAY") -> None:
-    with Writer(site.place, site.now, soon()) as writer:
+    with Writer(site.place, "", site.now, soon()) as writer:
         writer.change(lambda records: records.put(key.encode(), value.encode()))
 
 
 def delete(site: Site, key: str) -> None:
-    with Writer(site.place, site.now, soon()) as writer:
+    with Writer(site.place, "", site.now, soon()) as writer:
         writer.change(lambda records: records.delete(key.encode()))
 
 
@@ -72,7 +72,7 @@ def test_any_row_of_changes_leaves_what_a_dictionary_would(
     site = Site(tmp_path_factory.mktemp("site"))
     model = many(static)
     site.build(text_of(model))
-    with Writer(site.place, NOW, soon()) as writer:
+    with Writer(site.place, "", NOW, soon()) as writer:
         for is_put, number in changes:
             key = f"10.0.{number // 256}.{number % 256}"
 
@@ -100,7 +100,7 @@ def test_putting_so_many_that_buckets_split_loses_none(either: Site) -> None:
         for key in new:
             records.put(key.encode(), b"RELAY")
 
-    with Writer(either.place, NOW, soon()) as writer:
+    with Writer(either.place, "", NOW, soon()) as writer:
         writer.change(step)
     assert either.db.stat().st_size > size
     assert either.records() == static | new
@@ -184,7 +184,7 @@ def test_the_locks_of_both_builds_of_sendmail_are_respected(site: Site, how: str
         assert other.stdout and other.stdin
         other.stdout.readline()
         now = time.monotonic()
-        with pytest.raises(Busy), Writer(site.place, NOW, now + 0.05) as writer:
+        with pytest.raises(Busy), Writer(site.place, "", NOW, now + 0.05) as writer:
             writer.change(lambda records: records.put(b"192.0.2.10", b"RELAY"))
         if shared:
             assert get(site, "192.0.2.10") is None
@@ -308,7 +308,7 @@ def test_the_next_writer_finishes_or_forgets_what_a_dead_one_began(
     site.build(text_of(static))
     with pytest.MonkeyPatch.context() as patch:
         death(patch)
-        with pytest.raises(Killed), Writer(site.place, NOW, soon()) as writer:
+        with pytest.raises(Killed), Writer(site.place, "", NOW, soon()) as writer:
             writer.change(splits)
     assert Path(f"{site.db}.popips").stat().st_size > 0
     put(site, "192.0.2.10")
@@ -322,7 +322,7 @@ def test_what_a_dead_writer_left_is_never_put_over_an_admins_rebuild(site: Site)
     site.build(text_of(many(2000)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(journal.Change, "write", half)
-        with pytest.raises(Killed), Writer(site.place, NOW, soon()) as writer:
+        with pytest.raises(Killed), Writer(site.place, "", NOW, soon()) as writer:
             writer.change(splits)
     rebuilt = text_of({"198.51.100.1": "REJECT"} | many(2000))
     site.build(rebuilt)
@@ -402,6 +402,8 @@ BROKEN: list[tuple[str, Callable[[Site], object], str]] = [
     ("folder", replaced(os.mkdir), "cannot be opened"),
     ("link", linked, "cannot be opened"),
     ("fifo", replaced(os.mkfifo), "not a plain file"),
+    ("hard link", lambda site: os.link(site.db, site.folder / "x"), "not a plain file"),
+    ("foreign", lambda site: os.chown(site.db, 12345, 12345), "its owner is neither root nor smmta nor its folder's"),
 ]
 
 
@@ -428,13 +430,18 @@ def test_a_missing_map_is_told_from_a_bad_one(site: Site) -> None:
     assert not site.db.exists()
 
 
-@pytest.mark.parametrize("what", ["link", "others may write", "folder", "fifo"])
+@pytest.mark.parametrize("what", ["link", "hard link", "others may write", "foreign", "folder", "fifo"])
 def test_an_unsafe_journal_is_refused(site: Site, what: str) -> None:
     path = Path(f"{site.db}.popips")
     target = site.folder / "target"
     target.write_text("precious")
     if what == "link":
         path.symlink_to(target)
+    elif what == "hard link":
+        os.link(target, path)
+    elif what == "foreign":
+        path.touch(0o600)
+        os.chown(path, 12345, 12345)
     elif what == "folder":
         path.mkdir()
     elif what == "fifo":

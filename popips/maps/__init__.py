@@ -20,6 +20,14 @@ class Busy(MapError):
     """Somebody else kept the lock until the deadline."""
 
 
+class Failed(MapError):
+    """Reading or writing failed: a full disk, an I/O error."""
+
+
+class Undone(Failed):
+    """Writing failed, and the map is as it was before."""
+
+
 class Place:
     """A map by kind and path, as in hash:/etc/mail/access.db."""
 

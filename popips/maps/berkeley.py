@@ -8,12 +8,13 @@ that was copied. The exclusive lock is held for some system calls; no fsync, no 
 from __future__ import annotations
 
 import os
+import pwd
 import time
-from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, pthread_sigmask  # type: ignore[import-not-found]
+from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, alarm, pthread_sigmask  # type: ignore[import-not-found]
 from stat import S_ISREG
 from struct import unpack_from
 
-from popips.maps import Busy, MapError, Missing, Place, lock
+from popips.maps import Busy, Failed, MapError, Missing, Place, Undone, lock
 from popips.maps.journal import Change, Journal, is_empty
 from popips.maps.libdb import DB, DB_RDONLY, DB_UNKNOWN, DBError
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MAGICS = {"hash": 0x061561, "btree": 0x053162}  # dbmeta.h: the magic stands at byte 12 of the first page
+LIBDB_LIMIT = 60  # seconds after which SIGALRM ends a process whose libdb goes round in circles in a damaged map
+TRUSTED_USER = "smmta"  # to whom Debian's makemap gives the maps that it makes (confTRUSTED_USER)
 AHEAD = 60  # seconds that a map's mtime may run ahead of the clock
 
 
@@ -67,6 +70,7 @@ class Reader:
     def __init__(self, place: Place, until: float) -> None:
         """Lock and open it; raise Busy at `until`, MapError if it cannot be read."""
         self._fd = _locked(place, exclusive=False, until=until)
+        alarm(LIBDB_LIMIT)
         try:
             self._db = _database(self._fd, DB_RDONLY, place)
             self._records = Records(self._db)
@@ -83,6 +87,7 @@ class Reader:
 
     def __exit__(self, kind: object, error: object, _: object) -> None:
         self._db.close()
+        alarm(0)
         os.close(self._fd)
         if isinstance(error, DBError):
             raise _damaged(self._place, error) from None
@@ -91,12 +96,12 @@ class Reader:
 class Writer:
     """The one writer of a map: holds the writers' lock, and has finished what another left when it died."""
 
-    def __init__(self, place: Place, now: float, until: float) -> None:
+    def __init__(self, place: Place, source: str, now: float, until: float) -> None:
         """Take the lock; raise Busy at `until` (time.monotonic()), MapError if map or journal cannot be used.
 
-        now: seconds since the epoch, for the map's mtime.
+        source: the map's text file, "" if there is none. now: seconds since the epoch. Both are for the map's mtime.
         """
-        self._place, self._now, self._until = place, now, until
+        self._place, self._source, self._now, self._until = place, source, now, until
         os.close(_opened(place))
         self._journal = Journal(place.path, until)
         try:
@@ -137,31 +142,42 @@ class Writer:
         self._journal.keep(change)
         try:
             done = self._commit(change, lambda fd: change.not_begun(fd) and still())
-        except MapError:  # the lock was not to be had: nothing was written
-            self._journal.clear()
+        except MapError as error:
+            if isinstance(error, Undone) or not isinstance(error, Failed):
+                self._journal.clear()  # nothing was written, or nothing of it is left
             raise
         self._journal.clear()
         return done
 
     def _changed_copy(self, step: Callable[[Records], None]) -> tuple[bytes, bytes]:
-        fd = _locked(self._place, exclusive=False, until=self._until)
         try:
-            old = os.pread(fd, os.fstat(fd).st_size, 0)
-        finally:
-            os.close(fd)
-        copy = os.memfd_create("popips")
+            fd = _locked(self._place, exclusive=False, until=self._until)
+            try:
+                old = os.pread(fd, os.fstat(fd).st_size, 0)
+            finally:
+                os.close(fd)
+            copy = os.memfd_create("popips")
+            try:
+                os.write(copy, old)
+                self._change_copy(copy, step)
+                return old, os.pread(copy, os.fstat(copy).st_size, 0)
+            finally:
+                os.close(copy)
+        except OSError as error:
+            raise Failed(f"{self._place.path}: cannot be copied: {error.strerror}") from None
+
+    def _change_copy(self, copy: int, step: Callable[[Records], None]) -> None:
+        alarm(LIBDB_LIMIT)
         try:
-            os.write(copy, old)
             db = _database(copy, 0, self._place)
             try:
                 step(Records(db))
             finally:
                 db.close()
-            return old, os.pread(copy, os.fstat(copy).st_size, 0)
         except DBError as error:
             raise _damaged(self._place, error) from None
         finally:
-            os.close(copy)
+            alarm(0)
 
     def _commit(self, change: Change, may: Callable[[int], bool]) -> bool:
         """Write the change into the map if may(fd) says so under the exclusive lock; tell whether it did."""
@@ -174,22 +190,36 @@ class Writer:
                     return False
                 before = os.fstat(fd)
                 change.write(fd)
-                os.utime(fd, ns=(before.st_atime_ns, moved_mtime(before.st_mtime_ns, self._now)))
+                mtime = moved_mtime(before.st_mtime_ns, self._now, self._source_mtime())
+                os.utime(fd, ns=(before.st_atime_ns, mtime))
             finally:
                 pthread_sigmask(SIG_SETMASK, mask)
             lock.release(fd)
             os.fsync(fd)
             return True
+        except Undone as error:
+            raise Undone(f"{self._place.path}: cannot be written: {error}") from None
+        except OSError as error:
+            raise Failed(f"{self._place.path}: cannot be written: {error.strerror}") from None
         finally:
             os.close(fd)
 
+    def _source_mtime(self) -> int:
+        try:
+            return os.stat(self._source).st_mtime_ns
+        except OSError:
+            return 0
 
-def moved_mtime(old_ns: int, now: float) -> int:
+
+def moved_mtime(old_ns: int, now: float, source_ns: int) -> int:
     """Give the mtime, in ns, that shows a change to connections that have the map open.
 
     sendmail compares whole seconds, by > (db_map_lookup in map.c): the same second, or one before, is no change.
+    source_ns: the mtime of the map's text. If that is newer than the map, an edit waits to be made: the map must
+    not become newer than it, or make(1) would believe that there is nothing to do.
     """
-    return min(max(int(now * 1e9), old_ns + 10**9), int((now + AHEAD) * 1e9))
+    moved = min(max(int(now * 1e9), old_ns + 10**9), int((now + AHEAD) * 1e9))
+    return min(moved, max(old_ns, source_ns - 1)) if source_ns > old_ns else moved
 
 
 def _opened(place: Place) -> int:
@@ -199,11 +229,23 @@ def _opened(place: Place) -> int:
     except FileNotFoundError:
         raise Missing(f"{place.path}: there is no such file; {how}") from None
     except OSError as error:
-        raise MapError(f"{place.path}: cannot be opened: {error.strerror}") from None
-    if not S_ISREG(os.fstat(fd).st_mode):
+        raise Failed(f"{place.path}: cannot be opened: {error.strerror}") from None
+    state = os.fstat(fd)
+    if not S_ISREG(state.st_mode) or state.st_nlink != 1:
         os.close(fd)
         raise MapError(f"{place.path}: not a plain file; {how}")
+    owners = (0, os.geteuid(), os.stat(os.path.dirname(place.path)).st_uid)
+    if state.st_uid not in owners and state.st_uid != _trusted_user():
+        os.close(fd)
+        raise MapError(f"{place.path}: its owner is neither root nor {TRUSTED_USER} nor its folder's; {how}")
     return fd
+
+
+def _trusted_user() -> int:
+    try:
+        return pwd.getpwnam(TRUSTED_USER).pw_uid
+    except KeyError:
+        return 0
 
 
 def _locked(place: Place, exclusive: bool, until: float) -> int:

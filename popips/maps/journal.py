@@ -17,7 +17,7 @@ from binascii import crc32
 from stat import S_ISREG
 from struct import Struct
 
-from popips.maps import Busy, MapError
+from popips.maps import Busy, Failed, MapError, Undone
 from popips.maps.lock import PAUSE
 
 CHUNK = 4096  # bytes: what is compared and written as one
@@ -88,17 +88,20 @@ class Change:
         return True
 
     def write(self, fd: int) -> None:
-        """Put the new bytes into the map: the pages added at its end first, page 0 last; the old ones back on error."""
+        """Put the new bytes into the map: the pages added at its end first, page 0 last.
+
+        Raise Undone if that fails and the old bytes could be put back, OSError if not even that.
+        """
         try:
             for offset, _, new in reversed(self.chunks):
                 _write_all(fd, new, offset)
             if self.new_size < self.old_size:
                 os.ftruncate(fd, self.new_size)
-        except OSError:
+        except OSError as error:
             for offset, old, _ in reversed(self.chunks):
                 _write_all(fd, old, offset)
             os.ftruncate(fd, self.old_size)
-            raise
+            raise Undone(error.strerror) from None
 
 
 class Journal:
@@ -107,22 +110,21 @@ class Journal:
     def __init__(self, map_path: str, until: float) -> None:
         """Open or make the file and take the writers' lock; raise Busy at `until`, MapError if the file is unsafe."""
         self.path = map_path + ".popips"
-        self.fd = _open(self.path)
-        try:
-            self._lock(until)
-        except BaseException:
-            os.close(self.fd)
-            raise
-
-    def _lock(self, until: float) -> None:
         while True:
+            self.fd = _open(self.path)
             try:
                 fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() >= until:
-                    raise Busy(f"{self.path}: another writer keeps it locked") from None
-                time.sleep(PAUSE)
+                if os.path.samestat(os.fstat(self.fd), os.stat(self.path, follow_symlinks=False)):
+                    return
+            except (BlockingIOError, FileNotFoundError):
+                pass
+            except BaseException:
+                os.close(self.fd)
+                raise
+            os.close(self.fd)
+            if time.monotonic() >= until:
+                raise Busy(f"{self.path}: another writer keeps it locked")
+            time.sleep(PAUSE)
 
     def __enter__(self) -> Journal:
         return self
@@ -136,14 +138,21 @@ class Journal:
         return Change.unpack(os.pread(self.fd, size, 0)) if size else None
 
     def keep(self, change: Change) -> None:
-        """Bring the change to the disk."""
-        os.ftruncate(self.fd, 0)
-        _write_all(self.fd, change.pack(), 0)
-        os.fsync(self.fd)
+        """Bring the change to the disk; raise Failed if that is not possible."""
+        try:
+            os.ftruncate(self.fd, 0)
+            _write_all(self.fd, change.pack(), 0)
+            os.fsync(self.fd)
+        except OSError as error:
+            self.clear()
+            raise Failed(f"{self.path}: cannot be written: {error.strerror}") from None
 
     def clear(self) -> None:
         """Say that the map holds the change, or never will. Not synced: to write it once more does no harm."""
-        os.ftruncate(self.fd, 0)
+        try:
+            os.ftruncate(self.fd, 0)
+        except OSError:
+            pass  # for the same reason
 
 
 def is_empty(map_path: str) -> bool:
@@ -157,14 +166,16 @@ def is_empty(map_path: str) -> bool:
 def _open(path: str) -> int:
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        fd = os.open(path, flags)
-    except FileNotFoundError:
-        fd = os.open(path, flags | os.O_CREAT, 0o600)
-        sync_folder(os.path.dirname(path))
+        try:
+            fd = os.open(path, flags)
+        except FileNotFoundError:
+            fd = os.open(path, flags | os.O_CREAT, 0o600)
+            sync_folder(os.path.dirname(path))
     except OSError as error:
-        raise MapError(f"{path}: cannot be opened: {error.strerror}") from None
+        raise Failed(f"{path}: cannot be opened: {error.strerror}") from None
     state = os.fstat(fd)
-    if not S_ISREG(state.st_mode) or state.st_uid not in (0, os.geteuid()) or state.st_mode & 0o022:
+    roots_own = state.st_uid in (0, os.geteuid()) and not state.st_mode & 0o022
+    if not S_ISREG(state.st_mode) or state.st_nlink != 1 or not roots_own:
         os.close(fd)
         raise MapError(f"{path}: not a plain file of root that only root may write: remove it")
     return fd
