@@ -149,6 +149,7 @@ def _until() -> float:
 
 def _list(settings: config.Config, place: Place, keys: list[str]) -> int:
     missing = 0
+    upkeep.recover(settings, place, time.time())
     with berkeley.Reader(place, _until()) as records:
         if not keys:
             for key, value in records.items():

@@ -198,14 +198,15 @@ class Folder:
 
     def line(self, name: str) -> Line | None:
         """Give what a stamp holds; None if it is nothing, or not what popips writes."""
-        try:
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.fd)
-        except OSError:
-            return None
-        try:
-            return Line.unpack(os.read(fd, LONGEST_LINE))
-        finally:
-            os.close(fd)
+        with self.naming(name):
+            try:
+                fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.fd)
+            except FileNotFoundError:
+                return None
+            try:
+                return Line.unpack(os.read(fd, LONGEST_LINE))
+            finally:
+                os.close(fd)
 
 
 def is_stamp(state: os.stat_result) -> bool:

@@ -20,6 +20,7 @@ from popips.grants import is_seen, record, standing
 from popips.log import INFO, WARNING
 from popips.maps import MapError, Place
 from popips.maps.berkeley import Reader, Records, Writer
+from popips.maps.journal import is_empty
 from popips.stamps import RUN_FILE, Folder, Stamp, StampError, is_stamp, word
 
 BATCH = 500  # addresses whose records are taken out, or put in, with one change of the map
@@ -90,6 +91,8 @@ def expire(config: Config, now: float, bound: Bound = ALL, dry_run: bool = False
     Raise MapError or StampError; what was done until then is whole.
     """
     with Folder(config.stamps) as folder:
+        if not dry_run:
+            recover(config, config.map, now)
         sweep = _Sweep(config, folder, now, bound, dry_run)
         due, live = sweep.sort_stamps()
         for batch in _batches(due):
@@ -98,6 +101,13 @@ def expire(config: Config, now: float, bound: Bound = ALL, dry_run: bool = False
             for batch in _batches(sweep.missing(live)):
                 sweep.reconcile(batch)
     return sweep.run
+
+
+def recover(config: Config, place: Place, now: float) -> None:
+    """Finish what a writer of the map left when it died, if one did. Raise MapError."""
+    if not is_empty(place.path):
+        with _writer(config, place, now):
+            pass
 
 
 @dataclass

@@ -229,14 +229,9 @@ def test_a_login_in_1970_is_granted(site: Site) -> None:
 @pytest.mark.parametrize("program", ["popips-expire", "popips-db"])
 def test_a_crash_of_libdb_is_an_error_with_a_cure(installed: Installed, program: str, tmp_path: Path) -> None:
     """The binding is replaced by one that crashes when a map is opened."""
-    (tmp_path / "bsddb3").mkdir()
-    (tmp_path / "bsddb3" / "__init__.py").touch()
-    fake = "import os, signal\nDB_RDONLY = DB_UNKNOWN = 0\nclass DBError(Exception): pass\n"
-    fake += "def DB(*_): os.kill(os.getpid(), signal.SIGSEGV)\n"
-    (tmp_path / "bsddb3" / "db.py").write_text(fake)
+    crash = "import os\nimport popips.maps.libdb as libdb\nlibdb.DB = lambda: os.kill(os.getpid(), 11)\n"
     crashing = tmp_path / program
-    text = installed.path(program).read_text()
-    crashing.write_text(text.replace("from ", f"sys.path.insert(0, {str(tmp_path)!r})\nfrom ", 1))
+    crashing.write_text(installed.path(program).read_text().replace("from ", f"{crash}from ", 1))
     crashing.chmod(0o755)
     (installed.site.stamps / A).touch()
     command = [str(crashing), "-c", str(installed.site.conf), *(["lst"] if program == "popips-db" else [])]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MAGICS = {"hash": 0x061561, "btree": 0x053162}  # dbmeta.h: the magic stands at byte 12 of the first page
 LIBDB_LIMIT = 60  # seconds after which SIGALRM ends a process whose libdb goes round in circles in a damaged map
 TRUSTED_USER = "smmta"  # to whom Debian's makemap gives the maps that it makes (confTRUSTED_USER)
+SLACK = 16 << 20  # bytes that a change may add to a small map
 AHEAD = 60  # seconds that a map's mtime may run ahead of the clock
 
 
@@ -64,33 +65,65 @@ class Records:
             record = cursor.next()
 
 
-class Reader:
-    """A map open for reading, under its shared lock; `with Reader(...) as records`."""
+class _Copy:
+    """A copy of a map in memory, for libdb to work on. Not even reading is done in the file itself.
 
-    def __init__(self, place: Place, until: float) -> None:
-        """Lock and open it; raise Busy at `until`, MapError if it cannot be read."""
-        self._fd = _locked(place, exclusive=False, until=until)
-        alarm(LIBDB_LIMIT)
-        try:
-            self._db = _database(self._fd, DB_RDONLY, place)
-            self._records = Records(self._db)
-        except DBError as error:
-            os.close(self._fd)
-            raise _damaged(place, error) from None
-        except BaseException:
-            os.close(self._fd)
-            raise
+    In a damaged map, libdb 5.3 writes pages while it reads: it opened the file again for that, DB_RDONLY or not.
+    """
+
+    def __init__(self, place: Place, content: bytes, flags: int) -> None:
         self._place = place
+        try:
+            self._fd = os.memfd_create("popips")
+        except OSError as error:
+            raise Failed(f"{place.path}: cannot be copied: {error.strerror}") from None
+        alarm(LIBDB_LIMIT)
+        self._db = DB()
+        try:
+            os.write(self._fd, content)
+            self._db.open(f"/proc/self/fd/{self._fd}", None, DB_UNKNOWN, flags)
+            self.records = Records(self._db)
+        except BaseException as error:
+            self._close(error)
+            raise
 
-    def __enter__(self) -> Records:
-        return self._records
+    def __enter__(self) -> _Copy:
+        return self
 
-    def __exit__(self, kind: object, error: object, _: object) -> None:
-        self._db.close()
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        self._close(error)
+
+    def _close(self, error: BaseException | None) -> None:
+        try:
+            self._db.close()
+        except DBError as damage:
+            error = error or damage
         alarm(0)
         os.close(self._fd)
         if isinstance(error, DBError):
             raise _damaged(self._place, error) from None
+
+    def content(self, most: int) -> bytes:
+        """Give the bytes, as libdb has written them by sync(); raise MapError if they are more than that."""
+        self._db.sync()
+        size = os.fstat(self._fd).st_size
+        if size > most:
+            raise _damaged(self._place, f"libdb made {size} bytes of it")
+        return os.pread(self._fd, size, 0)
+
+
+class Reader:
+    """The records of a map as they are now; `with Reader(...) as records`."""
+
+    def __init__(self, place: Place, until: float) -> None:
+        """Copy the map under its shared lock; raise Busy at `until` (time.monotonic()), MapError if it is unusable."""
+        self._copy = _Copy(place, _content(place, until), DB_RDONLY)
+
+    def __enter__(self) -> Records:
+        return self._copy.records
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self._copy.__exit__(kind, error, traceback)
 
 
 class Writer:
@@ -150,34 +183,11 @@ class Writer:
         return done
 
     def _changed_copy(self, step: Callable[[Records], None]) -> tuple[bytes, bytes]:
-        try:
-            fd = _locked(self._place, exclusive=False, until=self._until)
-            try:
-                old = os.pread(fd, os.fstat(fd).st_size, 0)
-            finally:
-                os.close(fd)
-            copy = os.memfd_create("popips")
-            try:
-                os.write(copy, old)
-                self._change_copy(copy, step)
-                return old, os.pread(copy, os.fstat(copy).st_size, 0)
-            finally:
-                os.close(copy)
-        except OSError as error:
-            raise Failed(f"{self._place.path}: cannot be copied: {error.strerror}") from None
-
-    def _change_copy(self, copy: int, step: Callable[[Records], None]) -> None:
-        alarm(LIBDB_LIMIT)
-        try:
-            db = _database(copy, 0, self._place)
-            try:
-                step(Records(db))
-            finally:
-                db.close()
-        except DBError as error:
-            raise _damaged(self._place, error) from None
-        finally:
-            alarm(0)
+        old = _content(self._place, self._until)
+        with _Copy(self._place, old, 0) as copy:
+            step(copy.records)
+            # a hash map doubles when it grows; more is nonsense from a bad page
+            return old, copy.content(most=4 * len(old) + SLACK)
 
     def _commit(self, change: Change, may: Callable[[int], bool]) -> bool:
         """Write the change into the map if may(fd) says so under the exclusive lock; tell whether it did."""
@@ -260,6 +270,9 @@ def _locked(place: Place, exclusive: bool, until: float) -> int:
                 return fd
         except FileNotFoundError:
             pass
+        except OSError as error:
+            os.close(fd)
+            raise Failed(f"{place.path}: {error.strerror}") from None
         except BaseException:
             os.close(fd)
             raise
@@ -274,13 +287,14 @@ def _check_format(fd: int, place: Place) -> None:
         raise MapError(f"{place.path}: {what}; make it: makemap {place.kind} {place.source} < {place.source}")
 
 
-def _database(fd: int, flags: int, place: Place) -> DB:
-    db = DB()
+def _content(place: Place, until: float) -> bytes:
+    fd = _locked(place, exclusive=False, until=until)
     try:
-        db.open(f"/proc/self/fd/{fd}", None, DB_UNKNOWN, flags)
-    except DBError as error:
-        raise _damaged(place, error) from None
-    return db
+        return os.pread(fd, os.fstat(fd).st_size, 0)
+    except OSError as error:
+        raise Failed(f"{place.path}: cannot be read: {error.strerror}") from None
+    finally:
+        os.close(fd)
 
 
 def _damaged(place: Place, error: object) -> MapError:

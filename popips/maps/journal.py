@@ -118,9 +118,9 @@ class Journal:
                     return
             except (BlockingIOError, FileNotFoundError):
                 pass
-            except BaseException:
+            except OSError as error:
                 os.close(self.fd)
-                raise
+                raise Failed(f"{self.path}: {error.strerror}") from None
             os.close(self.fd)
             if time.monotonic() >= until:
                 raise Busy(f"{self.path}: another writer keeps it locked")
