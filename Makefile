@@ -19,10 +19,10 @@ SERVERS = sendmail-bin sendmail-base sendmail-cf m4 make dovecot-core dovecot-po
     db5.3-util strace iproute2 util-linux procps man-db groff
 BUILD = gcc libc6-dev libdb-dev python3-dev python3-venv
 
-.PHONY: deps install uninstall demo test clean testdeps
+.PHONY: help deps install uninstall demo test torture clean testdeps
 
 help:
-	@echo 'make deps | install | uninstall | demo | test    (PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) PYTHON=$(PYTHON))'
+	@echo 'make deps | install | uninstall | demo | test | torture    (PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) PYTHON=$(PYTHON))'
 
 # ---- what popips itself needs: Python and a binding to Berkeley DB
 deps:
@@ -77,6 +77,9 @@ test: testdeps
 	$(VENV)/ruff check .
 	$(VENV)/mypy
 	$(VENV)/pytest
+
+torture: testdeps
+	@$(VENV)/python -m tests.torture $(SIZES)
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -25,7 +25,7 @@ def admit(program: str, conf: str | None, address: str, user: str, service: str)
     import time
 
     from popips import config, grants
-    from popips.log import INFO, WARNING, Log
+    from popips.log import ERROR, INFO, WARNING, Log
 
     log, login, where = Log(program), grants.Login(user, service, program), "-"
     try:
@@ -35,10 +35,14 @@ def admit(program: str, conf: str | None, address: str, user: str, service: str)
         if outcome.verdict != grants.RENEWED or settings.log_renewals:
             quiet = outcome.verdict in (grants.GRANTED, grants.RENEWED, grants.STATIC)
             log.line(INFO if quiet else WARNING, outcome.describe(login, where))
-        _stand_in(settings, log, time.time())
     except Exception as error:
         # whatever it is, it must not cost a login
         log.line(WARNING, grants.Outcome(grants.REFUSED, address, str(error) or repr(error)).describe(login, where))
+        return
+    try:
+        _stand_in(settings, log, time.time())
+    except Exception as error:
+        log.line(ERROR, f"error: {error}")
 
 
 def _stand_in(settings: Config, log: Log, now: float) -> None:

@@ -197,7 +197,7 @@ def _left(seconds: float) -> str:
 
 def _grant(settings: config.Config, words: Iterable[str]) -> int:
     status = 0
-    log, login = Log(PROGRAM), grants.Login(getpass.getuser(), "-", PROGRAM)
+    log, login = Log(PROGRAM), grants.Login(os.environ.get("SUDO_USER") or getpass.getuser(), "-", PROGRAM)
     for word in words:
         outcome = grants.grant(settings, word, login, time.time())
         log.line(INFO, outcome.describe(login, str(settings.map)))

@@ -24,6 +24,7 @@ from popips.maps.journal import is_empty
 from popips.stamps import RUN_FILE, Folder, Stamp, StampError, is_stamp, word
 
 BATCH = 500  # addresses whose records are taken out, or put in, with one change of the map
+ONE_RUN = 60.0  # seconds: a stamp that is newer than now by less may be of a login since this run began
 PATIENCE = 10.0  # seconds to wait for a lock: no login waits here
 
 
@@ -143,7 +144,7 @@ class _Sweep:
                 due.append(name)
             else:
                 live.append(name)
-                if stamp.time > self.now and not self.dry_run:
+                if stamp.time > self.now + ONE_RUN and not self.dry_run:
                     self.folder.renew(name, self.now)
         self.run.live = len(live)
         return due, live

@@ -1,6 +1,7 @@
 """The Berkeley DB binding: bsddb3, or berkeleydb, its successor with the same API.
 
-Its extension module is loaded by itself: the package around it imports what no map needs, and a login would wait for it.
+Its extension module is loaded by itself: the package around it imports what no map needs, and a login would wait for
+that.
 """
 
 from __future__ import annotations
