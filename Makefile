@@ -19,10 +19,10 @@ SERVERS = sendmail-bin sendmail-base sendmail-cf m4 make dovecot-core dovecot-po
     db5.3-util strace iproute2 util-linux procps man-db groff
 BUILD = gcc libc6-dev libdb-dev python3-dev python3-venv
 
-.PHONY: help deps install uninstall demo test torture clean testdeps
+.PHONY: help deps install uninstall demo test torture bench clean testdeps
 
 help:
-	@echo 'make deps | install | uninstall | demo | test | torture    (PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) PYTHON=$(PYTHON))'
+	@echo 'make deps | install | uninstall | demo | test | torture | bench    (PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) PYTHON=$(PYTHON))'
 
 # ---- what popips itself needs: Python and a binding to Berkeley DB
 deps:
@@ -80,6 +80,11 @@ test: testdeps
 
 torture: testdeps
 	@$(VENV)/python -m tests.torture $(SIZES)
+
+bench: testdeps
+	@tests/lab/packages.sh libdb-dev gcc perl
+	@$(VENV)/pip install -q -e '.[bench]'
+	@$(VENV)/python -m bench $(SIZES)
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -15,12 +15,13 @@ from popips import address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PENDING = 0o400
 SEEN = 0o600
 LONGEST_LINE = 512  # bytes
 RUN_FILE = ".expire"  # the expirer's own: locked while it runs, its mtime the end of the last run
+ASIDE = ".due-"  # before the name of a stamp that is being removed
 TOLD = ".told-"  # and what has been told: a file for each thing, its mtime the last time
 TOLD_FILES = {"expirer": TOLD + "expirer", "edit": TOLD + "edit"}
 OWN_FILES = frozenset((RUN_FILE, *TOLD_FILES.values()))
@@ -171,7 +172,10 @@ class Folder:
                 os.close(fd)
 
     def scan(self) -> Iterator[tuple[str, Stamp | None]]:
-        """Give each file's name with its stamp, or with None for a file that is no stamp; popips' own are left out."""
+        """Give each file's name with its stamp, or with None for a file that is no stamp; popips' own are left out.
+
+        A stamp that was moved aside comes under that name.
+        """
         with self.naming(""), os.scandir(self.fd) as entries:
             for entry in entries:
                 if entry.name in OWN_FILES:
@@ -180,7 +184,8 @@ class Folder:
                     state = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue
-                ours = is_stamp(state) and address.is_canonical(entry.name)
+                name = entry.name[len(ASIDE) :] if entry.name.startswith(ASIDE) else entry.name
+                ours = is_stamp(state) and address.is_canonical(name)
                 yield entry.name, Stamp.of(state) if ours else None
 
     def remove(self, name: str) -> None:
@@ -190,6 +195,28 @@ class Folder:
                 os.unlink(name, dir_fd=self.fd)
             except FileNotFoundError:
                 pass
+
+    def remove_if(self, name: str, is_due: Callable[[Stamp], bool]) -> bool:
+        """Remove a stamp that is due, though a login may renew it at any moment; tell whether it is gone.
+
+        Moved aside, it can no longer be renewed by its name: a login makes a new one, or has renewed it before.
+        """
+        with self.naming(name):
+            try:
+                os.rename(name, ASIDE + name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            except FileNotFoundError:
+                return False
+        return self.settle(name, is_due)
+
+    def settle(self, name: str, is_due: Callable[[Stamp], bool]) -> bool:
+        """Remove for good what was moved aside, or put it back if it is not due; tell whether it is gone."""
+        stamp = self.get(ASIDE + name)
+        if stamp is None or is_due(stamp):
+            self.remove(ASIDE + name)
+            return True
+        with self.naming(name):
+            os.rename(ASIDE + name, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        return False
 
     def sync(self) -> None:
         """Bring the stamps' names to the disk."""
@@ -216,6 +243,8 @@ def is_stamp(state: os.stat_result) -> bool:
 
 def word(text: str) -> str:
     """Give a text from outside as one printable word of at most 64 characters, all that is unusual in it as %XX."""
+    if text.isascii() and text.isalnum():  # nearly always
+        return text[:64]
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "._@+-/:%") else _escaped(c) for c in text[:64])
     return safe[:64] or "-"
 

@@ -21,7 +21,7 @@ from popips.log import INFO, WARNING
 from popips.maps import MapError, Place
 from popips.maps.berkeley import Reader, Records, Writer
 from popips.maps.journal import is_empty
-from popips.stamps import RUN_FILE, Folder, Stamp, StampError, is_stamp, word
+from popips.stamps import ASIDE, RUN_FILE, Folder, Stamp, StampError, is_stamp, word
 
 BATCH = 500  # addresses whose records are taken out, or put in, with one change of the map
 ONE_RUN = 60.0  # seconds: a stamp that is newer than now by less may be of a login since this run began
@@ -140,6 +140,9 @@ class _Sweep:
                 break
             if stamp is None:
                 self.run.foreign.append(name)
+            elif name.startswith(ASIDE):
+                if not self.dry_run:
+                    self.folder.settle(name[len(ASIDE) :], self.is_due)
             elif self.is_due(stamp):
                 due.append(name)
             else:
@@ -168,13 +171,13 @@ class _Sweep:
         with self.writer() as writer:
             writer.change(step, still=lambda: all(self.is_due(self.folder.get(name)) for name in taken))
             # a login that has renewed its stamp since finds no record, and puts it: that stamp must stay
-            self.forget(name for name in names if self.is_due(self.folder.get(name)))
+            self.forget(names)
 
     def forget(self, names: Iterable[str]) -> None:
         for name in names:
-            (self.run.kept if self.record(name)[0] in self.static else self.run.removed).append(name)
-            if not self.dry_run:
-                self.folder.remove(name)
+            found = self.run.kept if self.record(name)[0] in self.static else self.run.removed
+            if self.dry_run or self.folder.remove_if(name, self.is_due):
+                found.append(name)
 
     def missing(self, live: list[str]) -> list[str]:
         """Give the stamps that are pending or have no record."""

@@ -204,6 +204,17 @@ def test_a_stamp_from_the_future_counts_as_made_now(site: Site) -> None:
     assert site.expire().removed == [A]
 
 
+@pytest.mark.parametrize(("age", "left"), [(0, {A}), (901, set())])
+def test_a_stamp_left_aside_by_a_dead_expirer_is_put_back_or_removed(site: Site, age: float, left: set[str]) -> None:
+    site.login(A)
+    os.utime(site.stamps / A, (site.now - age, site.now - age))
+    os.rename(site.stamps / A, site.stamps / f".due-{A}")
+    site.expire()
+    site.expire()
+    assert not (site.stamps / f".due-{A}").exists()
+    assert site.names() == left
+
+
 def make_folder(path: Path) -> None:
     path.mkdir()
 

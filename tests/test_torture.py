@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture import Row, crowd, fail, fuzz, kill, powerloss
+from tests.torture import Row, crowd, fail, fuzz, kill, powerloss, stop
 from tests.torture.fuzz import Target
 from tests.torture.kill import Scenario
 
@@ -25,6 +25,11 @@ def test_killed_at_system_calls(programs: Path, scenario: Scenario) -> None:
 @pytest.mark.parametrize("scenario", fail.CHOSEN, ids=lambda scenario: scenario.name)
 def test_failing_calls(programs: Path, scenario: Scenario) -> None:
     stands(fail.run(programs, scenario, 200, most=25))
+
+
+@pytest.mark.parametrize("scenario", stop.CHOSEN, ids=lambda scenario: scenario.name)
+def test_stopped_while_others_act(programs: Path, scenario: Scenario) -> None:
+    stands(stop.run(programs, scenario, 200))
 
 
 def test_a_full_disk(programs: Path) -> None:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from tests.box import install
-from tests.torture import Row, crowd, fail, fuzz, kill, powerloss
+from tests.torture import Row, crowd, fail, fuzz, kill, powerloss, stop
 
 Job = tuple[str, Path, tuple[object, ...]]
 
@@ -24,6 +24,8 @@ def do(job: Job) -> list[Row]:
         return [fail.run(programs, *words)]  # type: ignore[arg-type]
     if kind == "full":
         return [fail.full_disk(programs)]
+    if kind == "stop":
+        return [stop.run(programs, *words)]  # type: ignore[arg-type]
     if kind == "power":
         return [powerloss.run(programs, *words)]  # type: ignore[arg-type]
     if kind == "fuzz":
@@ -38,6 +40,7 @@ def jobs(options: argparse.Namespace, programs: Path) -> list[Job]:
     every = [("kill", programs, (scenario, size, options.kills)) for scenario in kill.SCENARIOS for size in sizes]
     made: list[Job] = [*every, ("full", programs, ())]
     made += [("fail", programs, (scenario, 200, options.failures)) for scenario in fail.CHOSEN]
+    made += [("stop", programs, (scenario, 200, options.kills)) for scenario in stop.CHOSEN]
     made += [("power", programs, (scenario, size)) for scenario in kill.SCENARIOS for size in sizes[:2]]
     made += [("fuzz", programs, (target, options.inputs)) for target in fuzz.TARGETS]
     return [*made, ("signals", programs, (options.signals,))]

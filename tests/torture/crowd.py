@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import math
 import os
 import random
 import signal
@@ -21,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
 from threading import Event
 
@@ -45,6 +45,7 @@ STATIC = (
     | {f"spam{n}.example": "REJECT" for n in range(100)}
     | {f"from:user{n}@sender.example": f'ERROR:5.7.1:"550 no  mail from {n}"' for n in range(100)}
 )
+TOGETHER = [f"together{n}.example" for n in range(50)]  # put by one change of the map: all or none
 ADDRESSES = (
     [f"198.51.100.{n}" for n in range(1, 71)]
     + [f"10.{n}.{7 * n % 256}.{n + 1}" for n in range(60)]
@@ -124,9 +125,9 @@ def tell(done: Login | Session) -> None:
     print(json.dumps(asdict(done)))
 
 
-def log_in(conf: str, hook: str, count: str, seed: str) -> None:
+def log_in(conf: str, hook: str, logins: str, seed: str) -> None:
     dice = random.Random(seed)
-    for number in range(int(count)):
+    for number in range(int(logins)):
         address, start, begun = dice.choice(ADDRESSES), time.time(), time.monotonic()
         try:
             verdict = by_hook(conf, hook, address) if number % HOOK_EVERY == 0 else grant(conf, address)
@@ -162,11 +163,14 @@ def hold_sessions(stop: str) -> None:
             tell(Session(client, reply, start, time.time(), time.monotonic() - begun))
 
 
-def grant_for_ever(conf: str, seed: str) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # a shell's background jobs ignore some of them
+def change_for_ever(conf: str, seed: str) -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a shell's background jobs ignore some of them
         signal.signal(number, signal.SIG_DFL)
-    dice = random.Random(seed)
-    while True:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    dice, settings = random.Random(seed), config.load(conf)
+    for version in count():
+        pairs = {key.encode(): f"550 since {version}".encode() for key in TOGETHER}
+        upkeep.make_static(settings, settings.map, pairs, time.time())
         address = dice.choice(ADDRESSES)
         if grant(conf, address) in (grants.GRANTED, grants.RENEWED):
             print(address, flush=True)
@@ -249,12 +253,12 @@ def run(programs: Path, processes: int = 16, logins: int = 1000, window: float =
 
 def crowd(box: Box, processes: int, logins: int) -> list[Row]:
     settings, stop, stop_file = config.load(str(box.conf)), Event(), box.scratch / "stop"
-    admin, runs = Admin(box, settings, dict(STATIC)), [(0.0, 0.0)]
+    admin, expired = Admin(box, settings, dict(STATIC)), 0.0
 
     def expire() -> None:
-        runs.append((time.time(), math.inf))
-        upkeep.expire(settings, runs[-1][0])
-        runs[-1] = (runs[-1][0], time.time())
+        nonlocal expired
+        expired = time.time()
+        upkeep.expire(settings, expired)
         (box.stamps / RUN_FILE).touch()  # or else each hook would do the expirer's work
 
     log_in: list[str | Path] = [*SELF, "log_in", box.conf, box.path("popips-hook"), str(logins)]
@@ -271,7 +275,7 @@ def crowd(box: Box, processes: int, logins: int) -> list[Row]:
     row = logins_row(done, box.logged("popips-hook"))
     row.faults += [error for each in at_work for error in each.result()] + admin.faults
     stamps, end = settled(box, admin.text | admin.inserted)
-    lost = forgotten(done, stamps, max(runs[-1][0] - settings.window, runs[-2][1]))
+    lost = forgotten(done, stamps, expired - settings.window)
     row.lost, row.open = len(admin.faults) + len(end.lost) + len(lost), len(end.open)
     row.faults += [str(end)] * bool(str(end)) + [f"{address}: its login was lost" for address in lost]
     return [row, sessions_row([Session(**json.loads(line)) for line in clients.result()], admin)]
@@ -311,8 +315,7 @@ def figure(what: str, seconds: list[float]) -> str:
 def forgotten(done: list[Login], stamps: set[str], due: float) -> list[str]:
     """Give the addresses without a stamp whose last login is younger than `due`, so that no expiry may remove it.
 
-    Of logins at the same time, any may be the last to set the stamp's time; and an expiry that began before a login
-    takes it for one from the future, which is set back: what came before the last but one had ended does not count.
+    Of logins at the same time, any may be the last to set the stamp's time.
     """
     missing = []
     for address in ADDRESSES:
@@ -328,7 +331,7 @@ def forgotten(done: list[Login], stamps: set[str], due: float) -> list[str]:
 
 
 def signals(cases: int) -> Row:
-    """End a process that grants by a signal at any moment, so many times."""
+    """End a process that grants, and puts the admin's records, by a signal at any moment, so many times."""
     row, dice = Row("signals while the map is being changed"), random.Random(cases)
     for seed in range(cases):
         number = dice.choice((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
@@ -336,9 +339,10 @@ def signals(cases: int) -> Row:
             box = Box(Path(), Path(scratch))
             box.write_access(text_of(STATIC))
             granted, fault = interrupted(box, number, dice.uniform(0, LONGEST_RUN), seed)
-            at_once = state_of(box, STATIC, stamps_of(box))
-            stamps, end = settled(box, STATIC)
-        lost = [key for key in at_once.lost if key in STATIC] + end.lost + sorted(granted - stamps)
+            static = STATIC | dict.fromkeys(TOGETHER, box.records().get(TOGETHER[0], ""))
+            at_once = state_of(box, static, stamps_of(box))
+            stamps, end = settled(box, static)
+        lost = [key for key in at_once.lost if key in static] + end.lost + sorted(granted - stamps)
         state = State(lost, at_once.open + end.open)
         row.add(" ".join(filter(None, (fault, str(state)))), len(state.lost), len(state.open))
     return row
@@ -346,7 +350,7 @@ def signals(cases: int) -> Row:
 
 def interrupted(box: Box, number: signal.Signals, after: float, seed: int) -> tuple[set[str], str]:
     """Give the addresses that the process said it had granted, and what was wrong with its end."""
-    command, pipe = [*SELF, "grant_for_ever", str(box.conf), str(seed)], subprocess.PIPE
+    command, pipe = [*SELF, "change_for_ever", str(box.conf), str(seed)], subprocess.PIPE
     with subprocess.Popen(command, bufsize=0, cwd=ROOT, stdout=pipe, stderr=pipe) as process:
         assert process.stdout
         try:
@@ -364,5 +368,5 @@ def interrupted(box: Box, number: signal.Signals, after: float, seed: int) -> tu
 
 
 if __name__ == "__main__":
-    roles: dict[str, Callable[..., None]] = {role.__name__: role for role in (log_in, hold_sessions, grant_for_ever)}
+    roles: dict[str, Callable[..., None]] = {role.__name__: role for role in (log_in, hold_sessions, change_for_ever)}
     roles[sys.argv[1]](*sys.argv[2:])

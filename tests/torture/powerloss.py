@@ -24,7 +24,7 @@ from tests.conftest import Site
 from tests.torture import Row, kill
 from tests.torture.kill import Files, Scenario
 
-TRACED = "openat,write,pwrite64,ftruncate,fsync,unlinkat,fchmod,utimensat"
+TRACED = "openat,write,pwrite64,ftruncate,fsync,renameat,unlinkat,fchmod,utimensat"
 ALL_OF = 8  # so many unsynced calls are tried in every combination
 AT_RANDOM = 16  # combinations of more than that
 
@@ -70,6 +70,9 @@ def _parsed(line: str, folder: str) -> Call | None:
     parent = os.path.dirname(path)
     if name == "openat":
         return Call("create", path, parent, numbers[-1]) if "O_CREAT" in words else None
+    if name == "renameat":
+        to = os.path.join(parent, _text(re.findall(r'"([^"]*)"', words)[1]))
+        return Call("rename", path, parent, data=to.encode())
     if name in ("write", "pwrite64"):
         assert relative
         data = bytes.fromhex(relative[1].replace("\\x", ""))
@@ -107,6 +110,8 @@ def replayed(before: Files, calls: list[Call], folder: str, now: float) -> Files
             files.setdefault(name, (bytearray(), call.number, int(now * 1e9)))
         elif name in files and call.kind == "unlink":
             del files[name]
+        elif name in files and call.kind == "rename":
+            files[os.path.relpath(call.data.decode(), folder)] = files.pop(name)
         elif name in files:
             content, mode, mtime = files[name]
             if call.kind == "write":
@@ -122,7 +127,7 @@ def replayed(before: Files, calls: list[Call], folder: str, now: float) -> Files
 
 
 def run(programs: Path, scenario: Scenario, size: int, cuts: int = 100, seed: int = 1) -> Row:
-    """Cut the power of a scenario after each call, or that many of them; after it the expirer runs, and the invariants must hold."""
+    """Cut the power of a scenario after each call, or that many of them, and have the expirer run then."""
     row = Row(f"power loss: {scenario.name}")
     with tempfile.TemporaryDirectory(dir=kill.fast_folder()) as folder:
         site = Site(Path(folder))

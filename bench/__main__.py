@@ -1,0 +1,66 @@
+"""python -m bench [--quick]: every row of the table in one run. Exits 1 unless all of them pass.
+
+The sides of a row run by turns, so that whatever the machine does meanwhile hits all alike. It happens in the private
+mail host of the tests, on sites that are gone afterwards; a run at full size takes 10 GB under /tmp for a while.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench import plot, rows
+from bench.lab import Lab, Untimed
+from bench.site import Unbuilt, compiled
+from bench.table import Row, printed
+from tests.box import Box, install
+
+
+def main() -> int:
+    """Measure and print; give the exit status."""
+    parser = argparse.ArgumentParser(prog="bench", description="Measure popips as ratios to other programs.")
+    parser.add_argument("--stamps", type=int, metavar="N", help="live grants for the expirer (1,000,000)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="logins on each side (200)")
+    parser.add_argument("--quick", action="store_true", help="10,000 grants and 40 logins: a minute or so")
+    options = parser.parse_args()
+    stamps = options.stamps or (10_000 if options.quick else 1_000_000)
+    rounds = options.rounds or (40 if options.quick else 200)
+    with tempfile.TemporaryDirectory(prefix="popips-", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        try:
+            programs = compiled(folder)
+            with Box(install(folder / "prefix"), folder / "host") as box:
+                measured = list(all_rows(Lab(box, *programs, rounds, stamps)))
+        except (Unbuilt, Untimed) as error:
+            sys.stderr.write(f"bench: {error}\n")
+            return 2
+    print(f"{plot.machine()}; {stamps:,} grants, {rounds} logins\n{printed(measured)}")
+    return 0 if all(row.verdict == "pass" for row in measured) else 1
+
+
+def all_rows(lab: Lab) -> Iterator[Row]:
+    """Give every row, in the table's order, and draw the plot on the way."""
+    for part in (rows.processes, rows.pop3, rows.in_process):
+        yield from told(part(lab))
+    big = lab.site("", window=rows.WIDE)  # the box's own: the map that its sendmail asks
+    points = plot.measure(lab, big)
+    plot.draw(points)
+    for point in points:
+        sys.stderr.write(f"{point}\n")
+    yield from told(rows.expiry(lab, big))
+    yield from told(rows.own_map(lab, big))
+
+
+def told(measured: Iterator[Row]) -> Iterator[Row]:
+    """Say on standard error how far it is."""
+    for row in measured:
+        sys.stderr.write(f"{row.line()}\n")
+        yield row
+
+
+if __name__ == "__main__":
+    sys.exit(main())

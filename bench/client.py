@@ -1,0 +1,79 @@
+"""Run in the box: the clients of its servers, and a reader of the map.
+
+client.py pop3 ROUNDS FILE STACK...   logins, by turns with each of these texts in FILE, which is a PAM service
+client.py rcpt FILE                   the answers to RCPTs, until FILE is there
+client.py lock FILE MAP               waits for the shared lock of the map, until FILE is there
+
+They print JSON: seconds; the latter two pairs of seconds, when (of time.perf_counter) and how long.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import smtplib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.site import READER, SENDER
+from tests.box import PASSWORD
+from tests.lab.client import Pop3
+
+SERVER = "192.0.2.1"
+RCPTS = 20  # in a session
+PAUSE = 0.002  # seconds between two RCPTs: a mail host that is neither idle nor flooded
+
+
+def pop3(rounds: str, file: str, *stacks: str) -> list[list[float]]:
+    """Log in; give the seconds from the connection to the +OK, a list for each stack."""
+    times: list[list[float]] = [[] for _ in stacks]
+    for _ in range(int(rounds)):
+        for stack, took in zip(stacks, times):
+            Path(file).write_text(stack)
+            start = time.perf_counter()
+            session = Pop3(READER, SERVER)
+            session.user("alice")
+            session.pass_(PASSWORD)
+            took.append(time.perf_counter() - start)
+            session.quit()
+            time.sleep(0.01)  # the session's processes end
+    return times
+
+
+def rcpt(stop: str) -> list[tuple[float, float]]:
+    """Ask whether the client may relay, over a new connection for each twenty times."""
+    times = []
+    while not os.path.exists(stop):
+        with smtplib.SMTP(SERVER, 25, "client.example.test", 60, (SENDER, 0)) as session:
+            session.ehlo()
+            session.mail("alice@example.test")
+            for number in range(RCPTS):
+                start = time.perf_counter()
+                code, text = session.rcpt(f"bob{number}@outside.example")
+                times.append((start, time.perf_counter() - start))
+                if code != 250:
+                    raise SystemExit(f"RCPT: {code} {text!r}")
+                time.sleep(PAUSE)
+    return times
+
+
+def lock(stop: str, path: str) -> list[tuple[float, float]]:
+    """Take the lock as sendmail does, over and over, ahead of all other processes, so that a wait is the holder's."""
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    waits = []
+    while not os.path.exists(stop):
+        fd = os.open(path, os.O_RDONLY)
+        start = time.perf_counter()
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        waits.append((start, time.perf_counter() - start))
+        os.close(fd)
+        time.sleep(0.0001)
+    return waits
+
+
+if __name__ == "__main__":
+    sessions: dict[str, Callable[..., object]] = {"pop3": pop3, "rcpt": rcpt, "lock": lock}
+    json.dump(sessions[sys.argv[1]](*sys.argv[2:]), sys.stdout)

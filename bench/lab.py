@@ -1,0 +1,132 @@
+"""Where it is measured: the private mail host of the tests, with sites in it, and how programs are timed there."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.site import LINE, Site, address
+from bench.table import Times
+from popips import config, grants
+from tests.box import ROOT, Box
+
+BLOCK = 10  # calls in process before it is the other side's turn
+LOGIN = grants.Login("alice", "pop3", "popips-hook")
+PAM = {"PAM_RUSER": "", "PAM_SERVICE": "pop3", "PAM_TTY": "dovecot", "PAM_TYPE": "account", "PAM_USER": "alice"}
+STARTED = 1.0  # seconds until a client is at work
+PYTHONPATH = {"PYTHONPATH": str(ROOT)}
+Program = tuple[Sequence[object], dict[str, str]]  # argv and environment
+
+
+class Untimed(Exception):
+    """Something did not do its work, so that its time is worth nothing."""
+
+
+@dataclass
+class Lab:
+    """The mail host, the programs to compare with, and how much is to be done."""
+
+    box: Box
+    baseline: Path  # baseline.c
+    server: Path  # for popips-postlogin to become
+    rounds: int
+    stamps: int
+
+    def site(self, name: str, **settings: str) -> Site:
+        """Make a site of popips."""
+        return Site(self.box.scratch / name, LINE, **settings)
+
+    def theirs(self, name: str) -> Site:
+        """Make a site for the programs to compare with, whose stamps are empty files."""
+        return Site(self.box.scratch / name, b"")
+
+    # ---- whole processes
+
+    def hook(self, site: Site, client: str) -> Program:
+        """Give popips-hook as pam_exec starts it."""
+        return [self.box.path("popips-hook"), "-c", site.conf], {**PAM, "PAM_RHOST": client}
+
+    def expirer(self, site: Site, *options: str) -> Program:
+        """Give popips-expire as cron starts it."""
+        return [self.box.path("popips-expire"), "-c", site.conf, *options], {"PATH": "/usr/bin:/bin"}
+
+    def settle(self, site: Site, *logins: Program) -> None:
+        """Make these logins and have the expirer run, untimed, as a minute ago on a host where cron is well."""
+        self.race(*logins, self.expirer(site), rounds=1)
+
+    def race(self, *sides: Program, rounds: int, first: int = 0) -> list[tuple[Times, Times]]:
+        """Start programs by turns; give for each the milliseconds, and the MiB that it had at most. See bench.race."""
+        programs = [{"argv": [str(word) for word in argv], "env": env} for argv, env in sides]
+        order = {"rounds": rounds, "first": first, "sides": programs}
+        command = [sys.executable, "-m", "bench.race"]
+        results = _json(self.box.run(command, env=PYTHONPATH, stdin=json.dumps(order)))
+        return [([took * 1000 for took, _ in side], [peak / 1024 for _, peak in side]) for side in results]
+
+    # ---- clients of the servers
+
+    def logins(self, rounds: int, *stacks: str) -> list[Times]:
+        """Log in through Dovecot, by turns with each of the PAM stacks; give the milliseconds."""
+        words = ["pop3", str(rounds), str(self.box.scratch / "etc" / "pam.d" / "pop3"), *stacks]
+        command = ["ip", "netns", "exec", "cli", sys.executable, "-m", "bench.client", *words]
+        return [[seconds * 1000 for seconds in times] for times in _json(self.box.run(command, env=PYTHONPATH))]
+
+    @contextmanager
+    def meanwhile(self, what: str, *words: Path) -> Iterator[Times]:
+        """Have a client of bench.client, rcpt or lock, at work; the list has its milliseconds afterwards."""
+        times: Times = []
+        stop = self.box.scratch / "stop"
+        stop.unlink(missing_ok=True)
+        netns = ["ip", "netns", "exec", "cli"] if what == "rcpt" else []
+        command = [*netns, sys.executable, "-m", "bench.client", what, str(stop), *map(str, words)]
+        process = self.box.spawn(command, env=PYTHONPATH)
+        begin = end = math.inf
+        try:
+            time.sleep(STARTED)
+            begin = time.perf_counter()
+            yield times
+            end = time.perf_counter()
+        finally:
+            stop.touch()
+            out, err = process.communicate()
+        waits = _json(subprocess.CompletedProcess(command, process.returncode, out, err))
+        times += [took * 1000 for start, took in waits if begin <= start <= end]
+
+    # ---- in process
+
+    def grant(self, site: Site, numbers: range, verdict: str) -> Times:
+        """Grant each address in this process; give the milliseconds."""
+        settings, times = config.load(str(site.conf)), []
+        for number in numbers:
+            text = address(number)
+            start = time.perf_counter()
+            outcome = grants.grant(settings, text, LOGIN, time.time())
+            times.append((time.perf_counter() - start) * 1000)
+            if outcome.verdict != verdict:
+                raise Untimed(f"{text}: {outcome.verdict}, not {verdict}: {outcome.reason}")
+        return times
+
+    def put(self, site: Site, numbers: range) -> Times:
+        """Have the C program put each address; give the milliseconds."""
+        command = [str(self.baseline), "put", str(site.db), str(site.stamps), str(len(numbers)), str(numbers.start)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return [float(line) / 1000 for line in done.stdout.split()]
+
+
+def _json(done: subprocess.CompletedProcess[str]) -> Any:
+    if done.returncode:
+        raise Untimed(f"{done.args}: {done.stderr}")
+    return json.loads(done.stdout)
+
+
+def must_hold(site: Site, records: int, stamps: int) -> None:
+    """See that what was timed was done."""
+    if site.counted() != (records, stamps):
+        raise Untimed(f"{site.conf}: {site.counted()} records and stamps, not {(records, stamps)}")

@@ -1,0 +1,93 @@
+"""What is measured on: a map, stamps and popips.conf as big as asked, and the programs to compare with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from popips.stamps import Line
+
+HERE = Path(__file__).parent
+STATIC = 2000  # records of the admin's, in the network that RFC 2544 sets aside for benchmarks
+READER, SENDER = "192.0.2.10", "192.0.2.11"  # the test host's clients: one logs in, the other may relay anyway
+LINE = Line("alice", "pop3", "popips-hook", "@", "RELAY").pack()
+
+
+def address(number: int) -> str:
+    """Give the address of a number, the same as baseline.c does."""
+    return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+
+
+class Site:
+    """A map with the admin's records and those of grants, and the stamps of the grants. Numbers stand for addresses."""
+
+    def __init__(self, folder: Path, line: bytes, **settings: str) -> None:
+        """Make it, with no grants yet; line: what a stamp holds, @ for the address."""
+        self.access, self.stamps, self.conf = folder / "access", folder / "popips", folder / "popips.conf"
+        self.db, self._kept, self._line = folder / "access.db", folder / "kept.db", line
+        self.stamps.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.configure(**settings)
+        self.build(())
+
+    def configure(self, **settings: str) -> None:
+        """Write popips.conf, with these settings besides the paths."""
+        lines = {"map": f"hash:{self.access}", "stamps": str(self.stamps)} | settings
+        self.conf.write_text("".join(f"{key} = {value}\n" for key, value in lines.items()))
+
+    def build(self, numbers: Iterable[int]) -> None:
+        """Have makemap build the map with these grants, and keep a copy for restore()."""
+        static = [f"{SENDER}\tRELAY\n", *(f"198.18.{n >> 8}.{n & 255}\tREJECT\n" for n in range(STATIC))]
+        text = "".join(static) + "".join(f"{address(number)}\tRELAY\n" for number in numbers)
+        self.access.write_text("".join(static))
+        subprocess.run(["makemap", "hash", str(self.db)], input=text.encode(), check=True, stderr=subprocess.DEVNULL)
+        self.built = text.count("\n")
+        shutil.copyfile(self.db, self._kept)
+
+    def restore(self) -> None:
+        """Have the map as build() made it, in the same file."""
+        shutil.copyfile(self._kept, self.db)
+
+    def stamp(self, numbers: Iterable[int], age: float) -> None:
+        """Make stamps of this age in seconds, or up to an hour younger."""
+        now = time.time() - age
+        folder = os.open(self.stamps, os.O_RDONLY | os.O_DIRECTORY)
+        for number in numbers:
+            name = address(number)
+            file = os.open(name, os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=folder)
+            os.write(file, self._line.replace(b"@", name.encode()))
+            os.utime(file, (now, now + number % 3600))
+            os.close(file)
+        os.close(folder)
+
+    def unstamp(self, numbers: Iterable[int]) -> None:
+        """Take stamps away."""
+        for number in numbers:
+            (self.stamps / address(number)).unlink()
+
+    def counted(self) -> tuple[int, int]:
+        """Give the number of records and of stamps, to see that what was timed was done."""
+        records = subprocess.run(["makemap", "-u", "hash", str(self.db)], check=True, capture_output=True)
+        with os.scandir(self.stamps) as entries:
+            return records.stdout.count(b"\n"), sum(not entry.name.startswith(".") for entry in entries)
+
+
+class Unbuilt(Exception):
+    """A program to compare with cannot be had; str() tells what to install."""
+
+
+def compiled(folder: Path) -> tuple[Path, Path]:
+    """Build baseline.c, and a server that ends at once, for what a post-login script becomes."""
+    baseline, server = folder / "baseline", folder / "server"
+    try:
+        subprocess.run(["gcc", "-O2", "-o", baseline, HERE / "baseline.c", "-ldb"], check=True)
+        subprocess.run(
+            ["gcc", "-O2", "-static", "-o", server, "-xc", "-"], input=b"int main(void) { return 0; }", check=True
+        )
+        subprocess.run(["perl", "-MDB_File", "-e1"], check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        raise Unbuilt(f"{error}: apt-get install gcc libc6-dev libdb-dev perl") from None
+    return baseline, server

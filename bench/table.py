@@ -1,0 +1,66 @@
+"""The rows of the issue's table, and how they are judged and printed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Times = list[float]
+Figure = Callable[[Times], float]
+
+
+def share(part: float) -> Figure:
+    """Give the function that finds the value which this part of the values does not exceed."""
+    return lambda values: sorted(values)[max(0, math.ceil(part * len(values)) - 1)]
+
+
+median, longest = share(0.5), max
+
+
+@dataclass
+class Row:
+    """One promise: `figure` of ours is at most `limit` times that of theirs, or at most `limit` if it is absolute."""
+
+    what: str
+    against: str
+    limit: float
+    ours: Times | None = None  # None: what it needs is not there yet
+    theirs: Times | None = None
+    figure: Figure = median
+    unit: str = "ms"  # of ours and theirs
+    absolute: bool = False
+
+    @property
+    def value(self) -> float:
+        """What is compared with the limit; only if it was measured."""
+        assert self.ours
+        return self.figure(self.ours) / (1 if self.absolute else self.figure(self.theirs or []))
+
+    @property
+    def verdict(self) -> str:
+        """Give pass, FALLS SHORT or not there yet."""
+        if self.ours is None:
+            return "not there yet"
+        return "pass" if self.value <= self.limit else "FALLS SHORT"
+
+    def line(self) -> str:
+        """Give the row as a line of the table."""
+        unit = self.unit if self.absolute else "x"
+        shown = f"{self.value:.2f} {unit}" if self.ours else "-"
+        return (
+            f"{self.what:<44} {self._numbers(self.ours)}  {self.against:<27} {self._numbers(self.theirs)} "
+            f"{self.unit:<3} {shown:>10} {f'{self.limit:g} {unit}':>7}  {self.verdict}"
+        )
+
+    def _numbers(self, values: Times | None) -> str:
+        if not values:
+            return f"{'-':>9}" * 3
+        return "".join(f"{value:>9.4g}" for value in (self.figure(values), share(0.1)(values), share(0.9)(values)))
+
+
+def printed(rows: list[Row]) -> str:
+    """Give the table; where a row is about a p99 or the longest time, that stands in place of the median."""
+    numbers = "".join(f"{word:>9}" for word in ("median", "p10", "p90"))
+    head = f"{'what':<44} {numbers}  {'against':<27} {numbers} {'':<3} {'value':>10} {'limit':>7}"
+    return "\n".join([head, *(row.line() for row in rows)])

@@ -1,0 +1,114 @@
+"""Stopped at each call: while a program stands still there, a login comes, and a reader with the MTA's lock looks.
+
+A kill shows what is left behind; this shows what others see meanwhile. strace stops the program at the n-th call; what
+the others do is done in this process; then it goes on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from popips import grants
+from popips.maps.berkeley import _Copy
+from tests.box import CRON_ENVIRONMENT
+from tests.conftest import Site
+from tests.torture import Row, kill
+from tests.torture.kill import SCENARIOS, Scenario
+
+DUE = "172.16.0.0"  # the address whose grant is over in the scenario "expire, 1 due"
+NAMES = ("expire, 1 due", "hook, a bucket splits", "expire, reconcile", "db del, a page empties")
+CHOSEN = [scenario for scenario in SCENARIOS if scenario.name in NAMES]
+STANDS_STILL = 0.02  # seconds without a step, after which a traced process counts as stopped
+SHORT = 0.05  # seconds that the login in between waits for locks
+
+
+def run(programs: Path, scenario: Scenario, size: int, most: int = 300) -> Row:
+    """Stop the scenario's program at each call, or that many of them, and let others act there."""
+    row = Row(f"stopped: {scenario.name}")
+    with tempfile.TemporaryDirectory(dir=kill.fast_folder()) as folder:
+        site = Site(Path(folder))
+        static = kill._prepared(site, scenario, size)
+        before = kill.saved(site)
+        for call, number in kill.spread(kill.calls(programs, site, scenario.program), most):
+            kill.restore(site, before)
+            fault = _interrupted(programs, site, scenario, static, f"{call}:signal=STOP:when={number}")
+            row.add(f"{scenario.name}: stopped at {call} {number}: {fault}" if fault else "")
+    return row
+
+
+def _interrupted(programs: Path, site: Site, scenario: Scenario, static: dict[str, str], inject: str) -> str:
+    options = ("-e", f"trace={inject.partition(':')[0]}", "-e", f"inject={inject}")
+    command = ["strace", "-f", "-qq", "-o", "/dev/null", *kill.paths(site), *options]
+    with subprocess.Popen(
+        [*command, *scenario.program.command(programs, site)],
+        env=CRON_ENVIRONMENT | scenario.program.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as traced:
+        stopped = _stopped(traced)
+        faults = [_seen_by_a_reader(site, static, scenario.touched)]
+        verdict = ""
+        if DUE in site.names():
+            patient = site.config.replace(lock_timeout=SHORT)
+            verdict = grants.grant(patient, DUE, kill.LOGIN, time.time()).verdict
+        if stopped:
+            os.kill(stopped, signal.SIGCONT)
+    if verdict == grants.DEFERRED:  # promised for the next run
+        site.now = time.time()
+        site.expire()
+    if verdict and DUE not in _records(site) & site.names():
+        faults.append(f"a login ({verdict}) was lost")
+    return "; ".join(filter(None, faults))
+
+
+def _stopped(traced: subprocess.Popen[bytes]) -> int:
+    """Wait until a process under strace stands still, and give it; 0 if they have all ended."""
+    while traced.poll() is None:
+        for pid in _children(traced.pid):
+            first = _steps(pid)
+            time.sleep(STANDS_STILL)
+            if first and first == _steps(pid):
+                return pid
+    return 0
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        direct = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+    return [one for child in direct for one in (*_children(child), child)]
+
+
+def _steps(pid: int) -> str:
+    """What changes whenever a stopped process makes a step; "" if it is not stopped."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return ""
+    return status.partition("voluntary_ctxt_switches:")[2] if "\nState:\tT" in status or "\nState:\tt" in status else ""
+
+
+def _seen_by_a_reader(site: Site, static: dict[str, str], touched: frozenset[str]) -> str:
+    """What is wrong for a reader that takes flock(LOCK_SH) as sendmail does; one that must wait sees nothing."""
+    with site.db.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return ""
+        content = file.read()
+    with _Copy(site.place, content, 0) as copy:
+        lost = [k for k, v in static.items() if k not in touched and copy.records.get(k.encode()) != v.encode()]
+    return f"a reader does not see {lost[:3]}" if lost else ""
+
+
+def _records(site: Site) -> set[str]:
+    with _Copy(site.place, site.db.read_bytes(), 0) as copy:
+        return {key.decode() for key, _ in copy.records.items()}
