@@ -1,0 +1,95 @@
+"""make torture: all of it at full size, two at a time, and a table of figures at the end. See --help for the sizes."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.box import install
+from tests.torture import Row, crowd, fail, fuzz, kill, powerloss, stop
+
+Job = tuple[str, Path, tuple[object, ...]]
+SCENARIOS = {scenario.name: scenario for scenario in kill.SCENARIOS}
+SWEEPS: dict[str, Callable[..., Row]] = {
+    "kill": kill.run,
+    "fail": fail.run,
+    "stop": stop.run,
+    "power": powerloss.run,
+}
+
+
+def do(job: Job) -> Row:
+    """One job of the table, in a process of its own; words name a scenario, for that cannot be pickled."""
+    kind, programs, words = job
+    if kind in SWEEPS:
+        return SWEEPS[kind](programs, SCENARIOS[str(words[0])], *words[1:])
+    others: dict[str, Callable[..., Row]] = {"full": fail.full_disk, "fuzz": fuzz.run, "signals": crowd.signals}
+    return others[kind](*words)
+
+
+def jobs(options: argparse.Namespace, programs: Path) -> list[Job]:
+    sizes = [int(size) for size in options.sizes.split(",")]
+    every = [("kill", programs, (scenario.name, size, options.kills)) for scenario in kill.SCENARIOS for size in sizes]
+    made: list[Job] = [*every, ("full", programs, (programs,))]
+    made += [("fail", programs, (scenario.name, 200, options.failures)) for scenario in fail.CHOSEN]
+    made += [("stop", programs, (scenario.name, 200, options.kills)) for scenario in stop.CHOSEN]
+    made += [("power", programs, (scenario.name, size)) for scenario in kill.SCENARIOS for size in sizes[:2]]
+    made += [("fuzz", programs, (target, options.inputs)) for target in fuzz.TARGETS]
+    return [*made, ("signals", programs, (options.signals,))]
+
+
+def merged(rows: list[Row]) -> list[Row]:
+    """Put the rows of one name together."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        total = found.setdefault(row.name, Row(row.name))
+        total.cases, total.survived = total.cases + row.cases, total.survived + row.survived
+        total.lost, total.open = total.lost + row.lost, total.open + row.open
+        total.worst = max(total.worst, row.worst)
+        total.faults += row.faults
+        total.figures += row.figures
+    return list(found.values())
+
+
+def table(rows: list[Row]) -> str:
+    lines = ["| what | cases | survived | lost | left open | worst delay |", "| --- | --- | --- | --- | --- | --- |"]
+    for row in rows:
+        worst = f"{row.worst:.2f} s" if row.worst else ""
+        lines.append(f"| {row.name} | {row.cases:,} | {row.survived:,} | {row.lost} | {row.open} | {worst} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make torture", description=__doc__)
+    parser.add_argument("--sizes", default="0,200,2000,20000", help="static records of the maps (default: %(default)s)")
+    parser.add_argument("--kills", type=int, default=300, help="calls of a run to kill at, at most (%(default)s)")
+    parser.add_argument("--failures", type=int, default=300, help="failing calls of a run, at most (%(default)s)")
+    parser.add_argument("--inputs", type=int, default=fuzz.MILLION, help="hostile inputs (%(default)s)")
+    parser.add_argument("--signals", type=int, default=200, help="signals while the map is changed (%(default)s)")
+    parser.add_argument("--processes", type=int, default=16, help="that log in at once (%(default)s)")
+    parser.add_argument("--logins", type=int, default=1000, help="of each of them (%(default)s)")
+    options = parser.parse_args()
+    start = time.monotonic()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="popips-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        programs = install(Path(folder))
+        with multiprocessing.get_context("spawn").Pool(2, maxtasksperchild=1) as pool:
+            for row in pool.imap_unordered(do, jobs(options, programs)):
+                rows.append(row)
+                print(f"{time.monotonic() - start:6.0f} s  {row.name}: {row.survived} of {row.cases}", flush=True)
+        rows += crowd.run(programs, options.processes, options.logins)
+    rows = merged(rows)
+    print("\n" + table(rows) + "\n")
+    for row in rows:
+        for figure in row.figures:
+            print(f"{row.name}: {figure}")
+        for fault in row.faults[:5]:
+            print(f"FAULT {row.name}: {fault[:1000]}")
+    killed = sum(row.cases for row in rows if row.name.startswith("killed"))
+    print(f"{killed:,} kill points; {time.monotonic() - start:.0f} s in all")
+    return 1 if any(row.faults or row.lost or row.open for row in rows) else 0
