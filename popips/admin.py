@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
+import re
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from popips import address, command, config, grants, stamps, upkeep, watch
@@ -69,17 +71,20 @@ def _work(options: argparse.Namespace) -> int:
     if place == settings.map:
         _warn(settings)
     if options.verb == "lst" and options.grants:
+        if place != settings.map:
+            raise command.UsageError(f"lst --grants: grants are in the map of {options.conf}, not in {place}")
         return _list_grants(settings, _arguments(options.keys))
     if options.verb == "lst":
         return _list(settings, place, _arguments(options.keys))
     if options.verb == "del":
         return _delete(settings, place, _arguments(options.keys))
-    words = _words(options.words)
-    if all(address.is_address(word) for word in words):
-        if place != settings.map:
-            raise command.UsageError(f"{words[0]}: grants go to the map of {options.conf}; for {place} write KEY VALUE")
-        return _grant(settings, words)
-    return _insert(settings, place, _pairs(words))
+    wanted = _wanted(options.words, strict=place == settings.map)
+    if wanted.addresses and place != settings.map:
+        text = f"{wanted.addresses[0]}: grants go to the map of {options.conf}; for {place} write KEY VALUE"
+        raise command.UsageError(text)
+    if wanted.records:
+        _insert(settings, place, wanted.records)
+    return _grant(settings, wanted.addresses)
 
 
 def _warn(settings: config.Config) -> None:
@@ -102,31 +107,64 @@ def _arguments(words: list[str]) -> list[str]:
     return found
 
 
-def _words(words: list[str]) -> list[str]:
-    """Give them for ins: a line of standard input is an address, or a key, blanks and a value, as makemap reads it."""
-    found: list[str] = []
-    for word in words:
-        if word != "-":
-            found.append(word)
-            continue
-        for line in sys.stdin:
-            found += line.strip().split(None, 1)
-    return found
+@dataclass(frozen=True)
+class Wanted:
+    """What ins is to put: addresses that get a grant, and permanent records."""
+
+    addresses: list[str]
+    records: list[Record]
 
 
-def _pairs(words: list[str]) -> list[Record]:
-    if len(words) % 2:
-        raise command.UsageError(f"{words[-1]}: a key without a value; write addresses alone, or KEY VALUE pairs")
-    records = [Record(_key(key), value) for key, value in zip(words[::2], words[1::2])]
-    for record in records:
-        if (
-            not record.key
-            or not record.value
-            or "\0" in record.key + record.value
-            or record.key.split() != [record.key]
-        ):
-            raise command.UsageError(f"{record.key!r} {record.value!r}: a key is one word, and a value is not empty")
-    return records
+def _wanted(words: list[str], strict: bool) -> Wanted:
+    """Read the arguments of ins; raise UsageError for what is neither addresses nor KEY VALUE pairs.
+
+    strict: this is the access map, in which an address is no value and ADDRESS/BITS no key.
+    """
+    wanted = Wanted([], [])
+    plain = [word for word in words if word != "-"]
+    if all(_like_an_address(word) for word in plain):
+        wanted.addresses.extend(_checked(word) for word in plain)
+    elif len(plain) % 2:
+        raise command.UsageError(f"{plain[-1]}: a key without a value; write addresses alone, or KEY VALUE pairs")
+    else:
+        wanted.records.extend(_record(key, value, strict) for key, value in zip(plain[::2], plain[1::2]))
+    for number, line in enumerate(sys.stdin if "-" in words else (), 1):
+        try:
+            _read_line(line.strip(), wanted, strict)
+        except command.UsageError as error:
+            raise command.UsageError(f"standard input:{number}: {error}") from None
+    return wanted
+
+
+def _read_line(line: str, wanted: Wanted, strict: bool) -> None:
+    if not line or line.startswith("#"):  # as makemap has it
+        return
+    key, _, value = line.replace("\t", " ").partition(" ")
+    if value:
+        wanted.records.append(_record(key, value.strip(), strict))
+    else:
+        wanted.addresses.append(_checked(key))
+
+
+def _like_an_address(word: str) -> bool:
+    return bool(re.fullmatch(r"[0-9a-fA-F.:]*[.:][0-9a-fA-F.:]*(/[0-9]*|%\w*)?", word))
+
+
+def _checked(word: str) -> str:
+    try:
+        return address.parse(word)
+    except address.Refused as reason:
+        raise command.UsageError(f"{word}: {reason}; write an address, or KEY VALUE") from None
+
+
+def _record(key: str, value: str, strict: bool) -> Record:
+    if not key or not value or "\0" in key + value or key.split() != [key]:
+        raise command.UsageError(f"{key!r} {value!r}: a key is one word, and a value is not empty")
+    if strict and _like_an_address(value):
+        raise command.UsageError(f"{key} {value}: an address is no value; write addresses alone, or KEY VALUE pairs")
+    if strict and _like_an_address(key) and "/" in key:
+        raise command.UsageError(f"{key}: sendmail looks up no ADDRESS/BITS; write 192.0.2 for 192.0.2.0/24")
+    return Record(_key(key), value)
 
 
 def _key(text: str) -> str:
@@ -171,33 +209,52 @@ def _printable(data: bytes) -> str:
 
 def _list_grants(settings: config.Config, names: list[str]) -> int:
     wanted = {address.of_key(name) or name for name in names}
-    now = time.time()
     seen = set()
-    with stamps.Folder(settings.stamps) as folder:
+    static = upkeep.static_keys(settings)
+    with stamps.Folder(settings.stamps) as folder, _records_or_none(settings) as records:
         for name, stamp in sorted(folder.scan(), key=lambda entry: entry[0]):
-            if stamp is None or (wanted and name not in wanted):
+            if stamp is None or not address.is_canonical(name) or (wanted and name not in wanted):
                 continue
             seen.add(name)
             line = folder.line(name)
             user, service = (line.user, line.service) if line else ("-", "-")
             last = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(stamp.time))
-            left = "pending" if stamp.pending else _left(stamp.time + settings.window - now)
+            standing = grants.standing(settings, folder, records, name) if records else None
+            if standing == grants.STATIC or grants.record(settings, folder, name)[0] in static:
+                left = grants.STATIC
+            else:
+                left = _left(stamp.time + settings.window - time.time(), pending=stamp.pending or not standing)
             sys.stdout.write(f"{name}\t{user}\t{service}\t{last}\t{left}\n")
     for name in sorted(wanted - seen):
         sys.stderr.write(f"{PROGRAM}: {name}: no grant\n")
     return 1 if wanted - seen else 0
 
 
-def _left(seconds: float) -> str:
+@contextmanager
+def _records_or_none(settings: config.Config) -> Iterator[berkeley.Records | None]:
+    """Give the map's records; where it cannot be used, say why and give None, for the stamps can be listed still."""
+    try:
+        reader = berkeley.Reader(settings.map, _until())
+    except MapError as error:
+        sys.stderr.write(f"{PROGRAM}: {error}\n")
+        yield None
+        return
+    with reader as records:
+        yield records
+
+
+def _left(seconds: float, pending: bool) -> str:
     if seconds <= 0:
         return "due"
+    if pending:
+        return "pending"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}m{rest:02d}s"
 
 
 def _grant(settings: config.Config, words: Iterable[str]) -> int:
     status = 0
-    log, login = Log(PROGRAM), grants.Login(os.environ.get("SUDO_USER") or getpass.getuser(), "-", PROGRAM)
+    log, login = Log(PROGRAM), grants.Login(_user(), "-", PROGRAM)
     for word in words:
         outcome = grants.grant(settings, word, login, time.time())
         log.line(INFO, outcome.describe(login, str(settings.map)))
@@ -207,14 +264,25 @@ def _grant(settings: config.Config, words: Iterable[str]) -> int:
     return status
 
 
-def _insert(settings: config.Config, place: Place, pairs: list[Record]) -> int:
-    pairs_as_bytes = {record.key.encode(): record.value.encode() for record in pairs}
-    upkeep.make_static(settings, place, pairs_as_bytes, time.time())
-    return 0
+def _insert(settings: config.Config, place: Place, records: list[Record]) -> None:
+    upkeep.make_static(settings, place, {record.key.encode(): record.value.encode() for record in records}, time.time())
+    _note([f"inserted: key={stamps.word(record.key)} value={record.value}" for record in records], place)
+
+
+def _note(events: list[str], place: Place) -> None:
+    """Log what the admin's hand did: a permanent record opens a relay for longer than any login does."""
+    log = Log(PROGRAM)
+    for event in events:
+        log.line(INFO, f"{event} user={stamps.word(_user())} map={place}")
+
+
+def _user() -> str:
+    return os.environ.get("SUDO_USER") or getpass.getuser()
 
 
 def _delete(settings: config.Config, place: Place, words: list[str]) -> int:
     missing = upkeep.revoke(settings, place, words, time.time())
+    _note([f"deleted: key={stamps.word(word)}" for word in words if word not in missing], place)
     for word in missing:
         sys.stderr.write(f"{PROGRAM}: {word}: no such record in {place}\n")
     return 1 if missing else 0

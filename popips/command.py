@@ -73,6 +73,8 @@ def _status_of(program: str, work: Callable[[], int], report: Callable[[str], No
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     try:
+        if os.geteuid() != 0:
+            raise PermissionError("map and stamps are root's: run it as root")
         status = work()
         sys.stdout.flush()
         return status

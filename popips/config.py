@@ -120,12 +120,17 @@ PARSERS: dict[str, Callable[[str], object]] = {
 def load(path: str) -> Config:
     """Read the file; a missing one gives the defaults. Raise ConfigError for all that is not `key = value`."""
     try:
-        with open(path, encoding="utf-8") as file:
-            lines = file.read().split("\n")
+        with open(path, "rb") as file:
+            data = file.read()
     except FileNotFoundError:
         return Config()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        lines = data.decode().split("\n")
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{number}: not UTF-8; write it in ASCII") from None
     settings: dict[str, object] = {}
     for number, line in enumerate(map(str.strip, lines), 1):
         if not line or line.startswith("#"):
@@ -133,7 +138,7 @@ def load(path: str) -> Config:
         name, equals, text = (part.strip() for part in line.partition("="))
         where = f"{path}:{number}"
         if not equals or not text:
-            raise ConfigError(f"{where}: write `key = value`, or # before a comment")
+            raise ConfigError(f"{where}: write `key = value`, or # before a comment; a value must not be empty")
         if name not in PARSERS:
             raise ConfigError(f"{where}: unknown key {name!r}: the keys are {', '.join(PARSERS)}")
         if name in settings:
@@ -141,5 +146,6 @@ def load(path: str) -> Config:
         try:
             settings[name] = PARSERS[name](text)
         except (ValueError, MapError) as error:
-            raise ConfigError(f"{where}: {name}: {error}") from None
+            comment = "; a comment needs a line of its own" if "#" in text else ""
+            raise ConfigError(f"{where}: {name}: {error}{comment}") from None
     return Config(**settings)

@@ -60,7 +60,8 @@ def grant(config: Config, text: str, login: Login, now: float) -> Outcome:
     try:
         with Folder(config.stamps) as folder:
             try:
-                return Outcome(_granted(config, folder, name, login, now, until), name)
+                verdict = _granted(config, folder, name, login, now, until)
+                return Outcome(verdict, name, "the admin has a record on it" if verdict == STATIC else "")
             except (MapError, OSError) as reason:
                 if not (is_seen(folder.get(name)) and folder.renew(name, now)):
                     folder.write(name, _new_line(config, name, login), now, pending=True)

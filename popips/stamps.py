@@ -97,12 +97,15 @@ class Folder:
             self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except FileNotFoundError:
             raise StampError(f"{path}: there is no such folder; make it: install -d -m 0700 {path}") from None
+        except NotADirectoryError:
+            raise StampError(f"{path}: not a folder; name another, or make it: install -d -m 0700 {path}") from None
         except OSError as error:
             raise StampFailed(f"{path}: cannot be opened as a folder: {error.strerror}") from None
         state = os.fstat(self.fd)
         if state.st_uid not in (0, os.geteuid()) or state.st_mode & 0o022:
             os.close(self.fd)
-            raise StampError(f"{path}: others may write to it: chown root {path}; chmod 0700 {path}")
+            cure = f"name a folder of its own, or make this one so: chown root {path}; chmod 0700 {path}"
+            raise StampError(f"{path}: others may write to it; {cure}")
 
     def __enter__(self) -> Folder:
         return self
@@ -152,10 +155,16 @@ class Folder:
 
     def _make(self, name: str, mode: int) -> tuple[int, bool]:
         flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-        try:
-            return os.open(name, flags | os.O_CREAT | os.O_EXCL, mode, dir_fd=self.fd), True
-        except FileExistsError:
-            fd = os.open(name, flags, dir_fd=self.fd)
+        while True:
+            try:
+                return os.open(name, flags | os.O_CREAT | os.O_EXCL, mode, dir_fd=self.fd), True
+            except FileExistsError:
+                pass
+            try:
+                fd = os.open(name, flags, dir_fd=self.fd)
+                break
+            except FileNotFoundError:
+                pass  # removed in between
         if not is_stamp(os.fstat(fd)):
             os.close(fd)
             raise StampError(f"{self.path}/{name}: not a plain file of root: remove it")

@@ -234,6 +234,9 @@ class Box:
 
     def logged(self, program: str = "popips-") -> list[str]:
         """The messages that programs of popips sent to syslog."""
+        mark = f"mark {time.monotonic_ns()}"
+        self.run(["logger", "--socket", "/dev/log", mark])  # behind all that was sent before
+        self.until("log", lambda: mark in self.log.read_text())
         lines = self.log.read_text().splitlines()
         return [line.partition("]: ")[2] for line in lines if f" {program}" in line]
 

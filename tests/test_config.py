@@ -68,6 +68,8 @@ def test_a_map_is_named_with_or_without_db(tmp_path: Path, path: str) -> None:
         ("window", "write `key = value`"),
         ("window =", "write `key = value`"),
         ("window = 15", "write a number and a unit, s m h or d"),
+        ("window = 15m # long", "a comment needs a line of its own"),
+        ("never =", "a value must not be empty"),
         ("window = 15 minutes", "write a number and a unit"),
         ("window = 0m", "more than 0"),
         ("window = 9999d", "at most a year"),
@@ -96,6 +98,12 @@ def test_a_mistake_is_named_with_its_line_and_cure(tmp_path: Path, line: str, cu
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(config.ConfigError, match="cannot be read"):
         config.load(str(tmp_path))
+
+
+def test_a_byte_that_is_no_text_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "popips.conf").write_bytes(b"# ok\n\nvalue = \xff\n")
+    with pytest.raises(config.ConfigError, match=r"popips.conf:3: not UTF-8"):
+        config.load(str(tmp_path / "popips.conf"))
 
 
 def test_a_configuration_is_a_value() -> None:

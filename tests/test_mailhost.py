@@ -191,6 +191,13 @@ for password in ("wrong", {PASSWORD!r}):
     assert box.records() == {V6_KEY: "RELAY"}
 
 
+def test_what_the_admin_puts_and_deletes_for_good_is_logged(box: Box) -> None:
+    box.popips("popips-db", "ins", V4, "RELAY")
+    box.popips("popips-db", "del", V4)
+    where = f"user=root map=hash:{box.access}.db"
+    assert box.logged() == [f"inserted: key={V4} value=RELAY {where}", f"deleted: key={V4} {where}"]
+
+
 def test_popips_holds_nothing_and_leaves_no_process(box: Box) -> None:
     box.start_dovecot()
     assert box.login("pop3", V4) == "ok"

@@ -233,7 +233,7 @@ def moved_mtime(old_ns: int, now: float, source_ns: int) -> int:
 
 
 def _opened(place: Place) -> int:
-    how = f"make it: makemap {place.kind} {place.source} < {place.source}"
+    how = _how_to_make(place)
     try:
         fd = os.open(place.path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -241,7 +241,7 @@ def _opened(place: Place) -> int:
     except OSError as error:
         raise Failed(f"{place.path}: cannot be opened: {error.strerror}") from None
     state = os.fstat(fd)
-    if not S_ISREG(state.st_mode) or state.st_nlink != 1:
+    if not S_ISREG(state.st_mode) or state.st_nlink > 1:  # 0: renamed over just now, as _locked will see
         os.close(fd)
         raise MapError(f"{place.path}: not a plain file; {how}")
     owners = (0, os.geteuid(), os.stat(os.path.dirname(place.path)).st_uid)
@@ -284,7 +284,7 @@ def _check_format(fd: int, place: Place) -> None:
     magics = unpack_from("<I", head, 12) + unpack_from(">I", head, 12) if len(head) == 20 else ()
     if MAGICS[place.kind] not in magics:
         what = "empty" if not head else f"not a {place.kind} file of Berkeley DB"
-        raise MapError(f"{place.path}: {what}; make it: makemap {place.kind} {place.source} < {place.source}")
+        raise MapError(f"{place.path}: {what}; {_how_to_make(place)}")
 
 
 def _content(place: Place, until: float) -> bytes:
@@ -298,7 +298,11 @@ def _content(place: Place, until: float) -> bytes:
 
 
 def _damaged(place: Place, error: object) -> MapError:
-    return MapError(
-        f"{place.path}: damaged, or of a version that this libdb does not read ({error}); "
-        f"make it anew: makemap {place.kind} {place.source} < {place.source}"
-    )
+    what = f"damaged, or of a version that this libdb does not read ({error})"
+    return MapError(f"{place.path}: {what}; {_how_to_make(place)}")
+
+
+def _how_to_make(place: Place) -> str:
+    if os.path.exists(place.source):
+        return f"make it: makemap {place.kind} {place.source} < {place.source}"
+    return f"is it the right path? an empty one is made by: makemap {place.kind} {place.source} < /dev/null"

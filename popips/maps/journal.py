@@ -175,7 +175,7 @@ def _open(path: str) -> int:
         raise Failed(f"{path}: cannot be opened: {error.strerror}") from None
     state = os.fstat(fd)
     roots_own = state.st_uid in (0, os.geteuid()) and not state.st_mode & 0o022
-    if not S_ISREG(state.st_mode) or state.st_nlink != 1 or not roots_own:
+    if not S_ISREG(state.st_mode) or state.st_nlink > 1 or not roots_own:
         os.close(fd)
         raise MapError(f"{path}: not a plain file of root that only root may write: remove it")
     return fd

@@ -97,7 +97,7 @@ def feed_config(data: bytes, site: Site) -> str:
 def feed_standard_input(data: bytes, _: Site) -> str:
     sys.stdin = io.StringIO(data.decode("utf-8", "surrogateescape"))
     try:
-        admin._pairs(admin._words(["-"]))
+        admin._wanted(["-"], strict=True)
     except command.UsageError:
         pass
     finally:
