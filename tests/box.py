@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -181,20 +182,25 @@ class Box:
         self.until("sendmail", lambda: self.listens(25))
 
     def start_dovecot(self, by: str = "pam") -> None:
-        """Start Dovecot with the hook for pam_exec ("pam") or as its post-login script ("postlogin")."""
-        libexec = self.programs / "libexec" / "popips"
-        hook = f"account  optional   pam_exec.so quiet {libexec}/popips-hook -c {self.conf}\n"
-        stack = "auth     requisite  pam_unix.so nodelay\naccount  requisite  pam_unix.so\n"
-        (self.scratch / "etc" / "pam.d" / "pop3").write_text(stack + (hook if by == "pam" else ""))
-        blocks = (LAB / "postlogin.inc").read_text().replace("@HOOK@", f"{libexec}/popips-postlogin -c {self.conf}")
-        text = (LAB / "dovecot.conf.in").read_text().replace("@POSTLOGIN@", blocks if by == "postlogin" else "")
+        """Start Dovecot with the files of contrib/: the hook by pam_exec ("pam") or as post-login script ("postlogin")."""
+        for protocol in ("pop3", "imap"):
+            stack = self._contrib(f"pam.d/{protocol}")
+            if by != "pam":
+                stack = "".join(line for line in stack.splitlines(True) if "popips-hook" not in line)
+            (self.scratch / "etc" / "pam.d" / protocol).write_text(stack)
+        text = (LAB / "dovecot.conf.in").read_text().replace("@PASSDB@", self._contrib("dovecot/pam-2.3.conf"))
+        text = text.replace("@POSTLOGIN@", self._contrib("dovecot/postlogin-2.3.conf") if by == "postlogin" else "")
         (self.scratch / "dovecot.conf").write_text(text.replace("@SCRATCH@", str(self.scratch)))
         self.daemon(["dovecot", "-F", "-c", self.scratch / "dovecot.conf"])
         self.until("Dovecot", lambda: self.listens(110) and self.listens(143))
 
+    def _contrib(self, name: str) -> str:
+        """A file of contrib/, with the programs and the configuration of this host."""
+        text = (ROOT / "contrib" / name).read_text().replace("/usr/local", str(self.programs))
+        return re.sub(r"(?m)^([^#\n]*/popips-(?:hook|postlogin|expire))$", rf"\1 -c {self.conf}", text)
+
     def start_cron(self) -> None:
-        line = f"* * * * * root {self.programs}/sbin/popips-expire -c {self.conf}\n"
-        (self.scratch / "etc" / "cron.d" / "popips").write_text(line)
+        (self.scratch / "etc" / "cron.d" / "popips").write_text(self._contrib("cron.d/popips"))
         self.daemon(["cron", "-f"])
 
     def listens(self, port: int) -> bool:

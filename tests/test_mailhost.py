@@ -54,13 +54,11 @@ def test_a_login_opens_the_relay_for_its_address_and_the_expirer_closes_it(box: 
         assert box.rcpt(address) == DENIED
         assert box.records() == {}
     where = f"map=hash:{box.access}.db"
-    service_of = [(V4, "pop3"), (V6, "pop3"), (V4, "imap"), (V6, "imap")]
-    # by pam, the service is PAM's own name: that of Dovecot's passdb args
     expected = [
         line
-        for address, service in service_of
+        for address, service in ((V4, "pop3"), (V6, "pop3"), (V4, "imap"), (V6, "imap"))
         for line in (
-            f"granted: address={address} user=alice service={'pop3' if by == 'pam' else service} {where}",
+            f"granted: address={address} user=alice service={service} {where}",
             f"removed: address={address} {where}",
         )
     ]
