@@ -182,7 +182,7 @@ class Box:
         self.until("sendmail", lambda: self.listens(25))
 
     def start_dovecot(self, by: str = "pam") -> None:
-        """Start Dovecot with the files of contrib/: the hook by pam_exec ("pam") or as post-login script ("postlogin")."""
+        """Start Dovecot with the files of contrib/: the hook run by PAM ("pam") or by Dovecot itself ("postlogin")."""
         for protocol in ("pop3", "imap"):
             stack = self._contrib(f"pam.d/{protocol}")
             if by != "pam":
