@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from bench.lab import BLOCK, PAM, Lab, Program, must_hold
 from bench.site import HERE, READER, Site
 from bench.table import Row, Times, longest, share
-from popips import config
 from popips.grants import GRANTED, RENEWED
 
 FRESH = 1 << 23  # from this number on, no address has a grant
@@ -18,7 +17,6 @@ WINDOW, WIDE = f"{MINUTES}m", "30h"
 OLD, LIVE = 20 * 3600.0, 3600.0  # seconds: ages of stamps. The former are due by WINDOW, and not by WIDE
 CRON = {"PATH": "/usr/bin:/bin"}
 IDLE = 5.0  # seconds, at least, of RCPTs with nothing going on
-HAS_OWN_MAP = hasattr(config.Config, "own_map")
 
 
 def processes(lab: Lab) -> Iterator[Row]:
@@ -67,16 +65,6 @@ def in_process(lab: Lab) -> Iterator[Row]:
         granted += lab.grant(site, range(BLOCK), RENEWED)
         puts += lab.put(theirs, range(BLOCK))
     yield Row("grant(), granted address", "put by the C program", 0.2, granted, puts)
-    row = "grant(), new address, own map", "put by the C program", 1.3
-    if not HAS_OWN_MAP:
-        yield Row(*row)
-        return
-    own = lab.site("own", own_map="yes")
-    made, puts = Times(), Times()
-    for numbers in blocks(lab):
-        made += lab.grant(own, numbers, GRANTED)
-        puts += lab.put(theirs, numbers)
-    yield Row(*row, made, puts)
 
 
 def blocks(lab: Lab) -> Iterator[range]:
@@ -145,20 +133,3 @@ def let_some_be_due(lab: Lab, site: Site) -> int:
     site.stamp(due, OLD)
     os.sync()
     return len(due)
-
-
-def own_map(lab: Lab, site: Site) -> Iterator[Row]:
-    """Time a new login on the big site, as a map of its own, by turns with a small one."""
-    row = f"grant(), new address, {lab.stamps:,} own", "the same with 1,000", 1.3
-    if not HAS_OWN_MAP:
-        yield Row(*row)
-        return
-    small = lab.site("small", own_map="yes", window=WIDE)
-    grow(small, range(0), 1000)
-    site.configure(own_map="yes", window=WIDE)
-    lab.race(lab.expirer(site), lab.expirer(small), rounds=2)
-    big_times, small_times = Times(), Times()
-    for numbers in blocks(lab):
-        big_times += lab.grant(site, numbers, GRANTED)
-        small_times += lab.grant(small, numbers, GRANTED)
-    yield Row(*row, big_times, small_times)

@@ -1,4 +1,4 @@
-"""The rows of the issue's table, and how they are judged and printed."""
+"""The rows of the table, and how they are judged and printed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Row:
     what: str
     against: str
     limit: float
-    ours: Times | None = None  # None: what it needs is not there yet
+    ours: Times
     theirs: Times | None = None
     figure: Figure = median
     unit: str = "ms"  # of ours and theirs
@@ -33,21 +33,18 @@ class Row:
 
     @property
     def value(self) -> float:
-        """What is compared with the limit; only if it was measured."""
-        assert self.ours
+        """What is compared with the limit."""
         return self.figure(self.ours) / (1 if self.absolute else self.figure(self.theirs or []))
 
     @property
     def verdict(self) -> str:
-        """Give pass, FALLS SHORT or not there yet."""
-        if self.ours is None:
-            return "not there yet"
+        """Give pass or FALLS SHORT."""
         return "pass" if self.value <= self.limit else "FALLS SHORT"
 
     def line(self) -> str:
         """Give the row as a line of the table."""
         unit = self.unit if self.absolute else "x"
-        shown = f"{self.value:.2f} {unit}" if self.ours else "-"
+        shown = f"{self.value:.2f} {unit}"
         return (
             f"{self.what:<44} {self._numbers(self.ours)}  {self.against:<27} {self._numbers(self.theirs)} "
             f"{self.unit:<3} {shown:>10} {f'{self.limit:g} {unit}':>7}  {self.verdict}"
