@@ -27,7 +27,8 @@ help:
 # ---- what popips itself needs: Python and a binding to Berkeley DB
 deps:
 	@test -x $(PYTHON) || tests/lab/packages.sh python3
-	@$(BINDING) >/dev/null 2>&1 || tests/lab/packages.sh python3-bsddb3 || tests/lab/packages.sh $(BUILD) python3-pip
+	@$(BINDING) >/dev/null 2>&1 || ! command -v apt-get >/dev/null || tests/lab/packages.sh python3-bsddb3 || \
+	    tests/lab/packages.sh python3-berkeleydb || tests/lab/packages.sh $(BUILD) python3-pip
 
 # launcher FILE,MODULE: a program that runs main() of the module, by the isolated interpreter and without site-packages
 launcher = printf '%s\n' '\#!$(PYTHON) -IS' 'import sys' "sys.path[:0] = ['$(LIB)', '$$binding']" \
