@@ -31,7 +31,7 @@ deps:
 	    tests/lab/packages.sh python3-berkeleydb || tests/lab/packages.sh $(BUILD) python3-pip
 
 # launcher FILE,MODULE: a program that runs main() of the module, by the isolated interpreter and without site-packages
-launcher = printf '%s\n' '\#!$(PYTHON) -IS' 'import sys' "sys.path[:0] = ['$(LIB)', '$$binding']" \
+launcher = printf '%s\n' '\#!$(PYTHON) -IS' 'import sys' "sys.path = ['$(LIB)', *sys.path, '$$binding']" \
     'from $(2) import main' 'sys.exit(main())' > '$(DESTDIR)$(1)'; chmod 0755 '$(DESTDIR)$(1)'
 
 install: deps
