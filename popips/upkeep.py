@@ -75,14 +75,18 @@ def alone(folder: Folder) -> Iterator[bool]:
     try:
         if not is_stamp(os.fstat(fd)):
             raise StampError(f"{folder.path}/{RUN_FILE}: not a plain file of root: remove it")
+        yield _is_locked(folder, fd)
+    finally:
+        os.close(fd)
+
+
+def _is_locked(folder: Folder, fd: int) -> bool:
+    with folder.naming(RUN_FILE):
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(fd)
+            return False
+    return True
 
 
 def expire(config: Config, now: float, bound: Bound = ALL, dry_run: bool = False) -> Run:

@@ -68,10 +68,10 @@ def _interrupted(programs: Path, site: Site, scenario: Scenario, static: dict[st
     return "; ".join(filter(None, faults))
 
 
-def _stopped(traced: subprocess.Popen[bytes]) -> int:
+def _stopped(strace: subprocess.Popen[bytes]) -> int:
     """Wait until a process under strace stands still, and give it; 0 if they have all ended."""
-    while traced.poll() is None:
-        for pid in _children(traced.pid):
+    while strace.poll() is None:
+        for pid in _traced_by(strace.pid):
             first = _steps(pid)
             time.sleep(STANDS_STILL)
             if first and first == _steps(pid):
@@ -79,21 +79,24 @@ def _stopped(traced: subprocess.Popen[bytes]) -> int:
     return 0
 
 
-def _children(pid: int) -> list[int]:
-    try:
-        direct = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-    return [one for child in direct for one in (*_children(child), child)]
+def _traced_by(strace: int) -> list[int]:
+    """The processes under strace, those whose parent has gone on without them, too."""
+    mark = f"\nTracerPid:\t{strace}\n"
+    return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if mark in _status(pid)]
 
 
 def _steps(pid: int) -> str:
     """What changes whenever a stopped process makes a step; "" if it is not stopped."""
+    status = _status(pid)
+    is_stopped = "\nState:\tT" in status or "\nState:\tt" in status
+    return status.partition("voluntary_ctxt_switches:")[2] if is_stopped else ""
+
+
+def _status(pid: int) -> str:
     try:
-        status = Path(f"/proc/{pid}/status").read_text()
+        return Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return ""
-    return status.partition("voluntary_ctxt_switches:")[2] if "\nState:\tT" in status or "\nState:\tt" in status else ""
 
 
 def _seen_by_a_reader(site: Site, static: dict[str, str], touched: frozenset[str]) -> str:
