@@ -53,13 +53,16 @@ def _interrupted(programs: Path, site: Site, scenario: Scenario, static: dict[st
         stderr=subprocess.DEVNULL,
     ) as traced:
         stopped = _stopped(traced)
-        faults = [_seen_by_a_reader(site, static, scenario.touched)]
+        fault, is_open = _seen_by_a_reader(site, static, scenario.touched)
+        faults = [fault]
         verdict = ""
         if DUE in site.names():
             patient = site.config.replace(lock_timeout=SHORT)
             verdict = grants.grant(patient, DUE, kill.LOGIN, time.time()).verdict
         if stopped:
             os.kill(stopped, signal.SIGCONT)
+    if verdict and is_open and DUE not in _records(site):  # the record was there, and nobody had the lock on the map
+        faults.append(f"a login ({verdict}) did not keep its record")
     if verdict == grants.DEFERRED:  # promised for the next run
         site.now = time.time()
         site.expire()
@@ -99,17 +102,21 @@ def _status(pid: int) -> str:
         return ""
 
 
-def _seen_by_a_reader(site: Site, static: dict[str, str], touched: frozenset[str]) -> str:
-    """What is wrong for a reader that takes flock(LOCK_SH) as sendmail does; one that must wait sees nothing."""
+def _seen_by_a_reader(site: Site, static: dict[str, str], touched: frozenset[str]) -> tuple[str, bool]:
+    """What is wrong for a reader that takes flock(LOCK_SH) as sendmail does, and whether it sees the record of DUE.
+
+    One that must wait for the lock sees nothing.
+    """
     with site.db.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return ""
+            return "", False
         content = file.read()
     with _Copy(site.place, content, 0) as copy:
         lost = [k for k, v in static.items() if k not in touched and copy.records.get(k.encode()) != v.encode()]
-    return f"a reader does not see {lost[:3]}" if lost else ""
+        is_open = copy.records.get(DUE.encode()) is not None
+    return f"a reader does not see {lost[:3]}" if lost else "", is_open
 
 
 def _records(site: Site) -> set[str]:
