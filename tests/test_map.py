@@ -459,3 +459,16 @@ def test_places_are_named_as_the_mtas_do() -> None:
     assert Place.parse("hash:/etc/mail/access") == Place.parse("hash:/etc/mail/access.db")
     assert Place.parse("hash:/etc/mail/access").source == "/etc/mail/access"
     assert berkeley.AHEAD == 60
+
+
+def test_a_cursor_that_fails_without_a_word_means_a_damaged_map(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As bsddb3's does on some bad pages: SystemError, error return without exception set."""
+
+    def fail(_: object, __: object) -> None:
+        raise SystemError("error return without exception set")
+
+    monkeypatch.setattr(Records, "__init__", fail)
+    with pytest.raises(MapError, match=r"damaged, or of a version"):
+        put(site, "192.0.2.10")
+    with pytest.raises(MapError, match=r"damaged, or of a version"):
+        get(site, "192.0.2.10")

@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+DAMAGE = (DBError, SystemError)  # the latter is how bsddb3's cursor fails on some bad pages, with no word on why
 MAGICS = {"hash": 0x061561, "btree": 0x053162}  # dbmeta.h: the magic stands at byte 12 of the first page
 LIBDB_LIMIT = 60  # seconds after which SIGALRM ends a process whose libdb goes round in circles in a damaged map
 TRUSTED_USER = "smmta"  # to whom Debian's makemap gives the maps that it makes (confTRUSTED_USER)
@@ -96,11 +97,11 @@ class _Copy:
     def _close(self, error: BaseException | None) -> None:
         try:
             self._db.close()
-        except DBError as damage:
+        except DAMAGE as damage:
             error = error or damage
         alarm(0)
         os.close(self._fd)
-        if isinstance(error, DBError):
+        if isinstance(error, DAMAGE):
             raise _damaged(self._place, error) from None
 
     def content(self, most: int) -> bytes:
