@@ -15,7 +15,6 @@ import pytest
 from tests.box import CRON_ENVIRONMENT
 from tests.conftest import Installed
 
-LOGS = ""  # /dev/log is not there outside of a box: lines that say so do not count
 A, SIX, SIX_KEY = "192.0.2.10", "2001:db8::10", "ipv6:2001:db8:0:0:0:0:0:10"
 PROGRAMS = ("popips-db", "popips-expire", "popips-hook", "popips-postlogin")
 
@@ -249,11 +248,11 @@ DIALOGUES: list[tuple[str, list[tuple[str, str, int, str, str]]]] = [
     (
         "grants",
         [
-            ("ins 192.0.2.10 2001:DB8::10", "", 0, "", LOGS),
+            ("ins 192.0.2.10 2001:DB8::10", "", 0, "", ""),
             ("lst 2001:db8::10", "", 0, f"{SIX_KEY}\tRELAY\n", ""),
             ("del 2001:db8::10", "", 0, "", ""),
             ("lst", "", 0, "192.0.2.10\tRELAY\n", ""),
-            ("ins 127.0.0.1", "", 1, "", LOGS + "popips-db: 127.0.0.1: refused: in a network of `never`\n"),
+            ("ins 127.0.0.1", "", 1, "", "popips-db: 127.0.0.1: refused: in a network of `never`\n"),
             ("lst --grants 2001:db8::10", "", 1, "", "popips-db: 2001:db8::10: no grant\n"),
         ],
     ),
@@ -262,7 +261,7 @@ DIALOGUES: list[tuple[str, list[tuple[str, str, int, str, str]]]] = [
         [
             ("ins -", "192.0.2.1\tERROR:550 go away\n\nexample.com REJECT\n", 0, "", ""),
             ("lst 192.0.2.1", "", 0, "192.0.2.1\tERROR:550 go away\n", ""),
-            ("ins -", "# two\n192.0.2.10\n\nd.example OK\n192.0.2.11\n", 0, "", LOGS),
+            ("ins -", "# two\n192.0.2.10\n\nd.example OK\n192.0.2.11\n", 0, "", ""),
             ("del d.example", "", 0, "", ""),
             ("lst -", "192.0.2.10\n192.0.2.11\n", 0, "192.0.2.10\tRELAY\n192.0.2.11\tRELAY\n", ""),
             ("del -", "192.0.2.10\nexample.com\n192.0.2.1\n", 0, "", ""),

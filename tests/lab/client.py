@@ -13,22 +13,26 @@ from collections.abc import Callable
 TIMEOUT = 60
 
 
-class Pop3(poplib.POP3):
+class FromSource:
+    """Has a client of poplib or imaplib connect from the address SOURCE: neither of them takes one."""
+
+    host: str
+    port: int
+
     def __init__(self, source: str, server: str) -> None:
         self.source = source
-        super().__init__(server, timeout=TIMEOUT)
+        super().__init__(server, timeout=TIMEOUT)  # type: ignore[call-arg]
 
     def _create_socket(self, timeout: float) -> socket.socket:
         return socket.create_connection((self.host, self.port), timeout, (self.source, 0))
 
 
-class Imap(imaplib.IMAP4):
-    def __init__(self, source: str, server: str) -> None:
-        self.source = source
-        super().__init__(server, timeout=TIMEOUT)
+class Pop3(FromSource, poplib.POP3):
+    pass
 
-    def _create_socket(self, timeout: float) -> socket.socket:
-        return socket.create_connection((self.host, self.port), timeout, (self.source, 0))
+
+class Imap(FromSource, imaplib.IMAP4):
+    pass
 
 
 def smtp(source: str, server: str, sender: str = "alice@example.test", to: str = "bob@outside.example") -> str:

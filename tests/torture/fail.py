@@ -37,7 +37,7 @@ def run(programs: Path, scenario: Scenario, size: int, most: int = 300) -> Row:
     row = Row(f"failing calls: {scenario.name}")
     with tempfile.TemporaryDirectory(dir=kill.fast_folder()) as folder:
         site = Site(Path(folder))
-        judge = Judge(site, scenario, kill._prepared(site, scenario, size))
+        judge = Judge(site, scenario, kill.prepared(site, scenario, size))
         before = kill.saved(site)
         found = [(c, n, e) for c, n in kill.calls(programs, site, scenario.program) if c in FALLIBLE for e in ERRORS]
         for call, number, error in kill.spread(found, most):
@@ -49,9 +49,9 @@ def run(programs: Path, scenario: Scenario, size: int, most: int = 300) -> Row:
             took = time.monotonic() - start
             fault = _wrong(scenario.program, site, done, took)
             kill.EXPIRE.run(programs, site)
-            after, lost, bare = judge.verdict()
+            after = judge.verdict()
             where = f"{scenario.name}: {call} {number} {error}: "
-            row.add(where + fault + after if fault or after else "", lost, bare)
+            row.add(where + fault + after.fault if fault or after.fault else "", after.lost, after.bare)
             if scenario.program.name in ("popips-hook", "popips-postlogin"):
                 row.worst = max(row.worst, took)
     return row
@@ -87,7 +87,7 @@ def _fill(folder: Path, programs: Path) -> None:
         for left in (0, 1, 2, 3, 5, 8):
             (folder / f"{left}").mkdir()
             site = Site(folder / f"{left}")
-            judge = Judge(site, scenario, kill._prepared(site, scenario, 200))
+            judge = Judge(site, scenario, kill.prepared(site, scenario, 200))
             filler = site.folder / "access.filler"
             with filler.open("wb", buffering=0) as file:
                 try:
@@ -98,7 +98,7 @@ def _fill(folder: Path, programs: Path) -> None:
             fault = _wrong(scenario.program, site, scenario.program.run(programs, site), 0)
             filler.unlink()
             kill.EXPIRE.run(programs, site)
-            after, _, _ = judge.verdict()
+            after = judge.verdict().fault
             print(f"{scenario.name}, {left} pages left: {fault} {after}" if fault or after else "ok")
             subprocess.run(["rm", "-rf", str(site.folder)], check=True)
 

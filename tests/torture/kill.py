@@ -25,6 +25,7 @@ from popips.stamps import ASIDE, OWN_FILES
 from tests.box import CRON_ENVIRONMENT
 from tests.conftest import Site
 from tests.torture import Row
+from tests.torture.running import Sendmail
 
 NEW, KNOWN, STATIC, OTHER = "192.0.2.10", "192.0.2.20", "10.0.0.7", "192.0.2.99"
 LOGIN = grants.Login("alice", "pop3", "popips-hook")
@@ -216,27 +217,42 @@ def killed(programs: Path, site: Site, program: Program, call: str, number: int)
     program.run(programs, site, ("strace", "-f", "-qq", "-o", "/dev/null", *paths(site), *inject))
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What is wrong with a site, how many of the admin's records are lost, and how many of ours are without a stamp."""
+
+    fault: str
+    lost: int = 0
+    bare: int = 0
+    found: dict[str, str] = field(default_factory=dict)  # some of the records, as makemap reads them
+
+
 class Judge:
     """Says what is wrong with a site after the next run, and looks at each state once."""
 
     def __init__(self, site: Site, scenario: Scenario, static: dict[str, str]) -> None:
         self.site, self.static = site, static
         self.free = scenario.touched | MADE_BY_NEXT
-        self.known: dict[bytes, tuple[str, int, int]] = {}
+        self.known: dict[bytes, Verdict] = {}
+        self.asked = {NEW, KNOWN, OTHER, STATIC, *spread(list(static), 20)}
 
-    def verdict(self) -> tuple[str, int, int]:
-        """Give the fault, how many of the admin's records are lost, and how many of ours are without a stamp."""
+    def verdict(self, sendmail: Sendmail | None = None) -> Verdict:
+        """sendmail: one that had the map open when the next run began."""
+        seen = sendmail and sendmail.ask(self.asked)
         state = digest(saved(self.site))
         if state not in self.known:
             self.known[state] = self._look()
-        return self.known[state]
+        verdict = self.known[state]
+        if seen is not None and not verdict.fault and seen != verdict.found:
+            return Verdict(f"a running sendmail sees {seen}, not {verdict.found}", verdict.lost, verdict.bare)
+        return verdict
 
-    def _look(self) -> tuple[str, int, int]:
+    def _look(self) -> Verdict:
         verified = subprocess.run(["db5.3_verify", "-q", str(self.site.db)], capture_output=True)
         try:
             records = self.site.records()
         except subprocess.CalledProcessError:
-            return "makemap -u cannot read the map", len(self.static), 0
+            return Verdict("makemap -u cannot read the map", len(self.static))
         lost = [key for key, value in self.static.items() if key not in self.free and records.get(key) != value]
         bare = records.keys() - self.static.keys() - self.free - self.site.names()
         stray = {path.name for path in self.site.folder.iterdir()} - SITE_FILES
@@ -249,7 +265,8 @@ class Judge:
             f"db_verify: {verified.stderr[-200:]!r}" if verified.returncode else "",
             "the journal is not empty" if Path(f"{self.site.db}.popips").stat().st_size else "",
         ]
-        return "; ".join(filter(None, faults)), len(lost), len(bare)
+        found = {key: records[key] for key in self.asked & records.keys()}
+        return Verdict("; ".join(filter(None, faults)), len(lost), len(bare), found)
 
 
 SITE_FILES = {"access", "access.db", "access.db.popips", "popips", "popips.conf"}
@@ -263,19 +280,22 @@ def run(programs: Path, scenario: Scenario, size: int, most: int = 300, most_aga
     row = Row(f"killed: {scenario.name}")
     with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
         site = Site(Path(folder))
-        judge = Judge(site, scenario, _prepared(site, scenario, size))
+        judge = Judge(site, scenario, prepared(site, scenario, size))
         before = saved(site)
         crashes: dict[bytes, Files] = {}
         for call, number in spread(calls(programs, site, scenario.program), most):
             restore(site, before)
             killed(programs, site, scenario.program, call, number)
             after = saved(site)
-            faults: list[tuple[str, int, int]] = []
+            faults: list[Verdict] = []
             if digest(after) not in crashes:
                 crashes[digest(after)] = after
                 faults = [fault for program in NEXT for fault in _recovered(programs, site, after, program, judge)]
-            where = f"{scenario.name}, {size} records, {call} {number}"
-            row.add("".join(f"{where}{fault}; " for fault, _, _ in faults), *_sums(faults))
+            row.add(
+                "".join(f"{scenario.name}, {size} records, {call} {number}{one.fault}; " for one in faults),
+                max((one.lost for one in faults), default=0),
+                max((one.bare for one in faults), default=0),
+            )
         half_written = [files for files in crashes.values() if files.get("access.db.popips", (b"",))[0]]
         for files in half_written[:: max(1, len(half_written) // AGAIN)][:AGAIN]:
             for program in (NEXT[0], EXPIRE):
@@ -292,11 +312,7 @@ T = TypeVar("T")
 AGAIN = 2  # half-written states of which the recovery is killed, too
 
 
-def _sums(faults: list[tuple[str, int, int]]) -> tuple[int, int]:
-    return max((lost for _, lost, _ in faults), default=0), max((bare for _, _, bare in faults), default=0)
-
-
-def _prepared(site: Site, scenario: Scenario, size: int) -> dict[str, str]:
+def prepared(site: Site, scenario: Scenario, size: int) -> dict[str, str]:
     static = {f"10.0.{n // 256}.{n % 256}": "REJECT" for n in range(7, size)} | {f"static.{n}": "OK" for n in range(3)}
     static[STATIC] = "REJECT"
     site.build("".join(f"{key}\t{value}\n" for key, value in static.items()))
@@ -304,23 +320,24 @@ def _prepared(site: Site, scenario: Scenario, size: int) -> dict[str, str]:
     scenario.prepare(site)
     site.access.write_text("# the values alone tell what is static\n")
     os.utime(site.access, (0, 0))
+    os.utime(site.db)  # so many changes at once have moved it a minute ahead
     return static
 
 
-def _recovered(
-    programs: Path, site: Site, after: Files, program: Program, judge: Judge
-) -> Iterator[tuple[str, int, int]]:
-    """Give what is wrong after a run of the program: fault, lost, without a stamp."""
+def _recovered(programs: Path, site: Site, after: Files, program: Program, judge: Judge) -> Iterator[Verdict]:
+    """Give what is wrong after a run of the program."""
     restore(site, after)
-    done = program.run(programs, site)
-    fault, lost, bare = judge.verdict()
-    if done.returncode or fault:
-        yield f", then {program.name} (exit {done.returncode}): {fault} {done.stderr[-200:]}", lost, bare
+    with Sendmail(site.db) as sendmail:
+        done = program.run(programs, site)
+        verdict = judge.verdict(sendmail)
+    if done.returncode or verdict.fault:
+        fault = f", then {program.name} (exit {done.returncode}): {verdict.fault} {done.stderr[-200:]}"
+        yield Verdict(fault, verdict.lost, verdict.bare)
     # after the expirer, every live stamp has its record, too
     if program is EXPIRE:
         odd = sorted((site.names() - site.records().keys()) | {p.name for p in site.stamps.glob(f"{ASIDE}*")})
         if odd:
-            yield f", then {program.name}: stamps without a record {odd[:3]}", 0, 0
+            yield Verdict(f", then {program.name}: stamps without a record {odd[:3]}")
 
 
 def _killed_again(
@@ -330,4 +347,4 @@ def _killed_again(
     for call, number in spread(calls(programs, site, program), most):
         restore(site, after)
         killed(programs, site, program, call, number)
-        row.add("".join(fault for fault, _, _ in _recovered(programs, site, saved(site), EXPIRE, judge)))
+        row.add("".join(one.fault for one in _recovered(programs, site, saved(site), EXPIRE, judge)))

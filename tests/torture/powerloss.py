@@ -126,12 +126,12 @@ def replayed(before: Files, calls: list[Call], folder: str, now: float) -> Files
     return {name: (bytes(content), mode, mtime) for name, (content, mode, mtime) in files.items()}
 
 
-def run(programs: Path, scenario: Scenario, size: int, cuts: int = 100, seed: int = 1) -> Row:
+def run(programs: Path, scenario: Scenario, size: int, cuts: int, seed: int = 1) -> Row:
     """Cut the power of a scenario after each call, or that many of them, and have the expirer run then."""
     row = Row(f"power loss: {scenario.name}")
     with tempfile.TemporaryDirectory(dir=kill.fast_folder()) as folder:
         site = Site(Path(folder))
-        static = kill._prepared(site, scenario, size)
+        static = kill.prepared(site, scenario, size)
         before, now = kill.saved(site), time.time()
         recorded = record(programs, site, scenario)
         assert recorded or "static" in scenario.name

@@ -33,7 +33,7 @@ def run(programs: Path, scenario: Scenario, size: int, most: int = 300) -> Row:
     row = Row(f"stopped: {scenario.name}")
     with tempfile.TemporaryDirectory(dir=kill.fast_folder()) as folder:
         site = Site(Path(folder))
-        static = kill._prepared(site, scenario, size)
+        static = kill.prepared(site, scenario, size)
         before = kill.saved(site)
         for call, number in kill.spread(kill.calls(programs, site, scenario.program), most):
             kill.restore(site, before)

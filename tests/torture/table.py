@@ -37,7 +37,9 @@ def jobs(options: argparse.Namespace, programs: Path) -> list[Job]:
     made: list[Job] = [*every, ("full", programs, (programs,))]
     made += [("fail", programs, (scenario.name, 200, options.failures)) for scenario in fail.CHOSEN]
     made += [("stop", programs, (scenario.name, 200, options.kills)) for scenario in stop.CHOSEN]
-    made += [("power", programs, (scenario.name, size)) for scenario in kill.SCENARIOS for size in sizes[:2]]
+    made += [
+        ("power", programs, (scenario.name, size, options.cuts)) for scenario in kill.SCENARIOS for size in sizes[:2]
+    ]
     made += [("fuzz", programs, (target, options.inputs)) for target in fuzz.TARGETS]
     return [*made, ("signals", programs, (options.signals,))]
 
@@ -68,6 +70,7 @@ def main() -> int:
     parser.add_argument("--sizes", default="0,200,2000,20000", help="static records of the maps (default: %(default)s)")
     parser.add_argument("--kills", type=int, default=300, help="calls of a run to kill at, at most (%(default)s)")
     parser.add_argument("--failures", type=int, default=300, help="failing calls of a run, at most (%(default)s)")
+    parser.add_argument("--cuts", type=int, default=300, help="calls to cut the power after, at most (%(default)s)")
     parser.add_argument("--inputs", type=int, default=fuzz.MILLION, help="hostile inputs (%(default)s)")
     parser.add_argument("--signals", type=int, default=200, help="signals while the map is changed (%(default)s)")
     parser.add_argument("--processes", type=int, default=16, help="that log in at once (%(default)s)")
