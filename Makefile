@@ -30,7 +30,9 @@ deps:
 	@$(BINDING) >/dev/null 2>&1 || ! command -v apt-get >/dev/null || tests/lab/packages.sh python3-bsddb3 || \
 	    tests/lab/packages.sh python3-berkeleydb || tests/lab/packages.sh $(BUILD) python3-pip
 
-# launcher FILE,MODULE: a program that runs main() of the module, by the isolated interpreter and without site-packages
+# launcher FILE,MODULE: a program that runs main() of the module, by the isolated interpreter and without site-packages;
+# hook FILE,PARTS: a program in sh, which starts one of those
+hook = sed -e 's|@PYTHON@|$(PYTHON)|' -e 's|@LIB@|$(LIB)|' pam_hook/lane.sh $(2) > '$(DESTDIR)$(1)'; chmod 0755 '$(DESTDIR)$(1)'
 launcher = printf '%s\n' '\#!$(PYTHON) -IS' 'import sys' "sys.path = ['$(LIB)', *sys.path, '$$binding']" \
     'from $(2) import main' 'sys.exit(main())' > '$(DESTDIR)$(1)'; chmod 0755 '$(DESTDIR)$(1)'
 
@@ -47,8 +49,10 @@ install: deps
 	    $(PYTHON) -m pip -q install --no-deps --upgrade --target '$(DESTDIR)$(LIB)' $$name; }; \
 	$(call launcher,$(SBIN)/popips-db,popips.admin); \
 	$(call launcher,$(SBIN)/popips-expire,expirer.expire); \
-	$(call launcher,$(LIBEXEC)/popips-hook,pam_hook.hook); \
-	$(call launcher,$(LIBEXEC)/popips-postlogin,pam_hook.postlogin); \
+	$(call launcher,$(LIB)/popips-hook,pam_hook.hook); \
+	$(call launcher,$(LIB)/popips-postlogin,pam_hook.postlogin); \
+	$(call hook,$(LIBEXEC)/popips-hook,pam_hook/hook.sh); \
+	$(call hook,$(LIBEXEC)/popips-postlogin,pam_hook/postlogin.sh); \
 	if [ `id -u` = 0 ]; then chown -R root:root '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)' \
 	    '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire'; fi; \
 	test -d '$(DESTDIR)$(STAMPS)' || { install -d "$$(dirname '$(DESTDIR)$(STAMPS)')"; install -d -m 0700 '$(DESTDIR)$(STAMPS)'; }

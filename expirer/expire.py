@@ -7,9 +7,9 @@ import os
 import sys
 import time
 
-from popips import command, config, upkeep, watch
+from popips import command, config, lane, upkeep, watch
 from popips.log import ERROR, Log
-from popips.stamps import RUN_FILE, Folder
+from popips.stamps import Folder
 
 PROGRAM = "popips-expire"
 
@@ -49,7 +49,7 @@ def _work(options: argparse.Namespace, log: Log) -> int:
             _tell_of_an_edit(settings, folder, log)
             run = upkeep.expire(settings, time.time())
             _tell(run, settings, options.verbose, log)
-            folder.renew(RUN_FILE, time.time())
+            lane.lead(settings)
     return os.EX_OK
 
 

@@ -1,21 +1,24 @@
-"""The environment that this program was started with, to the byte."""
+"""The environment that a login's hook was started with, to the byte."""
 
 from __future__ import annotations
-
-INITIAL = "/proc/self/environ"
 
 
 class Unclear(Exception):
     """The environment does not say one thing; str() tells why."""
 
 
-def initial() -> list[tuple[bytes, bytes]]:
-    """Give names and values in their order, doubled ones too.
+def initial(path: str) -> list[tuple[bytes, bytes]]:
+    """Give names and values in their order, doubled ones too; path: /proc/PID/environ of lane.sh.
 
-    os.environ has one value a name only, and Python adds LC_CTYPE to it in the C locale (PEP 538).
+    sh hands on one value a name only, and Python adds LC_CTYPE to what it gets in the C locale (PEP 538).
     """
-    with open(INITIAL, "rb") as file:
-        entries = file.read().split(b"\0")
+    with open(path, "rb") as file:
+        return parsed(file.read())
+
+
+def parsed(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Give names and values of the entries."""
+    entries = data.split(b"\0")
     return [(name, value) for name, equals, value in (entry.partition(b"=") for entry in entries) if equals]
 
 

@@ -21,24 +21,28 @@ Grants relaying to the address of a login. A line for pam_exec(8), as in
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run with the arguments (those of the process by default) after the program's name; give the exit status."""
+    """Run for hook.sh, with the path of its environment and its own arguments; give the exit status.
+
+    With --crashed instead, say what became of such a run.
+    """
     argv = sys.argv[1:] if argv is None else argv
-    if argv in (["--help"], ["--version"]):
-        sys.stdout.write(USAGE if argv == ["--help"] else f"{PROGRAM} {popips.__version__}\n")
+    if argv == ["--crashed"]:
+        login.bounded(PROGRAM, lambda: login.crashed(PROGRAM))
+    path, *words = argv
+    if words in (["--help"], ["--version"]):
+        sys.stdout.write(USAGE if words == ["--help"] else f"{PROGRAM} {popips.__version__}\n")
         return 0
-    if argv and not (len(argv) == 2 and argv[0] == "-c"):
-        if sys.stderr is not None and sys.stderr.isatty():
-            sys.stderr.write(USAGE)
-            return 64  # EX_USAGE
-        login.apart(PROGRAM, lambda: login.refuse(PROGRAM, "called with wrong arguments"))
-        return 0
-    login.apart(PROGRAM, lambda: _act(argv[1] if argv else None))
-    return 0
+    if len(words) == 2 and words[0] == "-c":
+        login.bounded(PROGRAM, lambda: _act(path, words[1]))
+    if sys.stderr is not None and sys.stderr.isatty():
+        sys.stderr.write(USAGE)
+        return 64  # EX_USAGE
+    return login.bounded(PROGRAM, lambda: login.refuse(PROGRAM, "called with wrong arguments"))
 
 
-def _act(conf: str | None) -> None:
+def _act(path: str, conf: str) -> None:
     try:
-        pam = environ.single(environ.initial(), b"PAM_")
+        pam = environ.single(environ.initial(path), b"PAM_")
     except (environ.Unclear, OSError) as reason:
         login.refuse(PROGRAM, str(reason))
         return

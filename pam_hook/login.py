@@ -1,37 +1,57 @@
-"""What both hooks do with a login: grant it in a process of its own, and log what became of it.
+"""What both hooks do with a login on its long way: grant it, and log what became of it.
 
-All that may fail to import, by a Python upgrade that left the Berkeley DB binding behind for instance, is imported in
-that process alone.
+All that may fail to import, by a Python upgrade that left the Berkeley DB binding behind for instance, is imported
+where that ends in a log line.
 """
 
 from __future__ import annotations
 
 import os
-import select
-import sys
+import time
+from _signal import SIGUSR1  # type: ignore[import-not-found]
+from _thread import start_new_thread
 
 # A login may be held up for 2 seconds at the very most, the start of Python included
-LIMIT = 1.8  # seconds that it waits for the child
-LOCK_LIMIT = 1.6  # seconds that the child waits for locks: it still has to leave a stamp
+LIMIT = 1.8  # seconds after which lane.sh is told to wait no longer
+LOCK_LIMIT = 1.6  # seconds to wait for locks: a stamp is still to be left
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
     from popips.config import Config
     from popips.log import Log
 
 
-def admit(program: str, conf: str | None, address: str, user: str, service: str) -> None:
-    """Grant the address what popips.conf says, and log one line. Errors end here: in that line."""
-    import time
+def bounded(program: str, work: Callable[[], None]) -> NoReturn:
+    """Do the work, and end the process; its parent, lane.sh, hears after LIMIT seconds that it is still at it.
 
+    A thread tells it, for a signal handler would have to wait until, say, fsync returns. No error leaves this.
+    """
+    try:
+        start_new_thread(_tell, (os.getppid(),))
+        work()
+    except BaseException as error:
+        os.write(2, f"{program}: {error!r}\n".encode(errors="replace"))
+    finally:
+        os._exit(0)  # Python's own way to end takes a fifth of the whole time
+
+
+def _tell(parent: int) -> None:
+    time.sleep(LIMIT)
+    if os.getppid() == parent:
+        os.kill(parent, SIGUSR1)
+
+
+def admit(program: str, conf: str, address: str, user: str, service: str) -> None:
+    """Grant the address what popips.conf says, and log one line. Errors end here: in that line."""
     from popips import config, grants
     from popips.log import ERROR, INFO, WARNING, Log
 
     log, login, where = Log(program), grants.Login(user, service, program), "-"
     try:
-        settings = config.load(conf or config.PATH)
+        settings = config.load(conf)
         where = str(settings.map)
         patient = settings.replace(lock_timeout=min(settings.lock_timeout, LOCK_LIMIT))
         outcome = grants.grant(patient, address, login, time.time())
@@ -70,42 +90,13 @@ def _stand_in(settings: Config, log: Log, now: float) -> None:
 
 
 def refuse(program: str, reason: str) -> None:
-    """Log that nothing can be granted because of how this program was called."""
+    """Log that nothing can be granted because of how this program was called, or how it ended."""
     from popips import grants
     from popips.log import WARNING, Log
 
     Log(program).line(WARNING, grants.Outcome(grants.REFUSED, "", reason).describe(grants.Login("", "", ""), "-"))
 
 
-def apart(program: str, work: Callable[[], None]) -> None:
-    """Do the work in a child, and wait for it no longer than a login may be held up. No error leaves this.
-
-    A damaged map can crash libdb, a dying disk can keep fsync waiting for ever: neither may take the login along.
-    """
-    try:
-        done, running = os.pipe()
-        child = os.fork()
-        if child == 0:
-            _be_the_child(program, work)
-        os.close(running)
-        poll = select.poll()
-        poll.register(done, 0)  # POLLHUP, when the child's end is closed
-        is_done = poll.poll(LIMIT * 1000)
-        os.close(done)
-        if is_done and os.waitpid(child, 0)[1] != 0:
-            refuse(program, "the process that was to grant it crashed; is the map damaged? make it anew")
-    except Exception as error:
-        sys.stderr.write(f"{program}: {error}\n")
-
-
-def _be_the_child(program: str, work: Callable[[], None]) -> None:
-    try:
-        # descriptors 0 and 1 may be the client's connection: it must end with the session, not with this child
-        null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, 0)
-        os.dup2(null, 1)
-        work()
-    except BaseException as error:
-        os.write(2, f"{program}: {error!r}\n".encode(errors="replace"))
-    finally:
-        os._exit(0)
+def crashed(program: str) -> None:
+    """Log that the process that was to grant has died."""
+    refuse(program, "the process that was to grant it crashed; is the map damaged? make it anew")

@@ -1,7 +1,4 @@
-"""popips-postlogin: what Dovecot's script-login starts. Grants the address in IP, then becomes the server.
-
-Descriptors 0 and 1 are the client's connection: nothing is ever written to them.
-"""
+"""popips-postlogin: what Dovecot's script-login starts. Grants the address in IP, then becomes the server."""
 
 from __future__ import annotations
 
@@ -25,21 +22,31 @@ Grants relaying to the address of a login, then becomes SERVER. A line for Dovec
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run with the arguments (by default those of the process); give the exit status if there is no server."""
-    argv = sys.argv[1:] if argv is None else argv
-    if argv in (["--help"], ["--version"]):
-        sys.stdout.write(USAGE if argv == ["--help"] else f"{PROGRAM} {popips.__version__}\n")
+    """Run for postlogin.sh, the first argument says what for; give the exit status.
+
+    grant ENVIRON -c FILE; environ ENVIRON prints that file so that sh can keep it in a variable, POPIPS_ENVIRON;
+    become SERVER ARGUMENT... becomes the server with it; usage ARGUMENT...; --crashed says what became of a grant.
+    """
+    task, *words = sys.argv[1:] if argv is None else argv
+    if task == "--crashed":
+        login.bounded(PROGRAM, lambda: login.crashed(PROGRAM))
+    if task == "grant":
+        login.bounded(PROGRAM, lambda: _act(words[0], words[2]))
+    if task == "environ":
+        with open(words[0], "rb") as file:
+            sys.stdout.write(file.read().hex())
         return 0
-    conf, server = (argv[1], argv[2:]) if argv[:1] == ["-c"] and len(argv) > 1 else (None, argv)
-    if not server:
-        sys.stderr.write(USAGE)
-        return 64  # EX_USAGE
-    login.apart(PROGRAM, lambda: _act(conf))
-    return _become(server)
+    if task == "become":
+        return _become(words)
+    if words in (["--help"], ["--version"]):
+        sys.stdout.write(USAGE if words == ["--help"] else f"{PROGRAM} {popips.__version__}\n")
+        return 0
+    sys.stderr.write(USAGE)
+    return 64  # EX_USAGE
 
 
-def _act(conf: str | None) -> None:
-    variables = dict(environ.initial())
+def _act(path: str, conf: str) -> None:
+    variables = dict(environ.initial(path))
     address, user = (variables.get(name, b"").decode("utf-8", "surrogateescape") for name in (b"IP", b"USER"))
     # script-login does not say for which server it runs; only an IMAP session has a token
     login.admit(PROGRAM, conf, address, user, "imap" if b"AUTH_TOKEN" in variables else "pop3")
@@ -48,10 +55,7 @@ def _act(conf: str | None) -> None:
 def _become(server: list[str]) -> int:
     for number in (SIGPIPE, SIGXFSZ):  # Python ignores both, and exec would hand that on
         signal(number, SIG_DFL)
-    try:
-        variables = dict(environ.initial())
-    except OSError:
-        variables = dict(os.environb)
+    variables = dict(environ.parsed(bytes.fromhex(os.environ["POPIPS_ENVIRON"])))
     try:
         if "/" in server[0]:
             os.execve(server[0], server, variables)

@@ -39,6 +39,7 @@ class Config:
     lock_timeout: float = LONGEST_WAIT
     log_renewals: bool = False
     static_source: str | None = None  # None: the map's text file if there is one; "": none
+    path: str = ""  # of the file that says so; "" if none does
 
     def __init__(self, **settings: Any) -> None:
         self.__dict__.update(settings)
@@ -51,6 +52,11 @@ class Config:
         if place == self.map and self.static_source is not None:
             return self.static_source
         return place.source if os.path.exists(place.source) else ""
+
+    def summary(self) -> str:
+        """Give in a word all that decides which record belongs to which address."""
+        never = " ".join(f"{network.first.hex()}/{network.bits}" for network in self.never)
+        return f"{self.map} {self.key} {self.compressed_ipv6} {self.value!r} {self.static_source} {never}"
 
     def replace(self, **settings: Any) -> Config:
         """Give the same configuration with some settings of its own."""
@@ -119,11 +125,12 @@ PARSERS: dict[str, Callable[[str], object]] = {
 
 def load(path: str) -> Config:
     """Read the file; a missing one gives the defaults. Raise ConfigError for all that is not `key = value`."""
+    path = os.path.abspath(path)
     try:
         with open(path, "rb") as file:
             data = file.read()
     except FileNotFoundError:
-        return Config()
+        return Config(path=path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     try:
@@ -148,4 +155,4 @@ def load(path: str) -> Config:
         except (ValueError, MapError) as error:
             comment = "; a comment needs a line of its own" if "#" in text else ""
             raise ConfigError(f"{where}: {name}: {error}{comment}") from None
-    return Config(**settings)
+    return Config(path=path, **settings)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from popips import address
+from popips import address, lane
 from popips.maps import MapError
 from popips.maps.berkeley import Reader, Records, Writer
 from popips.maps.journal import is_empty
@@ -56,9 +56,12 @@ def grant(config: Config, text: str, login: Login, now: float) -> Outcome:
         return Outcome(REFUSED, text, str(reason))
     if address.is_in(name, config.never):
         return Outcome(REFUSED, name, "in a network of `never`")
-    until = time.monotonic() + config.lock_timeout
     try:
         with Folder(config.stamps) as folder:
+            if lane.renewed(config, folder, name, now):
+                _note(folder, name, login, now)
+                return Outcome(RENEWED, name)
+            until = time.monotonic() + config.lock_timeout
             try:
                 verdict = _granted(config, folder, name, login, now, until)
                 return Outcome(verdict, name, "the admin has a record on it" if verdict == STATIC else "")
@@ -75,8 +78,9 @@ def _granted(config: Config, folder: Folder, name: str, login: Login, now: float
     if is_seen(folder.get(name)) and folder.renew(name, now) and is_empty(config.map.path):
         with Reader(config.map, until) as records:
             verdict = standing(config, folder, records, name)
-        if verdict:
+        if verdict == RENEWED:
             _note(folder, name, login, now)
+        if verdict:
             return verdict
     verdict = GRANTED
 
@@ -94,7 +98,10 @@ def _granted(config: Config, folder: Folder, name: str, login: Login, now: float
             folder.remove(name)
 
     with Writer(config.map, config.source(config.map), now, until) as writer:
-        writer.change(step)
+        moved = writer.change(step)
+        if verdict == GRANTED:
+            folder.settle(name)
+            lane.follow(folder, moved)
     return verdict
 
 
@@ -127,7 +134,7 @@ def _note(folder: Folder, name: str, login: Login, now: float) -> None:
     if line:
         latest = Line(login.user, login.service, login.writer, line.key, line.value)
         if latest.pack() != line.pack():
-            folder.write(name, latest, now)
+            folder.note(name, latest, now)
 
 
 def is_seen(stamp: Stamp | None) -> bool:

@@ -1,15 +1,16 @@
 """The stamp folder: a file for each address that logged in, its mtime the time of the last login.
 
 A stamp holds one line, `USER SERVICE WRITER KEY VALUE`: the login, and the record that was put for it, so that it is
-known again after key or value were changed in popips.conf. A stamp without the line is valid. One that its owner may
-not write to (mode 0400) is pending: it was left while the map was locked, and nobody has seen yet whether the address
-has a static record.
+known again after key or value were changed in popips.conf. A stamp without the line is valid. Its mode says how far
+it has come: 0400 is pending, left while the map was locked, and nobody has seen yet whether the address has a static
+record; 0700 is settled, its record was seen in the map, or put there; any other, one made by hand for instance, is
+neither.
 """
 
 from __future__ import annotations
 
 import os
-from stat import S_ISREG, S_IWUSR
+from stat import S_ISREG, S_IWUSR, S_IXUSR
 
 from popips import address
 
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
 
 PENDING = 0o400
 SEEN = 0o600
+SETTLED = 0o700  # a bit that sh can test, too
 LONGEST_LINE = 512  # bytes
 RUN_FILE = ".expire"  # the expirer's own: locked while it runs, its mtime the end of the last run
 ASIDE = ".due-"  # before the name of a stamp that is being removed
 TOLD = ".told-"  # and what has been told: a file for each thing, its mtime the last time
 TOLD_FILES = {"expirer": TOLD + "expirer", "edit": TOLD + "edit"}
-OWN_FILES = frozenset((RUN_FILE, *TOLD_FILES.values()))
+LANE = ".lane"  # the fast lane's: see popips.lane
+ALIVE = ".alive"  # its mtime is when the expirer counts as dead
+OWN_FILES = frozenset((RUN_FILE, LANE, ALIVE, *TOLD_FILES.values()))
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class StampError(Exception):
@@ -74,17 +79,17 @@ class Line:
 
 
 class Stamp:
-    """A stamp as it was found: time of the last login in seconds since the epoch, and whether it is pending."""
+    """A stamp as it was found: time of the last login in seconds since the epoch, and how far it has come."""
 
-    __slots__ = ("pending", "time")
+    __slots__ = ("pending", "settled", "time")
 
-    def __init__(self, time: float, pending: bool) -> None:
-        self.time, self.pending = time, pending
+    def __init__(self, time: float, pending: bool, settled: bool) -> None:
+        self.time, self.pending, self.settled = time, pending, settled
 
     @classmethod
     def of(cls, state: os.stat_result) -> Stamp:
         """Read it from the file's state."""
-        return cls(state.st_mtime, not state.st_mode & S_IWUSR)
+        return cls(state.st_mtime, not state.st_mode & S_IWUSR, bool(state.st_mode & S_IXUSR))
 
 
 class Folder:
@@ -135,6 +140,16 @@ class Folder:
                 return False
         return True
 
+    def touch(self, name: str, when: float) -> None:
+        """Make a file of popips' own, or set its time."""
+        with self.naming(name):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+            fd = os.open(name, flags, 0o600, dir_fd=self.fd)
+            try:
+                os.utime(fd, (when, when))
+            finally:
+                os.close(fd)
+
     def write(self, name: str, line: Line, now: float, pending: bool = False) -> None:
         """Make the stamp, or renew it and what it holds; one that is there and not pending never becomes so.
 
@@ -150,6 +165,19 @@ class Folder:
                 os.utime(fd, (now, now))
                 if not is_new:
                     os.fsync(fd)  # its mode, and the record that it names, must be there before the record is
+            finally:
+                os.close(fd)
+
+    def note(self, name: str, line: Line, now: float) -> None:
+        """Set what a stamp holds, and its time, if it is there."""
+        with self.naming(name):
+            try:
+                fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.fd)
+            except FileNotFoundError:
+                return
+            try:
+                os.ftruncate(fd, os.write(fd, line.pack()))
+                os.utime(fd, (now, now))
             finally:
                 os.close(fd)
 
@@ -170,13 +198,27 @@ class Folder:
             raise StampError(f"{self.path}/{name}: not a plain file of root: remove it")
         return fd, False
 
-    def confirm(self, name: str) -> None:
-        """Make a pending stamp one that is not, on the disk, too; its time stays."""
+    def unsettle(self, name: str) -> None:
+        """Make a stamp neither pending nor settled, on the disk, too; its time stays."""
         with self.naming(name):
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.fd)
+            fd = os.open(name, READ, dir_fd=self.fd)
             try:
                 os.fchmod(fd, SEEN)
                 os.fsync(fd)
+            finally:
+                os.close(fd)
+
+    def settle(self, name: str) -> None:
+        """Say that a stamp's record is in the map, under the writers' lock of that; one that is pending stays so."""
+        with self.naming(name):
+            try:
+                fd = os.open(name, READ, dir_fd=self.fd)
+            except FileNotFoundError:
+                return
+            try:
+                state = os.fstat(fd)
+                if is_stamp(state) and not Stamp.of(state).pending:
+                    os.fchmod(fd, SETTLED)
             finally:
                 os.close(fd)
 
@@ -215,14 +257,18 @@ class Folder:
                 os.rename(name, ASIDE + name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
             except FileNotFoundError:
                 return False
-        return self.settle(name, is_due)
+        return self.finish_removal(name, is_due)
 
-    def settle(self, name: str, is_due: Callable[[Stamp], bool]) -> bool:
-        """Remove for good what was moved aside, or put it back if it is not due; tell whether it is gone."""
+    def finish_removal(self, name: str, is_due: Callable[[Stamp], bool]) -> bool:
+        """Remove for good what was moved aside, or put it back if it is not due; tell whether it is gone.
+
+        One that is put back is not settled, for its record may be gone.
+        """
         stamp = self.get(ASIDE + name)
         if stamp is None or is_due(stamp):
             self.remove(ASIDE + name)
             return True
+        self.unsettle(ASIDE + name)
         with self.naming(name):
             os.rename(ASIDE + name, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
         return False
@@ -236,7 +282,7 @@ class Folder:
         """Give what a stamp holds; None if it is nothing, or not what popips writes."""
         with self.naming(name):
             try:
-                fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.fd)
+                fd = os.open(name, READ, dir_fd=self.fd)
             except FileNotFoundError:
                 return None
             try:

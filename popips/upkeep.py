@@ -13,15 +13,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 
-from popips import address
+from popips import address, lane
 from popips.config import Config
-from popips.grants import is_seen, record, standing
+from popips.grants import RENEWED, is_seen, record, standing
 from popips.log import INFO, WARNING
 from popips.maps import MapError, Place
 from popips.maps.berkeley import Reader, Records, Writer
 from popips.maps.journal import is_empty
 from popips.stamps import ASIDE, RUN_FILE, Folder, Stamp, StampError, is_stamp, word
+from popips.survey import Survey, survey
 
 BATCH = 500  # addresses whose records are taken out, or put in, with one change of the map
 ONE_RUN = 60.0  # seconds: a stamp that is newer than now by less may be of a login since this run began
@@ -92,19 +94,38 @@ def _is_locked(folder: Folder, fd: int) -> bool:
 def expire(config: Config, now: float, bound: Bound = ALL, dry_run: bool = False) -> Run:
     """Remove the grants whose stamp is older than the window, and make the map agree with the others (reconcile).
 
-    now: seconds since the epoch. A stamp from the future counts as made now. Where it is bound, it does not reconcile.
-    Raise MapError or StampError; what was done until then is whole.
+    now: seconds since the epoch. A stamp from the future counts as made now. Where nothing but grants has changed the
+    map since the last run, only stamps that are not settled are reconciled; where it is bound, none. Raise MapError or
+    StampError; what was done until then is whole.
     """
     with Folder(config.stamps) as folder:
+        sweep = _Sweep(config, folder, now, dry_run)
         if not dry_run:
             recover(config, config.map, now)
-        sweep = _Sweep(config, folder, now, bound, dry_run)
-        due, live = sweep.sort_stamps()
-        for batch in _batches(due):
-            sweep.expire(batch)
-        if bound is ALL:
-            for batch in _batches(sweep.missing(live)):
-                sweep.reconcile(batch)
+        is_known = lane.holds(config, folder)
+        found = sweep.look(bound)
+        if not dry_run and (found.due or not is_known):
+            with sweep.writer():
+                lane.begin(config, folder)
+        while True:
+            sweep.clear_up(found)
+            for batch in _batches(found.due):
+                sweep.expire(batch)
+            if bound is not ALL:
+                return sweep.run
+            if is_known:
+                for batch in _batches(found.unsettled):
+                    sweep.reconcile(batch)
+            if not (found.is_whole or dry_run) and (found.due or is_known):
+                found = sweep.look(bound)
+            else:
+                break
+        if not is_known:
+            sweep.reconcile_all()
+        if not dry_run:
+            with sweep.writer():
+                lane.finish(config, folder, now)
+            folder.touch(RUN_FILE, now)
     return sweep.run
 
 
@@ -120,7 +141,6 @@ class _Sweep:
     config: Config
     folder: Folder
     now: float
-    bound: Bound
     dry_run: bool
     run: Run = field(default_factory=Run)
 
@@ -134,27 +154,22 @@ class _Sweep:
     def record(self, name: str) -> tuple[bytes, bytes]:
         return record(self.config, self.folder, name)
 
-    def sort_stamps(self) -> tuple[list[str], list[str]]:
-        """Give the names of the stamps that are due, and of the live ones."""
-        due: list[str] = []
-        live: list[str] = []
-        end = time.monotonic() + self.bound.seconds
-        for name, stamp in self.folder.scan():
-            if len(due) >= self.bound.grants or time.monotonic() > end:
-                break
-            if stamp is None:
-                self.run.foreign.append(name)
-            elif name.startswith(ASIDE):
-                if not self.dry_run:
-                    self.folder.settle(name[len(ASIDE) :], self.is_due)
-            elif self.is_due(stamp):
-                due.append(name)
-            else:
-                live.append(name)
-                if stamp.time > self.now + ONE_RUN and not self.dry_run:
-                    self.folder.renew(name, self.now)
-        self.run.live = len(live)
-        return due, live
+    def look(self, bound: Bound) -> Survey:
+        """Give what is in the stamp folder."""
+        if bound is ALL:
+            return survey(self.folder, self.now - self.config.window, self.now + ONE_RUN)
+        limits = bound.seconds, bound.grants, 1
+        return survey(self.folder, self.now - self.config.window, self.now + ONE_RUN, *limits)
+
+    def clear_up(self, found: Survey) -> None:
+        """Finish what another run has left, and note what there is."""
+        self.run.live, self.run.foreign = found.live, found.foreign
+        if self.dry_run:
+            return
+        for name in found.aside:
+            self.folder.finish_removal(name, self.is_due)
+        for name in found.ahead:
+            self.folder.renew(name, self.now)
 
     def expire(self, names: list[str]) -> None:
         taken: list[str] = []
@@ -173,7 +188,8 @@ class _Sweep:
             self.forget(names)
             return
         with self.writer() as writer:
-            writer.change(step, still=lambda: all(self.is_due(self.folder.get(name)) for name in taken))
+            moved = writer.change(step, still=lambda: all(self.is_due(self.folder.get(name)) for name in taken))
+            lane.follow(self.folder, moved)
             # a login that has renewed its stamp since finds no record, and puts it: that stamp must stay
             self.forget(names)
 
@@ -183,33 +199,54 @@ class _Sweep:
             if self.dry_run or self.folder.remove_if(name, self.is_due):
                 found.append(name)
 
-    def missing(self, live: list[str]) -> list[str]:
-        """Give the stamps that are pending or have no record."""
-        if not live:
-            return []
+    def reconcile_all(self) -> None:
+        """Look each live stamp's record up, and have those put that are not there."""
         with Reader(self.config.map, _until()) as records:
-            return [name for name in live if not is_seen(self.folder.get(name)) or not self.standing(records, name)]
+            for batch in _batches(name for name in self.live() if not self.is_well(records, name)):
+                self.reconcile(batch)
+        if not self.dry_run:
+            barred = [name for name in self.live() if address.is_in(name, self.config.never)]
+            for name in barred:
+                self.folder.renew(name, 0)
+            for batch in _batches(barred):
+                self.expire(batch)
+
+    def live(self) -> Iterator[str]:
+        """Give the live stamps' names."""
+        for name, stamp in self.folder.scan():
+            if stamp and not name.startswith(ASIDE) and not self.is_due(stamp):
+                yield name
+
+    def is_well(self, records: Records, name: str) -> bool:
+        """Tell whether there is nothing to be done for a live stamp."""
+        stamp = self.folder.get(name)
+        return stamp is None or (stamp.settled and self.standing(records, name) == RENEWED)
 
     def standing(self, records: Records, name: str) -> str | None:
         return standing(self.config, self.folder, records, name)
 
     def reconcile(self, names: list[str]) -> None:
+        """Give these stamps their records, or find that the admin has one; settle them."""
         restored: list[str] = []
         static: list[str] = []
+        there: list[str] = []
 
         def step(records: Records) -> None:
-            restored.clear()
-            static.clear()
+            for found in (restored, static, there):
+                found.clear()
             for name in names:
                 stamp = self.folder.get(name)
                 key, value = self.record(name)
-                if stamp and not self.standing(records, name) and key not in self.static:
+                standing = self.standing(records, name)
+                if stamp and not standing and key not in self.static:
                     restored.append(name)
                     if not self.dry_run:
-                        self.folder.confirm(name)
+                        self.folder.unsettle(name)
                         records.put(key, value)
                 elif stamp and stamp.pending:
                     static.append(name)
+                elif standing == RENEWED:
+                    there.append(name)
             self.folder.sync()
 
         if self.dry_run:
@@ -217,9 +254,12 @@ class _Sweep:
                 step(records)
         else:
             with self.writer() as writer:
-                writer.change(step)
+                moved = writer.change(step)
                 for name in static:
                     self.folder.remove(name)
+                for name in restored + there:
+                    self.folder.settle(name)
+                lane.follow(self.folder, moved)
         self.run.restored += restored
         self.run.static += static
 
@@ -227,9 +267,10 @@ class _Sweep:
         return _writer(self.config, self.config.map, self.now)
 
 
-def _batches(names: list[str]) -> Iterator[list[str]]:
-    for at in range(0, len(names), BATCH):
-        yield names[at : at + BATCH]
+def _batches(names: Iterable[str]) -> Iterator[list[str]]:
+    left = iter(names)
+    while batch := list(islice(left, BATCH)):
+        yield batch
 
 
 def _writer(config: Config, place: Place, now: float) -> Writer:
@@ -275,6 +316,8 @@ def make_static(config: Config, place: Place, pairs: dict[bytes, bytes], now: fl
                 records.put(key, value)
 
     with _stamps_of(config, place) as folder, _writer(config, place, now) as writer:
+        if folder:
+            lane.withdraw(folder)
         writer.change(step)
         for key in pairs:
             stamp = _target(config, folder, key.decode()).stamp
@@ -297,6 +340,8 @@ def revoke(config: Config, place: Place, words: list[str], now: float) -> list[s
                     found.add(word)
 
     with _stamps_of(config, place) as folder, _writer(config, place, now) as writer:
+        if folder:
+            lane.withdraw(folder)
         writer.change(step)
         for word in words:
             stamp = _target(config, folder, word).stamp

@@ -48,9 +48,5 @@ def is_news(folder: Folder, what: str, now: float) -> bool:
                 return False
         except FileNotFoundError:
             pass
-        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600, dir_fd=folder.fd)
-        try:
-            os.utime(fd, (now, now))
-        finally:
-            os.close(fd)
+    folder.touch(name, now)
     return True

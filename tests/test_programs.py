@@ -39,7 +39,8 @@ def test_every_program_tells_its_usage_and_version(installed: Installed, program
 def test_programs_are_roots_and_run_isolated(installed: Installed, program: str) -> None:
     path = installed.path(program)
     assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (0, 0o755)
-    assert path.read_text().startswith("#!/usr/bin/python3 -IS\n")
+    in_sh = program in ("popips-hook", "popips-postlogin")
+    assert path.read_text().startswith("#!/bin/sh\n" if in_sh else "#!/usr/bin/python3 -IS\n")
 
 
 def test_all_that_was_installed_is_roots_and_for_no_other_to_write(installed: Installed) -> None:
@@ -142,10 +143,17 @@ def postlogin(installed: Installed, environment: list[str], *server: str) -> sub
     return exec_with(environment, str(installed.path("popips-postlogin")), "-c", str(installed.site.conf), *server)
 
 
-def test_postlogin_becomes_the_server_with_environment_and_arguments_untouched(installed: Installed) -> None:
-    environment = [f"IP={A}", "USER=alice", "AUTH_TOKEN=secret", "ODD=\x01 = x", "EMPTY="]
+@pytest.mark.parametrize(
+    "odd",
+    [[], ["USERDB_KEYS=NAMESPACE/INBOX/LIST", "NAMESPACE/INBOX/LIST=yes"], ["PWD=/nowhere"], ["PS1=a\nb", "IFS=:"]],
+)
+def test_postlogin_becomes_the_server_with_environment_and_arguments_untouched(
+    installed: Installed, odd: list[str]
+) -> None:
+    environment = [f"IP={A}", "USER=alice", "AUTH_TOKEN=secret", "ODD=\x01 = x", "EMPTY=", *odd]
     done = postlogin(installed, environment, sys.executable, "-c", SHOW, "-c", "x y", "")
-    assert done.stdout == "".join(f"{entry}\0" for entry in environment) + "['-c', 'x y', '']"
+    handed_on, arguments = done.stdout.rsplit("\0", 1)
+    assert (sorted(handed_on.split("\0")), arguments) == (sorted(environment), "['-c', 'x y', '']")
     assert installed.site.records() == {A: "RELAY"}
     assert (installed.site.stamps / A).read_text().startswith("alice imap popips-postlogin ")
     assert "secret" not in done.stderr
@@ -166,12 +174,15 @@ def test_postlogin_becomes_the_server_even_if_the_binding_to_berkeley_db_is_gone
     installed: Installed, tmp_path: Path
 ) -> None:
     """As after an upgrade of Python that left the binding behind."""
-    text = installed.path("popips-postlogin").read_text()
+    lib = installed.programs / "lib/popips"
     broken = tmp_path / "popips-postlogin"
-    broken.write_text(text.replace("/dist-packages", "/nowhere"))
-    broken.chmod(0o755)
-    assert text != broken.read_text()
-    done = exec_with([f"IP={A}"], str(broken), "-c", str(installed.site.conf), "/bin/echo", "here")
+    text = (lib / broken.name).read_text().replace("/dist-packages", "/nowhere")
+    assert text != (lib / broken.name).read_text()
+    broken.write_text(text)
+    program = tmp_path / "program"
+    program.write_text(installed.path("popips-postlogin").read_text().replace(f"lib={lib}", f"lib={tmp_path}"))
+    program.chmod(0o755)
+    done = exec_with([f"IP={A}"], str(program), "-c", str(installed.site.conf), "/bin/echo", "here")
     assert (done.returncode, done.stdout) == (0, "here\n")
     assert "No module named" in done.stderr
 

@@ -30,6 +30,9 @@ SLACK = 16 << 20  # bytes that a change may add to a small map
 AHEAD = 60  # seconds that a map's mtime may run ahead of the clock
 
 
+Moved = tuple[int, int]  # a map's mtime before and after a change, in ns
+
+
 class Records:
     """The records of an open database, in its own habit: with a NUL behind key and value, or without.
 
@@ -158,30 +161,33 @@ class Writer:
             self._commit(change, lambda fd: not change.not_begun(fd) and change.begun(fd))
         self._journal.clear()
 
-    def change(self, step: Callable[[Records], None], still: Callable[[], bool] = lambda: True) -> None:
-        """Let step change the records, and bring that to the disk.
+    def change(self, step: Callable[[Records], None], still: Callable[[], bool] = lambda: True) -> Moved | None:
+        """Let step change the records, and bring that to the disk; give how the map's mtime has moved, None if not.
 
         step may be called again, with fresh records, if the map was changed by others meanwhile; what step itself
         has put on the disk by its return is there before the map changes. still is asked under the exclusive lock;
         if it says no, step is called again, too. Raise Busy or MapError; the map is then as it was.
         """
-        while not self._attempt(step, still):
+        while True:
+            change = Change.between(*self._changed_copy(step))
+            if not change:
+                return None
+            moved = self._attempt(change, still)
+            if moved:
+                return moved
             if time.monotonic() >= self._until:
                 raise Busy(f"{self._place.path}: others keep changing it")
 
-    def _attempt(self, step: Callable[[Records], None], still: Callable[[], bool]) -> bool:
-        change = Change.between(*self._changed_copy(step))
-        if not change:
-            return True
+    def _attempt(self, change: Change, still: Callable[[], bool]) -> Moved | None:
         self._journal.keep(change)
         try:
-            done = self._commit(change, lambda fd: change.not_begun(fd) and still())
+            moved = self._commit(change, lambda fd: change.not_begun(fd) and still())
         except MapError as error:
             if isinstance(error, Undone) or not isinstance(error, Failed):
                 self._journal.clear()  # nothing was written, or nothing of it is left
             raise
         self._journal.clear()
-        return done
+        return moved
 
     def _changed_copy(self, step: Callable[[Records], None]) -> tuple[bytes, bytes]:
         old = _content(self._place, self._until)
@@ -190,15 +196,15 @@ class Writer:
             # a hash map doubles when it grows; more is nonsense from a bad page
             return old, copy.content(most=4 * len(old) + SLACK)
 
-    def _commit(self, change: Change, may: Callable[[int], bool]) -> bool:
-        """Write the change into the map if may(fd) says so under the exclusive lock; tell whether it did."""
+    def _commit(self, change: Change, may: Callable[[int], bool]) -> Moved | None:
+        """Write the change into the map if may(fd) says so under the exclusive lock; None if it does not."""
         fd = _locked(self._place, exclusive=True, until=self._until)
         try:
             # a signal waits until the map is sound again
             mask = pthread_sigmask(SIG_BLOCK, (SIGHUP, SIGINT, SIGTERM))
             try:
                 if not may(fd):
-                    return False
+                    return None
                 before = os.fstat(fd)
                 change.write(fd)
                 mtime = moved_mtime(before.st_mtime_ns, self._now, self._source_mtime())
@@ -207,7 +213,7 @@ class Writer:
                 pthread_sigmask(SIG_SETMASK, mask)
             lock.release(fd)
             os.fsync(fd)
-            return True
+            return before.st_mtime_ns, mtime
         except Undone as error:
             raise Undone(f"{self._place.path}: cannot be written: {error}") from None
         except OSError as error:

@@ -73,7 +73,7 @@ def feed_address(data: bytes, _: Site) -> str:
 
 def feed_environment(data: bytes, _: Site) -> str:
     try:
-        environ.single([(name, value) for name, _, value in (e.partition(b"=") for e in data.split(b"\0"))], b"PAM_")
+        environ.single(environ.parsed(data), b"PAM_")
     except environ.Unclear:
         pass
     return ""

@@ -18,7 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
-from popips import grants, upkeep
+from popips import grants, lane, upkeep
 from popips.maps.berkeley import Records, Writer
 from popips.maps.journal import Change
 from popips.stamps import ASIDE, OWN_FILES
@@ -41,7 +41,7 @@ def saved(site: Site) -> Files:
     """All that programs may change."""
     found = {}
     for path in [*site.folder.iterdir(), *site.stamps.iterdir()]:
-        if path.is_file():
+        if path.is_file() and not path.is_symlink():
             state = path.stat()
             found[str(path.relative_to(site.folder))] = (path.read_bytes(), state.st_mode & 0o7777, state.st_mtime_ns)
     return found
@@ -70,19 +70,26 @@ def digest(files: Files) -> bytes:
 
 @dataclass(frozen=True)
 class Program:
-    """A run of one of the programs: its words and environment."""
+    """A run of one of the programs: its words and environment; of a hook, what sh does or what Python does."""
 
     name: str
     words: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     stdin: str = ""
+    in_sh: bool = False
 
     def command(self, programs: Path, site: Site) -> list[str]:
-        folder = "sbin" if self.name in ("popips-db", "popips-expire") else "libexec/popips"
-        script = str(programs / folder / self.name)
-        with open(script, encoding="utf-8") as file:
+        words = ["-c", str(site.conf), *self.words]
+        if self.in_sh:
+            return [str(programs / "libexec/popips" / self.name), *words]
+        if self.name in ("popips-db", "popips-expire"):
+            script = programs / "sbin" / self.name
+        else:
+            script = programs / "lib/popips" / self.name
+            words = [*(["grant"] if self.name == "popips-postlogin" else []), "/proc/self/environ", *words]
+        with script.open() as file:
             interpreter, option = file.readline().removeprefix("#!").split()
-        return [os.path.realpath(interpreter), option, script, "-c", str(site.conf), *self.words]
+        return [os.path.realpath(interpreter), option, str(script), *words]
 
     def run(
         self, programs: Path, site: Site, under: tuple[str, ...] = (), timeout: float = 60
@@ -97,12 +104,13 @@ class Program:
         )
 
 
-def hook(address: str) -> Program:
-    return Program("popips-hook", env={"PAM_TYPE": "account", "PAM_RHOST": address, "PAM_USER": "alice"})
+def hook(address: str, in_sh: bool = False) -> Program:
+    variables = {"PAM_TYPE": "account", "PAM_RHOST": address, "PAM_USER": "alice", "PAM_SERVICE": "pop3"}
+    return Program("popips-hook", env=variables, in_sh=in_sh)
 
 
-def postlogin(address: str) -> Program:
-    return Program("popips-postlogin", ("/bin/true",), {"IP": address, "USER": "alice"})
+def postlogin(address: str, in_sh: bool = False) -> Program:
+    return Program("popips-postlogin", ("/bin/true",) if in_sh else (), {"IP": address, "USER": "alice"}, in_sh=in_sh)
 
 
 EXPIRE = Program("popips-expire")
@@ -171,6 +179,12 @@ def known(site: Site) -> None:
     grant(site, KNOWN)
 
 
+def lane_is_open(site: Site) -> None:
+    grant(site, KNOWN, "192.0.2.21")
+    upkeep.expire(site.config, time.time())
+    lane.lead(site.config)
+
+
 def known_and_new(site: Site) -> None:
     grant(site, KNOWN, NEW)
 
@@ -182,6 +196,8 @@ SCENARIOS = [
     Scenario("hook, a bucket splits", hook(NEW), with_a_split_to_come),
     Scenario("postlogin, new address", postlogin(NEW), known),
     Scenario("postlogin, known address", postlogin(KNOWN), known),
+    Scenario("hook, fast lane", hook(KNOWN, in_sh=True), lane_is_open),
+    Scenario("postlogin, fast lane", postlogin(KNOWN, in_sh=True), lane_is_open),
     Scenario("expire, 1 due", EXPIRE, due(1)),
     Scenario("expire, 500 due", EXPIRE, due(500)),
     Scenario("expire, reconcile", EXPIRE, rebuilt),
@@ -207,8 +223,8 @@ def calls(programs: Path, site: Site, program: Program) -> list[tuple[str, int]]
 
 def paths(site: Site) -> list[str]:
     """strace's options that pick the calls on the site's files."""
-    files = [site.conf, site.access, site.db, Path(f"{site.db}.popips"), site.stamps]
-    stamps = [site.stamps / name for name in (".expire", ".told-expirer", NEW, KNOWN, OTHER)]
+    files = [site.conf, Path(f"{site.conf}.lane"), site.access, site.db, Path(f"{site.db}.popips"), site.stamps]
+    stamps = [site.stamps / name for name in (*OWN_FILES, NEW, KNOWN, OTHER)]
     return [word for path in [*files, *stamps] for word in ("-P", str(path))]
 
 
@@ -269,7 +285,7 @@ class Judge:
         return Verdict("; ".join(filter(None, faults)), len(lost), len(bare), found)
 
 
-SITE_FILES = {"access", "access.db", "access.db.popips", "popips", "popips.conf"}
+SITE_FILES = {"popips.conf.lane", "access", "access.db", "access.db.popips", "popips", "popips.conf"}
 
 
 def run(programs: Path, scenario: Scenario, size: int, most: int = 300, most_again: int = 20) -> Row:

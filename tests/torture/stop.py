@@ -59,8 +59,9 @@ def _interrupted(programs: Path, site: Site, scenario: Scenario, static: dict[st
         if DUE in site.names():
             patient = site.config.replace(lock_timeout=SHORT)
             verdict = grants.grant(patient, DUE, kill.LOGIN, time.time()).verdict
-        if stopped:
+        while stopped:  # and the other one, that looks at the other half of the stamps
             os.kill(stopped, signal.SIGCONT)
+            stopped = _stopped(traced)
     if verdict and is_open and DUE not in _records(site):  # the record was there, and nobody had the lock on the map
         faults.append(f"a login ({verdict}) did not keep its record")
     if verdict == grants.DEFERRED:  # promised for the next run

@@ -1,0 +1,25 @@
+
+# ---- popips-hook, for pam_exec: what else it may be told, Python reads and answers
+
+case $#:${1-} in
+    0:) conf=/etc/popips.conf ;;
+    2:-c) conf=$2 ;;
+    *) exec "$python" -IS "$lib/popips-hook" /proc/self/environ "$@" ;;
+esac
+
+# single: tell whether the variables of PAM are there once each, as far as can be seen: read leaves out NULs
+single() {
+    ! IFS= read -r all && case $all in
+        *PAM_TYPE=*PAM_TYPE=* | *PAM_RHOST=*PAM_RHOST=* | *PAM_USER=*PAM_USER=* | *PAM_SERVICE=*PAM_SERVICE=*) false ;;
+        *PAM_RHOST="$PAM_RHOST"*) ;;
+        *) false ;;
+    esac
+} </proc/self/environ
+
+case ${PAM_TYPE-} in
+    auth | account | open_session)
+        single && renewed "$conf" "${PAM_RHOST-}" "${PAM_USER-}" "${PAM_SERVICE-}" popips-hook && exit 0
+        ;;
+esac
+long_way popips-hook "/proc/$$/environ" -c "$conf"
+exit 0

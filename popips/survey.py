@@ -1,0 +1,138 @@
+"""One look at the whole stamp folder: how many stamps are live, and which names need something done.
+
+A million stamps take as long as find(1) takes: each is looked at once, by two processes, and only the names that need
+something are kept. So the memory it takes does not depend on how many stamps there are.
+"""
+
+from __future__ import annotations
+
+import marshal
+import math
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from stat import S_IFREG
+
+from popips import address
+from popips.stamps import ASIDE, OWN_FILES, SETTLED, Folder, Stamp, StampFailed, is_stamp
+
+PROCESSES = 2
+MOST = 100_000  # names that one look may find
+PLAIN = S_IFREG | SETTLED
+
+
+@dataclass
+class Survey:
+    """Names in the stamp folder, and the number of live stamps."""
+
+    live: int = 0
+    due: list[str] = field(default_factory=list)
+    unsettled: list[str] = field(default_factory=list)  # live, and nobody has said that the record is there
+    ahead: list[str] = field(default_factory=list)  # live, with a time in the future
+    aside: list[str] = field(default_factory=list)  # of stamps that were moved aside, without that part of the name
+    foreign: list[str] = field(default_factory=list)  # no stamps
+    is_whole: bool = True  # False if there were too many names, or too little time
+
+    def add(self, other: Survey) -> None:
+        """Put what another process has found to it."""
+        self.live += other.live
+        self.is_whole &= other.is_whole
+        for name in LISTS:
+            getattr(self, name).extend(getattr(other, name))
+
+
+LISTS = ("due", "unsettled", "ahead", "aside", "foreign")
+
+
+def survey(
+    folder: Folder, due: float, ahead: float, seconds: float = math.inf, most: float = MOST, processes: int = PROCESSES
+) -> Survey:
+    """Look at each stamp: one up to `due` (seconds since the epoch) is due, one later than `ahead` in the future.
+
+    Each process ends early after so many seconds, or with so many names. Raise StampFailed.
+    """
+    look = _Look(folder, due, ahead, time.monotonic() + seconds, most, processes)
+    running = [look.start(part) for part in range(1, processes)]
+    found = look.at(0)
+    for child, pipe in running:
+        with open(pipe, "rb") as file:
+            data = file.read()
+        if os.waitpid(child, 0)[1] or not data:
+            raise StampFailed(f"{folder.path}: cannot be read")
+        found.add(Survey(*marshal.loads(data)))
+    return found
+
+
+@dataclass(frozen=True)
+class _Look:
+    folder: Folder
+    due: float
+    ahead: float
+    end: float
+    most: float
+    processes: int
+
+    def start(self, part: int) -> tuple[int, int]:
+        """Have a child look at its part; give its process id, and the pipe that its findings will come from."""
+        read, write = os.pipe()
+        child = os.fork()
+        if child:
+            os.close(write)
+            return child, read
+        try:
+            found = self.at(part)
+            lists = [getattr(found, name) for name in LISTS]
+            with open(write, "wb") as file:
+                file.write(marshal.dumps((found.live, *lists, found.is_whole)))
+            os._exit(0)
+        except BaseException as error:
+            sys.stderr.write(f"{error}\n")
+        finally:
+            os._exit(1)
+
+    def at(self, part: int) -> Survey:
+        """Look at the files whose inode has this remainder."""
+        found, of, due, ahead = Survey(), self.processes, self.due, self.ahead
+        live = 0
+        # by path, for two processes with one descriptor would share their place in it
+        with self.folder.naming(""), os.scandir(f"/proc/self/fd/{self.folder.fd}") as entries:
+            for entry in entries:
+                if entry.inode() % of != part:
+                    continue
+                try:
+                    state = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                is_plain = state.st_mode == PLAIN and state.st_nlink == 1 and state.st_uid == 0
+                if is_plain and due < state.st_mtime <= ahead and entry.name[0] != ".":
+                    live += 1
+                    if live % 1024 or time.monotonic() < self.end:
+                        continue
+                else:
+                    live += self.sort(found, entry.name, state)
+                if len(found.due) + len(found.unsettled) >= self.most or time.monotonic() >= self.end:
+                    found.is_whole = False
+                    break
+        found.live = live
+        return found
+
+    def sort(self, found: Survey, name: str, state: os.stat_result) -> bool:
+        """Note a file that is no settled stamp of an ordinary time; tell whether it is a live stamp."""
+        if name in OWN_FILES:
+            return False
+        is_aside = name.startswith(ASIDE)
+        of_address = name[len(ASIDE) :] if is_aside else name
+        if not is_stamp(state) or not address.is_canonical(of_address):
+            found.foreign.append(name)
+        elif is_aside:
+            found.aside.append(of_address)
+        elif state.st_mtime <= self.due:
+            found.due.append(name)
+        else:
+            if not Stamp.of(state).settled:
+                found.unsettled.append(name)
+            if state.st_mtime > self.ahead:
+                found.ahead.append(name)
+            return True
+        return False

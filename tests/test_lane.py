@@ -1,0 +1,202 @@
+"""The fast lane: it is open after a run that saw all is well, and whatever may not be well closes it.
+
+sh and Python have to agree on that, so there is one table for both.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from popips import lane
+from popips.stamps import Folder
+from tests.box import CRON_ENVIRONMENT
+from tests.conftest import Installed, Site
+
+A, B = "192.0.2.10", "192.0.2.11"
+PAM = {"PAM_RHOST": A, "PAM_USER": "alice", "PAM_SERVICE": "pop3", "PAM_TYPE": "account"}
+LONG_AGO = 100  # seconds: as old as the stamp is before a login
+
+
+@pytest.fixture
+def opened(installed: Installed) -> Installed:
+    """A site on which A is granted, and the expirer has run."""
+    assert installed.pam(A).returncode == 0
+    assert installed.run("popips-expire").returncode == 0
+    age(installed.site.stamps / A, LONG_AGO)
+    return installed
+
+
+def age(path: Path, seconds: float) -> None:
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+def starts_python(installed: Installed, log: Path, program: str = "popips-hook", *words: str, **env: str) -> bool:
+    """Run a hook, and tell whether it started Python."""
+    command = [str(installed.path(program)), "-c", str(installed.site.conf), *words]
+    traced = ["strace", "-f", "-qq", "-e", "trace=execve", "-o", str(log), *command]
+    assert subprocess.run(traced, env=CRON_ENVIRONMENT | env, capture_output=True).returncode == 0
+    return "python3" in log.read_text()
+
+
+def was_renewed(site: Site) -> bool:
+    return (site.stamps / A).stat().st_mtime > time.time() - LONG_AGO / 2
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "env", "line"),
+    [
+        ("popips-hook", [], PAM, "alice pop3 popips-hook"),
+        ("popips-hook", [], PAM | {"PAM_USER": "bob@example.test"}, "bob@example.test pop3 popips-hook"),
+        ("popips-postlogin", ["/bin/true"], {"IP": A, "USER": "bob"}, "bob pop3 popips-postlogin"),
+        ("popips-postlogin", ["/bin/true"], {"IP": A, "USER": "bob", "AUTH_TOKEN": "x"}, "bob imap popips-postlogin"),
+    ],
+)
+def test_a_login_on_the_open_lane_renews_its_stamp_without_python(
+    opened: Installed, tmp_path: Path, program: str, words: list[str], env: dict[str, str], line: str
+) -> None:
+    before = opened.site.db.read_bytes()
+    assert not starts_python(opened, tmp_path / "log", program, *words, **env)
+    assert was_renewed(opened.site)
+    assert (opened.site.stamps / A).read_text().partition("\n")[0] == f"{line} {A} RELAY"
+    assert opened.site.db.read_bytes() == before
+
+
+def rebuild(site: Site) -> None:
+    site.build("")
+
+
+def replace(site: Site) -> None:
+    """Another file with the same content, as `cp` and `mv` make it."""
+    copy = site.folder / "copy"
+    copy.write_bytes(site.db.read_bytes())
+    copy.rename(site.db)
+
+
+def leave_a_journal(site: Site) -> None:
+    Path(f"{site.db}.popips").write_bytes(b"x")
+
+
+def edit_the_configuration(site: Site) -> None:
+    site.configure(never="192.0.2.0/24")
+    age(site.conf, -1)
+
+
+def let_the_expirer_be_dead(site: Site) -> None:
+    age(site.stamps / ".expire", 301)
+    age(site.stamps / ".alive", 1)
+
+
+def put_the_clock_back(site: Site) -> None:
+    age(site.stamps / ".expire", -60)
+    age(site.stamps / ".alive", -360)
+
+
+CLOSES: list[Callable[[Site], object]] = [
+    rebuild,
+    replace,
+    leave_a_journal,
+    let_the_expirer_be_dead,
+    put_the_clock_back,
+    lambda site: site.db.unlink(),
+    lambda site: (site.stamps / ".lane").unlink(),
+    lambda site: (site.stamps / ".lane").write_bytes(b""),
+    lambda site: (site.stamps / A).chmod(0o600),
+    lambda site: (site.stamps / A).chmod(0o400),
+    lambda site: (site.stamps / A).unlink(),
+]
+
+
+@pytest.mark.parametrize("close", CLOSES)
+def test_what_closes_the_lane_closes_it_for_sh_and_python(
+    opened: Installed, tmp_path: Path, close: Callable[[Site], object]
+) -> None:
+    site = opened.site
+    with Folder(site.config.stamps) as folder:
+        assert lane.renewed(site.config, folder, A, time.time())
+        age(site.stamps / A, LONG_AGO)
+        close(site)
+        assert not lane.renewed(site.config, folder, A, time.time())
+    assert starts_python(opened, tmp_path / "log", **PAM)
+
+
+def test_an_edit_of_the_configuration_closes_the_lane(opened: Installed, tmp_path: Path) -> None:
+    edit_the_configuration(opened.site)
+    assert starts_python(opened, tmp_path / "log", **PAM)
+    assert not was_renewed(opened.site)  # for now it is in `never`
+    opened.run("popips-expire")
+    assert (opened.site.names(), opened.site.records()) == (set(), {})
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"PAM_RHOST": "::ffff:192.0.2.10"},
+        {"PAM_RHOST": "192.0.2.10 "},
+        {"PAM_RHOST": "../popips/192.0.2.10"},
+        {"PAM_RHOST": B},
+        {"PAM_RHOST": ""},
+        {"PAM_RHOST": ".lane"},
+        {"PAM_USER": "alice smith"},
+        {"PAM_USER": "alice\n"},
+        {"PAM_USER": "a" * 65},
+        {"PAM_USER": ""},
+        {"PAM_SERVICE": "$(id)"},
+        {"PAM_TTY": "a\nb"},
+        {"PAM_TYPE": ""},
+    ],
+    ids=str,
+)
+def test_an_unusual_login_takes_the_long_way(opened: Installed, tmp_path: Path, odd: dict[str, str]) -> None:
+    assert starts_python(opened, tmp_path / "log", **PAM | odd)
+
+
+def test_logins_that_are_to_be_logged_take_the_long_way(opened: Installed, tmp_path: Path) -> None:
+    opened.site.configure(log_renewals="yes")
+    opened.run("popips-expire")
+    assert starts_python(opened, tmp_path / "log", **PAM)
+
+
+def test_a_new_grant_leaves_the_lane_open_for_others(opened: Installed, tmp_path: Path) -> None:
+    opened.pam(B)
+    assert opened.site.records() == {A: "RELAY", B: "RELAY"}
+    for address in (A, B):
+        assert not starts_python(opened, tmp_path / "log", **PAM | {"PAM_RHOST": address})
+
+
+@pytest.mark.parametrize("words", [("ins", B, "OK"), ("del", B)])
+def test_an_admins_change_closes_the_lane_until_the_next_run(
+    opened: Installed, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    opened.pam(B)
+    opened.run("popips-db", *words)
+    assert starts_python(opened, tmp_path / "log", **PAM)
+    opened.run("popips-expire")
+    assert not starts_python(opened, tmp_path / "log", **PAM)
+
+
+def test_a_run_looks_up_nothing_while_the_lane_is_open(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.login(A)
+    site.expire()
+    monkeypatch.setattr("popips.upkeep._Sweep.reconcile_all", lambda _: pytest.fail("looked at all of the map"))
+    site.expire()
+    site.login(B)
+    site.expire()
+    with pytest.raises(pytest.fail.Exception):
+        site.build("")
+        site.expire()
+
+
+def test_a_stamp_made_by_hand_gets_its_record_while_the_lane_is_open(site: Site) -> None:
+    site.login(A)
+    site.expire()
+    (site.stamps / B).touch()
+    os.utime(site.stamps / B, (site.now, site.now))
+    assert site.expire().restored == [B]
+    assert site.records() == {A: "RELAY", B: "RELAY"}
