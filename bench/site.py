@@ -9,10 +9,11 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from popips.stamps import Line
+from popips.stamps import SETTLED, Line
 
 HERE = Path(__file__).parent
 STATIC = 2000  # records of the admin's, in the network that RFC 2544 sets aside for benchmarks
+LIVE = 3600.0  # seconds: the age of a live stamp
 READER, SENDER = "192.0.2.10", "192.0.2.11"  # the test host's clients: one logs in, the other may relay anyway
 LINE = Line("alice", "pop3", "popips-hook", "@", "RELAY").pack()
 
@@ -26,7 +27,11 @@ class Site:
     """A map with the admin's records and those of grants, and the stamps of the grants. Numbers stand for addresses."""
 
     def __init__(self, folder: Path, line: bytes, **settings: str) -> None:
-        """Make it, with no grants yet; line: what a stamp holds, @ for the address."""
+        """Make it, with no grants yet; line: what a stamp holds, @ for the address; settings: of popips.conf.
+
+        A map of its own holds the sender's grant, and no records of the admin's.
+        """
+        self.own = settings.get("own_map") == "yes"
         self.access, self.stamps, self.conf = folder / "access", folder / "popips", folder / "popips.conf"
         self.db, self._kept, self._line = folder / "access.db", folder / "kept.db", line
         self.stamps.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -39,7 +44,12 @@ class Site:
         self.conf.write_text("".join(f"{key} = {value}\n" for key, value in lines.items()))
 
     def build(self, numbers: Iterable[int]) -> None:
-        """Have makemap build the map with these grants, and keep a copy for restore()."""
+        """Have makemap build the map with these grants, and keep a copy for restore(). One of its own popips builds."""
+        if self.own:
+            self._make(SENDER, time.time() - LIVE)
+            self.built = 1 + sum(1 for _ in numbers)
+            self.restore()
+            return
         static = [f"{SENDER}\tRELAY\n", *(f"198.18.{n >> 8}.{n & 255}\tREJECT\n" for n in range(STATIC))]
         text = "".join(static) + "".join(f"{address(number)}\tRELAY\n" for number in numbers)
         self.access.write_text("".join(static))
@@ -48,20 +58,23 @@ class Site:
         shutil.copyfile(self.db, self._kept)
 
     def restore(self) -> None:
-        """Have the map as build() made it, in the same file."""
-        shutil.copyfile(self._kept, self.db)
+        """Have the map as build() made it, in the same file, or have popips do so in its next run."""
+        if self.own:
+            self.db.unlink(missing_ok=True)
+        else:
+            shutil.copyfile(self._kept, self.db)
 
     def stamp(self, numbers: Iterable[int], age: float) -> None:
         """Make stamps of this age in seconds, or up to an hour younger."""
         now = time.time() - age
-        folder = os.open(self.stamps, os.O_RDONLY | os.O_DIRECTORY)
         for number in numbers:
-            name = address(number)
-            file = os.open(name, os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=folder)
-            os.write(file, self._line.replace(b"@", name.encode()))
-            os.utime(file, (now, now + number % 3600))
-            os.close(file)
-        os.close(folder)
+            self._make(address(number), now + number % 3600)
+
+    def _make(self, name: str, when: float) -> None:
+        file = os.open(self.stamps / name, os.O_WRONLY | os.O_CREAT, SETTLED)
+        os.write(file, self._line.replace(b"@", name.encode()))
+        os.utime(file, (when, when))
+        os.close(file)
 
     def unstamp(self, numbers: Iterable[int]) -> None:
         """Take stamps away."""

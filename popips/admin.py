@@ -69,6 +69,7 @@ def _work(options: argparse.Namespace) -> int:
     except MapError as error:
         raise command.UsageError(str(error)) from None
     if place == settings.map:
+        place = settings.map
         _warn(settings)
     if options.verb == "lst" and options.grants:
         if place != settings.map:
@@ -81,6 +82,9 @@ def _work(options: argparse.Namespace) -> int:
     wanted = _wanted(options.words, strict=place == settings.map)
     if wanted.addresses and place != settings.map:
         text = f"{wanted.addresses[0]}: grants go to the map of {options.conf}; for {place} write KEY VALUE"
+        raise command.UsageError(text)
+    if wanted.records and place.own:
+        text = f"{wanted.records[0]}: {place} holds nothing but grants (own_map = yes); name another map with -m"
         raise command.UsageError(text)
     if wanted.records:
         _insert(settings, place, wanted.records)

@@ -38,6 +38,7 @@ class Config:
     )
     lock_timeout: float = LONGEST_WAIT
     log_renewals: bool = False
+    own_map: bool = False
     static_source: str | None = None  # None: the map's text file if there is one; "": none
     path: str = ""  # of the file that says so; "" if none does
 
@@ -49,6 +50,8 @@ class Config:
 
     def source(self, place: Place) -> str:
         """Give the text file that a map is made from; "" if there is none."""
+        if place == self.map and self.own_map:
+            return ""
         if place == self.map and self.static_source is not None:
             return self.static_source
         return place.source if os.path.exists(place.source) else ""
@@ -56,7 +59,9 @@ class Config:
     def summary(self) -> str:
         """Give in a word all that decides which record belongs to which address."""
         never = " ".join(f"{network.first.hex()}/{network.bits}" for network in self.never)
-        return f"{self.map} {self.key} {self.compressed_ipv6} {self.value!r} {self.static_source} {never}"
+        return (
+            f"{self.map} {self.own_map} {self.key} {self.compressed_ipv6} {self.value!r} {self.static_source} {never}"
+        )
 
     def replace(self, **settings: Any) -> Config:
         """Give the same configuration with some settings of its own."""
@@ -119,6 +124,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "never": address.networks,
     "lock_timeout": _lock_timeout,
     "log_renewals": _yes_or_no,
+    "own_map": _yes_or_no,
     "static_source": _static_source,
 }
 
@@ -155,4 +161,9 @@ def load(path: str) -> Config:
         except (ValueError, MapError) as error:
             comment = "; a comment needs a line of its own" if "#" in text else ""
             raise ConfigError(f"{where}: {name}: {error}{comment}") from None
+    if settings.get("own_map"):
+        place = settings.get("map")
+        if not isinstance(place, Place):
+            raise ConfigError(f"{path}: own_map = yes: set map, to one that holds nothing else: access.db does")
+        settings["map"] = Place(place.kind, place.path, own=True)
     return Config(path=path, **settings)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import time
 
 from popips import address, lane
-from popips.maps import MapError
-from popips.maps.berkeley import Reader, Records, Writer
+from popips.maps import Busy, MapError, Unsound, kinds
+from popips.maps.berkeley import Reader, Records
 from popips.maps.journal import is_empty
 from popips.stamps import Folder, Line, Stamp, StampError, word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from popips.config import Config
 
 GRANTED, RENEWED, STATIC, REFUSED, DEFERRED = "granted", "renewed", "static", "refused", "deferred"
@@ -75,7 +77,8 @@ def grant(config: Config, text: str, login: Login, now: float) -> Outcome:
 
 def _granted(config: Config, folder: Folder, name: str, login: Login, now: float, until: float) -> str:
     # renewed before the look at the map: an expirer about to take the record out looks at the stamp once more
-    if is_seen(folder.get(name)) and folder.renew(name, now) and is_empty(config.map.path):
+    may_read = not config.map.own  # a copy of a big map takes longer than to look in place
+    if is_seen(folder.get(name)) and folder.renew(name, now) and may_read and is_empty(config.map.path):
         with Reader(config.map, until) as records:
             verdict = standing(config, folder, records, name)
         if verdict == RENEWED:
@@ -90,23 +93,65 @@ def _granted(config: Config, folder: Folder, name: str, login: Login, now: float
         if verdict == GRANTED:
             line = _new_line(config, name, login)
             folder.write(name, line, now)
-            folder.sync()
+            if not config.map.own:  # after a power failure that is made anew from the stamps
+                folder.sync()
             records.put(line.key.encode(), line.value.encode())
         elif verdict == RENEWED:
             folder.renew(name, now)
         elif not is_seen(folder.get(name)):
             folder.remove(name)
 
-    with Writer(config.map, config.source(config.map), now, until) as writer:
-        moved = writer.change(step)
-        if verdict == GRANTED:
-            folder.settle(name)
-            lane.follow(folder, moved)
+    def change() -> None:
+        with kinds.writer(config.map, config.source(config.map), now, until) as writer:
+            moved = writer.change(step)
+            if verdict == GRANTED:
+                folder.settle(name)
+                lane.follow(folder, moved)
+
+    try:
+        change()
+    except Unsound:
+        rebuild(config, folder, now, until)
+        change()
     return verdict
+
+
+def rebuild(config: Config, folder: Folder, now: float, until: float) -> None:
+    """Make a map of its own anew, with the record of each live stamp. Raise Busy at `until` (time.monotonic()).
+
+    A stamp whose address is barred by now gets none, and becomes due.
+    """
+    unsettled = []
+
+    def records() -> Iterator[tuple[bytes, bytes]]:
+        for name, stamp in folder.scan():
+            if time.monotonic() > until:
+                raise Busy(f"{config.map.path}: too many stamps to make it anew now; popips-expire does it")
+            if stamp is None or name[0] == "." or stamp.time <= now - config.window:
+                continue
+            if address.is_in(name, config.never):
+                folder.renew(name, 0)
+                continue
+            if not stamp.settled:
+                unsettled.append(name)
+            yield record(config, folder, name)
+
+    from popips.maps import own
+
+    with own.Writer(config.map, now, until) as writer:
+        writer.rebuild(records())
+        for name in unsettled:
+            folder.unsettle(name)
+            folder.settle(name)
 
 
 def standing(config: Config, folder: Folder, records: Records, name: str) -> str | None:
     """Tell whether the address has its record (renewed) or one of the admin's (static); None if it has neither."""
+    if config.map.own:
+        if folder.get(name) is None:
+            return None
+        key, value = record(config, folder, name)
+        return RENEWED if records.get(key) == value else None
     if is_seen(folder.get(name)):
         key, value = record(config, folder, name)
         there = records.get(key)

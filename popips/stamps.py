@@ -22,6 +22,7 @@ PENDING = 0o400
 SEEN = 0o600
 SETTLED = 0o700  # a bit that sh can test, too
 LONGEST_LINE = 512  # bytes
+SAFE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._@+-/:%"  # what a word may hold as it is
 RUN_FILE = ".expire"  # the expirer's own: locked while it runs, its mtime the end of the last run
 ASIDE = ".due-"  # before the name of a stamp that is being removed
 TOLD = ".told-"  # and what has been told: a file for each thing, its mtime the last time
@@ -298,9 +299,9 @@ def is_stamp(state: os.stat_result) -> bool:
 
 def word(text: str) -> str:
     """Give a text from outside as one printable word of at most 64 characters, all that is unusual in it as %XX."""
-    if text.isascii() and text.isalnum():  # nearly always
+    if text and not text.strip(SAFE):  # nearly always
         return text[:64]
-    safe = "".join(c if c.isascii() and (c.isalnum() or c in "._@+-/:%") else _escaped(c) for c in text[:64])
+    safe = "".join(c if c in SAFE else _escaped(c) for c in text[:64])
     return safe[:64] or "-"
 
 

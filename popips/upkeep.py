@@ -17,14 +17,17 @@ from itertools import islice
 
 from popips import address, lane
 from popips.config import Config
-from popips.grants import RENEWED, is_seen, record, standing
+from popips.grants import RENEWED, is_seen, rebuild, record, standing
 from popips.log import INFO, WARNING
-from popips.maps import MapError, Place
+from popips.maps import MapError, Place, kinds, own
 from popips.maps.berkeley import Reader, Records, Writer
 from popips.maps.journal import is_empty
 from popips.stamps import ASIDE, RUN_FILE, Folder, Stamp, StampError, is_stamp, word
 from popips.survey import Survey, survey
 
+LOGGED = 1000  # lines of a kind that a run logs one by one
+HOLD = 0.0008  # seconds that the lock of a map of its own is to be held at once
+MIN_BATCH, MAX_BATCH = 10, 5000
 BATCH = 500  # addresses whose records are taken out, or put in, with one change of the map
 ONE_RUN = 60.0  # seconds: a stamp that is newer than now by less may be of a login since this run began
 PATIENCE = 10.0  # seconds to wait for a lock: no login waits here
@@ -50,8 +53,10 @@ class Run:
             (self.static, INFO, "static: address", ' reason="the admin has a record on it"'),
             (self.foreign, WARNING, "foreign: file", ' reason="no stamp; left alone"'),
         ):
-            for name in names:
+            for name in names[:LOGGED]:
                 yield level, f"{event}={word(name)} map={where}{reason}"
+            if len(names) > LOGGED:
+                yield level, f"{event.partition(':')[0]}: {len(names) - LOGGED} more map={where}{reason}"
 
 
 @dataclass(frozen=True)
@@ -103,19 +108,20 @@ def expire(config: Config, now: float, bound: Bound = ALL, dry_run: bool = False
         if not dry_run:
             recover(config, config.map, now)
         is_known = lane.holds(config, folder)
+        if config.map.own and not is_known and not dry_run and bound is ALL:
+            rebuild(config, folder, now, math.inf)
+            is_known = True
         found = sweep.look(bound)
-        if not dry_run and (found.due or not is_known):
+        if not dry_run and (found.due or not lane.holds(config, folder)):
             with sweep.writer():
                 lane.begin(config, folder)
         while True:
             sweep.clear_up(found)
-            for batch in _batches(found.due):
-                sweep.expire(batch)
+            sweep.expire(found.due)
             if bound is not ALL:
                 return sweep.run
             if is_known:
-                for batch in _batches(found.unsettled):
-                    sweep.reconcile(batch)
+                sweep.reconcile(found.unsettled)
             if not (found.is_whole or dry_run) and (found.due or is_known):
                 found = sweep.look(bound)
             else:
@@ -143,6 +149,7 @@ class _Sweep:
     now: float
     dry_run: bool
     run: Run = field(default_factory=Run)
+    batch: int = BATCH
 
     @cached_property
     def static(self) -> frozenset[bytes]:
@@ -171,7 +178,24 @@ class _Sweep:
         for name in found.ahead:
             self.folder.renew(name, self.now)
 
-    def expire(self, names: list[str]) -> None:
+    def batches(self, names: Iterable[str]) -> Iterator[list[str]]:
+        """Give so many names at a time that the map's lock is not held for long."""
+        left = iter(names)
+        while batch := list(islice(left, self.batch)):
+            yield batch
+
+    def pace(self, writer: Writer | own.Writer) -> None:
+        """Fit the size of the next batch to the time that the lock was held for the last."""
+        if isinstance(writer, own.Writer) and writer.held:
+            self.batch = max(MIN_BATCH, min(MAX_BATCH, int(self.batch * min(2.0, HOLD / writer.held))))
+
+    def expire(self, names: Iterable[str]) -> None:
+        """Take the records of these stamps out, if they are due, and then the stamps."""
+        for batch in self.batches(names):
+            self._expire(batch)
+
+    def _expire(self, names: list[str]) -> None:
+        keys: dict[str, bytes] = {}
         taken: list[str] = []
 
         def step(records: Records) -> None:
@@ -179,37 +203,38 @@ class _Sweep:
             for name in names:
                 stamp = self.folder.get(name)
                 key, value = self.record(name)
+                keys[name] = key
                 ours = is_seen(stamp) and key not in self.static and records.get(key) == value
                 if ours and self.is_due(stamp):
                     records.delete(key)
                     taken.append(name)
 
         if self.dry_run:
-            self.forget(names)
+            self.forget({name: self.record(name)[0] for name in names})
             return
         with self.writer() as writer:
             moved = writer.change(step, still=lambda: all(self.is_due(self.folder.get(name)) for name in taken))
             lane.follow(self.folder, moved)
+            self.pace(writer)
             # a login that has renewed its stamp since finds no record, and puts it: that stamp must stay
-            self.forget(names)
+            self.forget(keys)
 
-    def forget(self, names: Iterable[str]) -> None:
-        for name in names:
-            found = self.run.kept if self.record(name)[0] in self.static else self.run.removed
+    def forget(self, keys: dict[str, bytes]) -> None:
+        """Remove the stamps of these names that are still due; with the key of the record of each."""
+        for name, key in keys.items():
+            found = self.run.kept if key in self.static else self.run.removed
             if self.dry_run or self.folder.remove_if(name, self.is_due):
                 found.append(name)
 
     def reconcile_all(self) -> None:
         """Look each live stamp's record up, and have those put that are not there."""
         with Reader(self.config.map, _until()) as records:
-            for batch in _batches(name for name in self.live() if not self.is_well(records, name)):
-                self.reconcile(batch)
+            self.reconcile(name for name in self.live() if not self.is_well(records, name))
         if not self.dry_run:
             barred = [name for name in self.live() if address.is_in(name, self.config.never)]
             for name in barred:
                 self.folder.renew(name, 0)
-            for batch in _batches(barred):
-                self.expire(batch)
+            self.expire(barred)
 
     def live(self) -> Iterator[str]:
         """Give the live stamps' names."""
@@ -225,8 +250,12 @@ class _Sweep:
     def standing(self, records: Records, name: str) -> str | None:
         return standing(self.config, self.folder, records, name)
 
-    def reconcile(self, names: list[str]) -> None:
+    def reconcile(self, names: Iterable[str]) -> None:
         """Give these stamps their records, or find that the admin has one; settle them."""
+        for batch in self.batches(names):
+            self._reconcile(batch)
+
+    def _reconcile(self, names: list[str]) -> None:
         restored: list[str] = []
         static: list[str] = []
         there: list[str] = []
@@ -260,21 +289,16 @@ class _Sweep:
                 for name in restored + there:
                     self.folder.settle(name)
                 lane.follow(self.folder, moved)
+                self.pace(writer)
         self.run.restored += restored
         self.run.static += static
 
-    def writer(self) -> Writer:
+    def writer(self) -> Writer | own.Writer:
         return _writer(self.config, self.config.map, self.now)
 
 
-def _batches(names: Iterable[str]) -> Iterator[list[str]]:
-    left = iter(names)
-    while batch := list(islice(left, BATCH)):
-        yield batch
-
-
-def _writer(config: Config, place: Place, now: float) -> Writer:
-    return Writer(place, config.source(place), now, _until())
+def _writer(config: Config, place: Place, now: float) -> Writer | own.Writer:
+    return kinds.writer(place, config.source(place), now, _until())
 
 
 def _until() -> float:

@@ -19,6 +19,7 @@ DEFAULTS = {
     "compressed_ipv6": False,
     "lock_timeout": 2.0,
     "log_renewals": False,
+    "own_map": False,
     "static_source": None,
 }
 

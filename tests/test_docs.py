@@ -110,7 +110,19 @@ def test_the_rooms_stand_on_each_other_in_one_direction() -> None:
     """address <- maps <- config, stamps <- grants <- upkeep <- the programs; nothing in popips/ knows a program."""
     for path in (ROOT / "popips").rglob("*.py"):
         assert not re.search(r"import (pam_hook|expirer)|from (pam_hook|expirer)", path.read_text()), path
-    order = ["address", "maps", "maps.lock", "maps.libdb", "maps.journal", "maps.berkeley", "config", "stamps", "log"]
+    order = [
+        "address",
+        "maps",
+        "maps.lock",
+        "maps.libdb",
+        "maps.journal",
+        "maps.berkeley",
+        "maps.own",
+        "maps.kinds",
+        "config",
+        "stamps",
+        "log",
+    ]
     order += ["watch", "lane", "survey"]
     order += ["grants", "upkeep", "command", "admin"]
     for path in (ROOT / "popips").rglob("*.py"):

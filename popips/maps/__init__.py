@@ -28,13 +28,17 @@ class Undone(Failed):
     """Writing failed, and the map is as it was before."""
 
 
+class Unsound(MapError):
+    """A map of its own is not what popips left, and has to be made anew from the stamps."""
+
+
 class Place:
-    """A map by kind and path, as in hash:/etc/mail/access.db."""
+    """A map by kind and path, as in hash:/etc/mail/access.db; own: it holds nothing but grants."""
 
-    __slots__ = ("kind", "path")
+    __slots__ = ("kind", "own", "path")
 
-    def __init__(self, kind: str, path: str) -> None:
-        self.kind, self.path = kind, path
+    def __init__(self, kind: str, path: str, own: bool = False) -> None:
+        self.kind, self.path, self.own = kind, path, own
 
     @classmethod
     def parse(cls, text: str) -> Place:

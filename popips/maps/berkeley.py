@@ -40,10 +40,13 @@ class Records:
     the two loses keys. makemap writes none, postmap does.
     """
 
-    def __init__(self, db: DB) -> None:
+    def __init__(self, db: DB, nul: bytes | None = None) -> None:
+        """nul: the habit, if it is known."""
         self._db = db
-        first = db.cursor().first()
-        self._nul = b"\0" if first and first[0].endswith(b"\0") else b""
+        if nul is None:
+            first = db.cursor().first()
+            nul = b"\0" if first and first[0].endswith(b"\0") else b""
+        self._nul = nul
 
     def get(self, key: bytes) -> bytes | None:
         """Give the value of the key, None if there is none."""
@@ -139,7 +142,7 @@ class Writer:
         source: the map's text file, "" if there is none. now: seconds since the epoch. Both are for the map's mtime.
         """
         self._place, self._source, self._now, self._until = place, source, now, until
-        os.close(_opened(place))
+        os.close(opened(place))
         self._journal = Journal(place.path, until)
         try:
             self._recover()
@@ -198,7 +201,7 @@ class Writer:
 
     def _commit(self, change: Change, may: Callable[[int], bool]) -> Moved | None:
         """Write the change into the map if may(fd) says so under the exclusive lock; None if it does not."""
-        fd = _locked(self._place, exclusive=True, until=self._until)
+        fd = locked(self._place, exclusive=True, until=self._until)
         try:
             # a signal waits until the map is sound again
             mask = pthread_sigmask(SIG_BLOCK, (SIGHUP, SIGINT, SIGTERM))
@@ -239,36 +242,38 @@ def moved_mtime(old_ns: int, now: float, source_ns: int) -> int:
     return min(moved, max(old_ns, source_ns - 1)) if source_ns > old_ns else moved
 
 
-def _opened(place: Place) -> int:
-    how = _how_to_make(place)
+def opened(place: Place) -> int:
+    """Open the map's file; raise Missing, Failed, or MapError if it is not a plain one of a user who may own it."""
     try:
         fd = os.open(place.path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
-        raise Missing(f"{place.path}: there is no such file; {how}") from None
+        raise Missing(f"{place.path}: there is no such file; {_how_to_make(place)}") from None
     except OSError as error:
         raise Failed(f"{place.path}: cannot be opened: {error.strerror}") from None
     state = os.fstat(fd)
     if not S_ISREG(state.st_mode) or state.st_nlink > 1:  # 0: renamed over just now, as _locked will see
         os.close(fd)
-        raise MapError(f"{place.path}: not a plain file; {how}")
+        raise MapError(f"{place.path}: not a plain file; {_how_to_make(place)}")
     owners = (0, os.geteuid(), os.stat(os.path.dirname(place.path)).st_uid)
-    if state.st_uid not in owners and state.st_uid != _trusted_user():
+    if state.st_uid not in owners and state.st_uid != trusted_user():
         os.close(fd)
-        raise MapError(f"{place.path}: its owner is neither root nor {TRUSTED_USER} nor its folder's; {how}")
+        who = f"neither root nor {TRUSTED_USER} nor its folder's"
+        raise MapError(f"{place.path}: its owner is {who}; {_how_to_make(place)}")
     return fd
 
 
-def _trusted_user() -> int:
+def trusted_user() -> int:
+    """Give the uid that makemap gives maps to."""
     try:
         return pwd.getpwnam(TRUSTED_USER).pw_uid
     except KeyError:
         return 0
 
 
-def _locked(place: Place, exclusive: bool, until: float) -> int:
+def locked(place: Place, exclusive: bool, until: float) -> int:
     """Open the file and lock the inode that the path names by then, for makemap's wrapper renames a new one over it."""
     while True:
-        fd = _opened(place)
+        fd = opened(place)
         try:
             lock.take(fd, exclusive, until, place.path)
             ours, named = os.fstat(fd), os.stat(place.path, follow_symlinks=False)
@@ -295,7 +300,7 @@ def _check_format(fd: int, place: Place) -> None:
 
 
 def _content(place: Place, until: float) -> bytes:
-    fd = _locked(place, exclusive=False, until=until)
+    fd = locked(place, exclusive=False, until=until)
     try:
         return os.pread(fd, os.fstat(fd).st_size, 0)
     except OSError as error:

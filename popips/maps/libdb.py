@@ -32,4 +32,5 @@ def _extension() -> Any:
 
 
 _db = _extension()
-DB, DB_RDONLY, DB_UNKNOWN, DBError = _db.DB, _db.DB_RDONLY, _db.DB_UNKNOWN, _db.DBError
+DB, DB_CREATE, DB_RDONLY, DB_UNKNOWN, DBError = _db.DB, _db.DB_CREATE, _db.DB_RDONLY, _db.DB_UNKNOWN, _db.DBError
+TYPES = {"hash": _db.DB_HASH, "btree": _db.DB_BTREE}

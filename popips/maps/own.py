@@ -1,0 +1,130 @@
+"""A map of its own: a hash or btree file that holds nothing but grants, so that it can be made anew from the stamps.
+
+libdb changes it in place, without a journal. PATH.popips is the writers' lock only, and says by its mtime, which is the
+map's after each change, that nobody else has written to the map, and no change of it was left unfinished. Where that
+does not hold, or the map is missing or damaged, Unsound is raised; popips.grants then has the map made anew.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, alarm, pthread_sigmask  # type: ignore[import-not-found]
+
+from popips.maps import Busy, Failed, MapError, Missing, Place, Unsound, berkeley, lock
+from popips.maps.berkeley import DAMAGE, LIBDB_LIMIT, Moved, Records, moved_mtime
+from popips.maps.journal import Journal
+from popips.maps.libdb import DB, DB_CREATE, DB_UNKNOWN, TYPES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+MODE = 0o640  # as makemap has it
+
+
+class Writer:
+    """The one writer of the map, as berkeley.Writer is of others."""
+
+    def __init__(self, place: Place, now: float, until: float) -> None:
+        """Take the writers' lock; raise Busy at `until` (time.monotonic()). now: seconds since the epoch."""
+        self._place, self._now, self._until = place, now, until
+        self._journal = Journal(place.path, until)
+        self.held = 0.0  # seconds for which the last change had the map's lock
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._journal.__exit__()
+
+    def change(self, step: Callable[[Records], None], still: object = None) -> Moved | None:
+        """Let step change the records, under the map's exclusive lock; give how the map's mtime has moved.
+
+        Raise Busy, or Unsound if the map has to be made anew first.
+        """
+        try:
+            fd = berkeley.locked(self._place, exclusive=True, until=self._until)
+        except (Busy, Failed):
+            raise
+        except MapError as error:
+            raise Unsound(str(error)) from None
+        start = time.monotonic()
+        mask = pthread_sigmask(SIG_BLOCK, (SIGHUP, SIGINT, SIGTERM))
+        try:
+            before = os.fstat(fd).st_mtime_ns
+            if os.fstat(self._journal.fd).st_mtime_ns != before:
+                raise Unsound(f"{self._place.path}: a change of it was not finished, or not made by popips")
+            self._step(step)
+            mtime = self._moved(fd)
+            lock.release(fd)
+            return before, mtime
+        except OSError as error:
+            raise Failed(f"{self._place.path}: cannot be written: {error.strerror}") from None
+        finally:
+            os.close(fd)
+            pthread_sigmask(SIG_SETMASK, mask)
+            self.held = time.monotonic() - start
+
+    def _step(self, step: Callable[[Records], None]) -> None:
+        db = DB()
+        alarm(LIBDB_LIMIT)
+        try:
+            db.open(self._place.path, None, DB_UNKNOWN, 0)
+            try:
+                step(Records(db, b""))
+            finally:
+                db.close()
+        except DAMAGE as error:
+            raise Unsound(f"{self._place.path}: damaged ({error})") from None
+        finally:
+            alarm(0)
+
+    def rebuild(self, records: Iterable[tuple[bytes, bytes]]) -> None:
+        """Make the map anew, in the same file if there is one, with these records. Raise MapError."""
+        built = os.memfd_create("popips")
+        try:
+            db = DB()
+            db.open(f"/proc/self/fd/{built}", None, TYPES[self._place.kind], DB_CREATE)
+            for key, value in records:
+                db.put(key, value)
+            db.close()
+            fd = self._opened()
+            try:
+                lock.take(fd, True, self._until, self._place.path)
+                _copy(built, fd)
+                self._journal.clear()
+                self._moved(fd)
+                lock.release(fd)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise Failed(f"{self._place.path}: cannot be written: {error.strerror}") from None
+        finally:
+            os.close(built)
+
+    def _moved(self, fd: int) -> int:
+        """Move the map's mtime, and the journal's with it."""
+        mtime = moved_mtime(os.fstat(fd).st_mtime_ns, self._now, 0)
+        os.utime(fd, ns=(mtime, mtime))
+        os.utime(self._journal.fd, ns=(mtime, mtime))
+        return mtime
+
+    def _opened(self) -> int:
+        try:
+            return berkeley.opened(self._place)
+        except Missing:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            fd = os.open(self._place.path, flags, MODE)
+            # sendmail trusts root's files; where it runs as another user, the group of the folder is its own
+            os.fchown(fd, -1, os.stat(os.path.dirname(self._place.path)).st_gid)
+            return fd
+
+
+def _copy(source: int, target: int) -> None:
+    size, done = os.fstat(source).st_size, 0
+    os.lseek(target, 0, os.SEEK_SET)
+    while done < size:
+        done += os.sendfile(target, source, done, size - done)
+    os.ftruncate(target, size)

@@ -1,0 +1,180 @@
+"""A map of its own: popips makes it, changes it in place, and makes it anew whenever it is not what it left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from popips import config, grants
+from popips.grants import GRANTED, RENEWED
+from popips.maps import journal, own
+from tests.conftest import Installed, Site
+
+A, B, SIX = "192.0.2.10", "192.0.2.11", "2001:db8::10"
+SIX_KEY = "ipv6:2001:db8:0:0:0:0:0:10"
+
+
+@pytest.fixture(params=["hash", "btree"])
+def site(tmp_path: Path, request: pytest.FixtureRequest) -> Site:
+    """A site whose map is not there yet."""
+    made = Site(tmp_path, request.param)
+    made.access.unlink()
+    made.db.unlink()
+    made.configure(own_map="yes")
+    return made
+
+
+def test_it_is_made_at_the_first_login(site: Site) -> None:
+    assert site.login(A) == GRANTED
+    assert site.login(SIX) == GRANTED
+    assert site.records() == {A: "RELAY", SIX_KEY: "RELAY"}
+    state = site.db.stat()
+    assert state.st_mode & 0o777 == 0o640  # as makemap has it
+
+
+def test_it_is_made_by_a_run_of_the_expirer(site: Site) -> None:
+    site.expire()
+    assert site.records() == {}
+
+
+def test_a_grant_is_renewed_and_ends(site: Site) -> None:
+    site.login(A)
+    site.login(B)
+    site.now += 800
+    assert site.login(A) == RENEWED
+    site.now += 101
+    assert site.expire().removed == [B]
+    assert (site.names(), site.records()) == ({A}, {A: "RELAY"})
+
+
+def miss(site: Site) -> None:
+    site.db.unlink()
+
+
+def damage(site: Site) -> None:
+    content = bytearray(site.db.read_bytes())
+    content[100:4000] = os.urandom(3900)
+    site.db.write_bytes(content)
+
+
+def cut(site: Site) -> None:
+    os.truncate(site.db, 3000)
+
+
+def be_empty(site: Site) -> None:
+    os.truncate(site.db, 0)
+
+
+def be_of_another_version(site: Site) -> None:
+    content = bytearray(site.db.read_bytes())
+    content[16] += 9
+    site.db.write_bytes(content)
+
+
+def be_of_another_type(site: Site) -> None:
+    kind = "btree" if site.kind == "hash" else "hash"
+    subprocess.run(["makemap", kind, str(site.db)], input=b"x y\n", check=True, stderr=subprocess.DEVNULL)
+
+
+def leave_a_change_unfinished(site: Site) -> None:
+    os.utime(site.db)
+
+
+@pytest.mark.parametrize(
+    "spoil", [miss, damage, cut, be_empty, be_of_another_version, be_of_another_type, leave_a_change_unfinished]
+)
+@pytest.mark.parametrize("mend", [lambda site: site.expire(), lambda site: site.login(B)], ids=["expirer", "login"])
+def test_it_is_made_anew_from_the_stamps(
+    site: Site, spoil: Callable[[Site], None], mend: Callable[[Site], object]
+) -> None:
+    site.login(A)
+    site.expire()
+    spoil(site)
+    mend(site)
+    assert site.records()[A] == "RELAY"
+    assert site.records().keys() == site.names()
+
+
+def test_records_of_others_do_not_stay(site: Site) -> None:
+    site.login(A)
+    site.expire()
+    text = f"{A} REJECT\nrelay.example RELAY\n"
+    subprocess.run(["makemap", site.kind, str(site.db)], input=text.encode(), check=True, stderr=subprocess.DEVNULL)
+    site.expire()
+    assert site.records() == {A: "RELAY"}
+
+
+def test_after_a_restart_of_the_machine_it_is_made_anew(site: Site) -> None:
+    """What a power failure left of it is worth nothing: it is not synced like a map of the admin's."""
+    site.login(A)
+    site.expire()
+    lane = site.stamps / ".lane"
+    state = lane.stat()
+    lines = lane.read_bytes().split(b"\n")
+    lane.write_bytes(b"\n".join([*lines[:-2], b"# of the boot before", b""]))
+    os.utime(lane, ns=(state.st_atime_ns, state.st_mtime_ns))
+    subprocess.run(["makemap", site.kind, str(site.db)], input=b"", check=True, stderr=subprocess.DEVNULL)
+    os.utime(site.db, ns=(state.st_atime_ns, state.st_mtime_ns))
+    site.expire()
+    assert site.records() == {A: "RELAY"}
+
+
+def test_it_keeps_its_file_its_owner_and_its_mode(site: Site) -> None:
+    site.login(A)
+    site.db.chmod(0o644)
+    before = site.db.stat()
+    os.truncate(site.db, 0)
+    site.login(B)
+    after = site.db.stat()
+    assert (before.st_ino, before.st_mode, before.st_uid) == (after.st_ino, after.st_mode, after.st_uid)
+
+
+def test_no_journal_is_written_for_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal.Journal, "keep", lambda *_: pytest.fail("a journal for a map of its own"))
+    site.login(A)
+    site.login(B)
+    assert Path(f"{site.db}.popips").stat().st_size == 0
+
+
+def test_a_login_leaves_it_to_the_expirer_if_there_are_too_many_stamps(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.configure(own_map="yes", lock_timeout="0.001s")
+    for n in range(2000):
+        (site.stamps / f"10.0.{n // 256}.{n % 256}").touch(0o700)
+        os.utime(site.stamps / f"10.0.{n // 256}.{n % 256}", (site.now, site.now))
+    assert site.login(A) == grants.DEFERRED
+    site.expire()
+    assert len(site.records()) == 2001
+
+
+def test_it_must_be_named_and_no_permanent_record_goes_into_it(installed: Installed) -> None:
+    site = installed.site
+    site.conf.write_text("own_map = yes\n")
+    with pytest.raises(config.ConfigError, match=r"popips\.conf: own_map = yes: set map"):
+        config.load(str(site.conf))
+    site.configure(own_map="yes")
+    done = installed.run("popips-db", "ins", "relay.example", "RELAY")
+    assert (done.returncode, "holds nothing but grants" in done.stderr) == (64, True)
+
+
+def test_its_lock_is_not_kept_while_stamps_are_removed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.login(A)
+    site.pass_window()
+    held = []
+    removed = own.Writer.change
+
+    def change(self: own.Writer, *words: object, **more: object) -> object:
+        moved = removed(self, *words, **more)  # type: ignore[arg-type]
+        held.append(self.held)
+        assert site.names() == {A}
+        return moved
+
+    monkeypatch.setattr(own.Writer, "change", change)
+    site.expire()
+    assert held
+    assert site.names() == set()
