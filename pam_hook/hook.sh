@@ -7,8 +7,8 @@ case $#:${1-} in
     *) exec "$python" -IS "$lib/popips-hook" /proc/self/environ "$@" ;;
 esac
 
-# single: tell whether the variables of PAM are there once each, as far as can be seen: read leaves out NULs
-single() {
+# is_single: tell whether the variables of PAM are there once each: read leaves out the NULs between them
+is_single() {
     ! IFS= read -r all && case $all in
         *PAM_TYPE=*PAM_TYPE=* | *PAM_RHOST=*PAM_RHOST=* | *PAM_USER=*PAM_USER=* | *PAM_SERVICE=*PAM_SERVICE=*) false ;;
         *PAM_RHOST="$PAM_RHOST"*) ;;
@@ -18,7 +18,7 @@ single() {
 
 case ${PAM_TYPE-} in
     auth | account | open_session)
-        single && renewed "$conf" "${PAM_RHOST-}" "${PAM_USER-}" "${PAM_SERVICE-}" popips-hook && exit 0
+        renewed "$conf" "${PAM_RHOST-}" "${PAM_USER-}" "${PAM_SERVICE-}" popips-hook && exit 0
         ;;
 esac
 long_way popips-hook "/proc/$$/environ" -c "$conf"

@@ -15,7 +15,7 @@ renewed() {
         lane_conf=
         . /dev/fd/3
         stamp=$lane_stamps/$2
-        [ "$lane_conf" = "$1" ] && is_open "$1" && [ -f "$stamp" ] && [ -x "$stamp" ] && {
+        [ "$lane_conf" = "$1" ] && [ -f "$stamp" ] && [ -x "$stamp" ] && is_open "$1" && is_single && {
             IFS=' ' read -r _ _ _ key value <&4 &&
                 printf '%s\n' "$3 $4 $5 $key $value" 1<>/dev/fd/4 &&
                 [ /dev/fd/4 -ef "$stamp" ] && [ -x "$stamp" ] && is_open "$1" &&
@@ -34,11 +34,20 @@ is_open() {
 long_way() {
     late=
     trap late=yes USR1 # sent by the program itself: a dying disk can keep it for ever
+    program=$1
+    shift
+    start "$program.pyc" "$@"
+    if [ $status -gt 0 ] && [ $status -lt 128 ]; then # Python is of another version than at `make install`
+        start "$program" "$@"
+    fi
+    trap - USR1
+    if [ $status -gt 128 ] && ! [ $late ]; then # a damaged map can crash libdb
+        start "$program" --crashed
+    fi
+}
+
+start() {
     "$python" -IS "$lib/$@" </dev/null >/dev/null &
     wait $!
     status=$?
-    trap - USR1
-    if [ $status -gt 128 ] && ! [ $late ]; then # a damaged map can crash libdb
-        "$python" -IS "$lib/$1" --crashed </dev/null >/dev/null
-    fi
 }

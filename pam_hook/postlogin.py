@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from _signal import SIG_DFL, SIGPIPE, SIGXFSZ, signal  # type: ignore[import-not-found]
 
@@ -53,6 +52,8 @@ def _act(path: str, conf: str) -> None:
 
 
 def _become(server: list[str]) -> int:
+    import os
+
     for number in (SIGPIPE, SIGXFSZ):  # Python ignores both, and exec would hand that on
         signal(number, SIG_DFL)
     variables = dict(environ.parsed(bytes.fromhex(os.environ["POPIPS_ENVIRON"])))

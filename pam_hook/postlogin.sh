@@ -7,6 +7,9 @@ case ${1-} in
     '' | --help | --version) exec "$python" -IS "$lib/popips-postlogin" usage "$@" ;;
 esac
 
+# Dovecot sets each variable once
+is_single() { :; }
+
 # script-login does not say for which server it runs; only an IMAP session has a token
 service=pop3
 [ "${AUTH_TOKEN+there}" ] && service=imap

@@ -5,6 +5,8 @@ A kind of map is a module beside this one; popips.maps.berkeley is that of hash 
 
 from __future__ import annotations
 
+import posix as os  # os itself costs a login two milliseconds
+
 KINDS = ("hash", "btree")
 
 
@@ -53,6 +55,11 @@ class Place:
         """The text file that makemap builds this map from, by custom."""
         return self.path[: -len(".db")]
 
+    @property
+    def folder(self) -> str:
+        """The folder that the map is in."""
+        return self.path.rpartition("/")[0] or "/"
+
     def __str__(self) -> str:
         return f"{self.kind}:{self.path}"
 
@@ -61,3 +68,12 @@ class Place:
 
     def __hash__(self) -> int:
         return hash(str(self))
+
+
+def exists(path: str) -> bool:
+    """Tell whether there is such a file."""
+    try:
+        os.stat(path)
+    except OSError:
+        return False
+    return True

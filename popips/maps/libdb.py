@@ -7,7 +7,9 @@ that.
 from __future__ import annotations
 
 import sys
-from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec
+from _imp import create_dynamic, exec_dynamic, extension_suffixes
+
+from popips.maps import exists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,17 +19,15 @@ EXTENSIONS = (("bsddb3", "_pybsddb"), ("berkeleydb", "_berkeleydb"))
 
 
 def _extension() -> Any:
-    for folder in sys.path:
+    spec_of = type(sys.__spec__)  # importlib.machinery would cost a login more than the search does
+    for folder in reversed(sys.path):  # `make install` puts the binding's folder last
         for package, name in EXTENSIONS:
-            for suffix in EXTENSION_SUFFIXES:
+            for suffix in extension_suffixes():
                 path = f"{folder}/{package}/{name}{suffix}"
-                loader = ExtensionFileLoader(f"{package}.{name}", path)
-                try:
-                    module = loader.create_module(ModuleSpec(f"{package}.{name}", loader, origin=path))
-                except ImportError:
-                    continue
-                loader.exec_module(module)
-                return module
+                if exists(path):
+                    module = create_dynamic(spec_of(f"{package}.{name}", None, origin=path))
+                    exec_dynamic(module)
+                    return module
     raise ModuleNotFoundError("No module named bsddb3 or berkeleydb: have `make deps` install one")
 
 

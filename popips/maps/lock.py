@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import sys
 import time
-from struct import pack
 
 from popips.maps import Busy
 
@@ -41,4 +41,4 @@ def release(fd: int) -> None:
 
 def _range(kind: int) -> bytes:
     """Give the struct flock for the whole file: type, whence, start, length, pid (0, as OFD locks want it)."""
-    return pack("hhqqi", kind, 0, 0, 0, 0)
+    return kind.to_bytes(2, sys.byteorder) + bytes(30)

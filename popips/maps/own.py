@@ -7,7 +7,7 @@ does not hold, or the map is missing or damaged, Unsound is raised; popips.grant
 
 from __future__ import annotations
 
-import os
+import posix as os  # os itself costs a login two milliseconds
 import time
 from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, alarm, pthread_sigmask  # type: ignore[import-not-found]
 
@@ -118,13 +118,13 @@ class Writer:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
             fd = os.open(self._place.path, flags, MODE)
             # sendmail trusts root's files; where it runs as another user, the group of the folder is its own
-            os.fchown(fd, -1, os.stat(os.path.dirname(self._place.path)).st_gid)
+            os.fchown(fd, -1, os.stat(self._place.folder).st_gid)
             return fd
 
 
 def _copy(source: int, target: int) -> None:
     size, done = os.fstat(source).st_size, 0
-    os.lseek(target, 0, os.SEEK_SET)
+    os.lseek(target, 0, 0)
     while done < size:
         done += os.sendfile(target, source, done, size - done)
     os.ftruncate(target, size)
