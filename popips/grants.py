@@ -93,8 +93,6 @@ def _granted(config: Config, folder: Folder, name: str, login: Login, now: float
         if verdict == GRANTED:
             line = _new_line(config, name, login)
             folder.write(name, line, now)
-            if not config.map.own:  # after a power failure that is made anew from the stamps
-                folder.sync()
             records.put(line.key.encode(), line.value.encode())
         elif verdict == RENEWED:
             folder.renew(name, now)
@@ -103,7 +101,7 @@ def _granted(config: Config, folder: Folder, name: str, login: Login, now: float
 
     def change() -> None:
         with kinds.writer(config.map, config.source(config.map), now, until) as writer:
-            moved = writer.change(step)
+            moved = writer.change(step, ready=folder.sync)
             if verdict == GRANTED:
                 folder.settle(name)
                 lane.follow(folder, moved)

@@ -112,11 +112,12 @@ def follow(folder: Folder, moved: tuple[int, int] | None) -> None:
     """Note that a change has moved the map's mtime, from and to, in ns, and left each settled stamp its record."""
     if not moved:
         return
-    try:
-        if os.stat(LANE, dir_fd=folder.fd, follow_symlinks=False).st_mtime_ns == moved[0]:
-            os.utime(LANE, ns=(moved[1], moved[1]), dir_fd=folder.fd, follow_symlinks=False)
-    except FileNotFoundError:
-        pass
+    with folder.naming(LANE):
+        try:
+            if os.stat(LANE, dir_fd=folder.fd, follow_symlinks=False).st_mtime_ns == moved[0]:
+                os.utime(LANE, ns=(moved[1], moved[1]), dir_fd=folder.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            pass
 
 
 def finish(config: Config, folder: Folder, now: float) -> None:

@@ -11,6 +11,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from stat import S_IFREG
 
@@ -93,29 +94,35 @@ class _Look:
 
     def at(self, part: int) -> Survey:
         """Look at the files whose inode has this remainder."""
-        found, of, due, ahead = Survey(), self.processes, self.due, self.ahead
-        live = 0
-        # by path, for two processes with one descriptor would share their place in it
-        with self.folder.naming(""), os.scandir(f"/proc/self/fd/{self.folder.fd}") as entries:
-            for entry in entries:
-                if entry.inode() % of != part:
-                    continue
-                try:
-                    state = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                is_plain = state.st_mode == PLAIN and state.st_nlink == 1 and state.st_uid == 0
-                if is_plain and due < state.st_mtime <= ahead and entry.name[0] != ".":
-                    live += 1
-                    if live % 1024 or time.monotonic() < self.end:
-                        continue
-                else:
-                    live += self.sort(found, entry.name, state)
-                if len(found.due) + len(found.unsettled) >= self.most or time.monotonic() >= self.end:
-                    found.is_whole = False
-                    break
-        found.live = live
+        found = Survey()
+        # not the folder's own descriptor: two processes would share its place in the folder
+        fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.folder.fd)
+        try:
+            with self.folder.naming(""), os.scandir(fd) as entries:
+                found.live += self.count(found, (entry for entry in entries if entry.inode() % self.processes == part))
+        finally:
+            os.close(fd)
         return found
+
+    def count(self, found: Survey, entries: Iterator[os.DirEntry[str]]) -> int:
+        """Give the number of live stamps, and note the files that need something."""
+        live, due, ahead = 0, self.due, self.ahead
+        for entry in entries:
+            try:
+                state = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            is_plain = state.st_mode == PLAIN and state.st_nlink == 1 and state.st_uid == 0
+            if is_plain and due < state.st_mtime <= ahead and entry.name[0] != ".":
+                live += 1
+                if live % 1024 or time.monotonic() < self.end:
+                    continue
+            else:
+                live += self.sort(found, entry.name, state)
+            if len(found.due) + len(found.unsettled) >= self.most or time.monotonic() >= self.end:
+                found.is_whole = False
+                break
+        return live
 
     def sort(self, found: Survey, name: str, state: os.stat_result) -> bool:
         """Note a file that is no settled stamp of an ordinary time; tell whether it is a live stamp."""

@@ -276,14 +276,13 @@ class _Sweep:
                     static.append(name)
                 elif standing == RENEWED:
                     there.append(name)
-            self.folder.sync()
 
         if self.dry_run:
             with Reader(self.config.map, _until()) as records:
                 step(records)
         else:
             with self.writer() as writer:
-                moved = writer.change(step)
+                moved = writer.change(step, ready=self.folder.sync)
                 for name in static:
                     self.folder.remove(name)
                 for name in restored + there:

@@ -178,3 +178,12 @@ def test_its_lock_is_not_kept_while_stamps_are_removed(site: Site, monkeypatch: 
     site.expire()
     assert held
     assert site.names() == set()
+
+
+def test_open_connections_see_each_change(site: Site) -> None:
+    """sendmail compares whole seconds: each change has to move the mtime on by one, also within one second."""
+    seen = [0]
+    for number in range(5):
+        site.login(f"192.0.2.{number + 10}")
+        seen.append(int(site.db.stat().st_mtime))
+    assert seen == sorted(set(seen))

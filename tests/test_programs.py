@@ -134,6 +134,20 @@ def test_a_hook_that_hangs_is_left_behind(installed: Installed) -> None:
         pass
 
 
+def test_the_byte_code_of_another_python_is_no_harm(installed: Installed, tmp_path: Path) -> None:
+    """As after an upgrade of Python, until the next `make install`."""
+    lib = installed.programs / "lib/popips"
+    byte_code = (lib / "popips-hook.pyc").read_bytes()
+    (tmp_path / "popips-hook.pyc").write_bytes(b"\0\0" + byte_code[2:])
+    (tmp_path / "popips-hook").write_text((lib / "popips-hook").read_text())
+    program = tmp_path / "program"
+    program.write_text(installed.path("popips-hook").read_text().replace(f"lib={lib}", f"lib={tmp_path}"))
+    environment = [f"PAM_RHOST={A}", "PAM_USER=alice", "PAM_TYPE=account"]
+    done = exec_with(environment, "/bin/sh", str(program), "-c", str(installed.site.conf))
+    assert done.returncode == 0
+    assert installed.site.records() == {A: "RELAY"}
+
+
 # ---- popips-postlogin
 
 SHOW = "import os, sys; os.write(1, open('/proc/self/environ', 'rb').read() + repr(sys.argv[1:]).encode())"

@@ -164,25 +164,37 @@ class Writer:
             self._commit(change, lambda fd: not change.not_begun(fd) and change.begun(fd))
         self._journal.clear()
 
-    def change(self, step: Callable[[Records], None], still: Callable[[], bool] = lambda: True) -> Moved | None:
+    def change(
+        self,
+        step: Callable[[Records], None],
+        ready: Callable[[], None] = lambda: None,
+        still: Callable[[], bool] = lambda: True,
+    ) -> Moved | None:
         """Let step change the records, and bring that to the disk; give how the map's mtime has moved, None if not.
 
-        step may be called again, with fresh records, if the map was changed by others meanwhile; what step itself
-        has put on the disk by its return is there before the map changes. still is asked under the exclusive lock;
-        if it says no, step is called again, too. Raise Busy or MapError; the map is then as it was.
+        step may be called again, with fresh records, if the map was changed by others meanwhile. ready is called
+        after step and before the map changes, to bring to the disk what must be there by then. still is asked under
+        the exclusive lock; if it says no, step is called again, too. Raise Busy or MapError; the map is then as it
+        was.
         """
         while True:
             change = Change.between(*self._changed_copy(step))
             if not change:
+                ready()
                 return None
-            moved = self._attempt(change, still)
+            moved = self._attempt(change, ready, still)
             if moved:
                 return moved
             if time.monotonic() >= self._until:
                 raise Busy(f"{self._place.path}: others keep changing it")
 
-    def _attempt(self, change: Change, still: Callable[[], bool]) -> Moved | None:
+    def _attempt(self, change: Change, ready: Callable[[], None], still: Callable[[], bool]) -> Moved | None:
         self._journal.keep(change)
+        try:
+            ready()  # after the journal: file systems that log both write them at once
+        except BaseException:
+            self._journal.clear()
+            raise
         try:
             moved = self._commit(change, lambda fd: change.not_begun(fd) and still())
         except MapError as error:
@@ -215,7 +227,7 @@ class Writer:
             finally:
                 pthread_sigmask(SIG_SETMASK, mask)
             lock.release(fd)
-            os.fsync(fd)
+            os.fdatasync(fd)
             return before.st_mtime_ns, mtime
         except Undone as error:
             raise Undone(f"{self._place.path}: cannot be written: {error}") from None

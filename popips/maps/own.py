@@ -38,8 +38,10 @@ class Writer:
     def __exit__(self, *_: object) -> None:
         self._journal.__exit__()
 
-    def change(self, step: Callable[[Records], None], still: object = None) -> Moved | None:
+    def change(self, step: Callable[[Records], None], ready: object = None, still: object = None) -> Moved | None:
         """Let step change the records, under the map's exclusive lock; give how the map's mtime has moved.
+
+        ready and still are for a map that must not be wrong after a power failure, and is copied to be changed.
 
         Raise Busy, or Unsound if the map has to be made anew first.
         """
@@ -56,7 +58,7 @@ class Writer:
             if os.fstat(self._journal.fd).st_mtime_ns != before:
                 raise Unsound(f"{self._place.path}: a change of it was not finished, or not made by popips")
             self._step(step)
-            mtime = self._moved(fd)
+            mtime = self._moved(fd, before)
             lock.release(fd)
             return before, mtime
         except OSError as error:
@@ -92,9 +94,10 @@ class Writer:
             fd = self._opened()
             try:
                 lock.take(fd, True, self._until, self._place.path)
+                before = os.fstat(fd).st_mtime_ns
                 _copy(built, fd)
                 self._journal.clear()
-                self._moved(fd)
+                self._moved(fd, before)
                 lock.release(fd)
                 os.fsync(fd)
             finally:
@@ -104,9 +107,9 @@ class Writer:
         finally:
             os.close(built)
 
-    def _moved(self, fd: int) -> int:
-        """Move the map's mtime, and the journal's with it."""
-        mtime = moved_mtime(os.fstat(fd).st_mtime_ns, self._now, 0)
+    def _moved(self, fd: int, before: int) -> int:
+        """Move the map's mtime on from what it was before the change, and the journal's with it."""
+        mtime = moved_mtime(before, self._now, 0)
         os.utime(fd, ns=(mtime, mtime))
         os.utime(self._journal.fd, ns=(mtime, mtime))
         return mtime

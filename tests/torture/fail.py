@@ -14,7 +14,20 @@ from tests.torture import Row, kill
 from tests.torture.kill import SCENARIOS, Judge, Program, Scenario
 
 ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EROFS", "EMFILE", "EACCES", "EINTR")
-FALLIBLE = {"open", "openat", "read", "write", "pread64", "pwrite64", "fsync", "rename", "unlink", "unlinkat", "flock"}
+FALLIBLE = {
+    "open",
+    "openat",
+    "read",
+    "write",
+    "pread64",
+    "pwrite64",
+    "fsync",
+    "fdatasync",
+    "rename",
+    "unlink",
+    "unlinkat",
+    "flock",
+}
 FALLIBLE |= {"ftruncate", "utimensat", "fchmod", "fcntl", "getdents64"}
 SYSEXITS = {
     0,

@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pam_hook import environ
-from popips import address, admin, command, config, upkeep
+from popips import address, admin, command, config, lane, upkeep
 from popips.maps import MapError, berkeley
 from popips.stamps import Line, StampError, word
+from tests.box import ROOT
 from tests.conftest import Site
 from tests.test_address import cases
 from tests.torture import Row
@@ -34,6 +35,7 @@ SEEDS = [text.encode("utf-8", "surrogatepass") for text, _ in cases() if len(tex
 SEEDS += [b"map = hash:/x", b"window = 15m", b"never = 10.0.0.0/8", b"alice pop3 popips-hook 192.0.2.1 RELAY\n"]
 SEEDS += [b"PAM_RHOST=192.0.2.1", b"192.0.2.1 RELAY\nkey value", b"-", b"\0", b"\n", b"=", b"#", b"\xff\xfe"]
 HANGS_AFTER = 10  # seconds
+GRANTED = "192.0.2.1"
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,26 @@ def feed_environment(data: bytes, _: Site) -> str:
     except environ.Unclear:
         pass
     return ""
+
+
+def feed_lane(data: bytes, site: Site) -> str:
+    """Variables of a login, on the fast lane of sh that is open for one address; the long way leads nowhere."""
+    hook = site.folder / "hook"
+    if not hook.exists():
+        site.now = time.time()
+        site.login(GRANTED)
+        site.expire()
+        lane.lead(site.config)
+        text = "".join((ROOT / "pam_hook" / part).read_text() for part in ("lane.sh", "hook.sh"))
+        hook.write_text(text.replace("@PYTHON@", "/bin/true"))
+    words = [*data.replace(b"\0", b"").split(b" ", 2), b"", b""]
+    address = GRANTED.encode() if len(data) % 2 else words[0]
+    variables = {b"PAM_RHOST": address, b"PAM_USER": words[1], b"PAM_SERVICE": words[2], b"PAM_TYPE": b"account"}
+    child = os.posix_spawn("/bin/sh", ["/bin/sh", str(hook), "-c", str(site.conf)], variables)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    line = Line.unpack((site.stamps / GRANTED).read_bytes())
+    fine = status == 0 and site.names() == {GRANTED} and line and (line.key, line.value) == (GRANTED, "RELAY")
+    return "" if fine else f"exit {status}, {site.names()}, {line and line.pack()!r}"
 
 
 def feed_line(data: bytes, _: Site) -> str:
@@ -174,8 +196,9 @@ def feed_damaged_map(data: bytes, site: Site) -> str:
 
 
 TARGETS = [
-    Target("addresses", 620_000, feed_address),
+    Target("addresses", 610_000, feed_address),
     Target("PAM_ and Dovecot variables", 100_000, feed_environment),
+    Target("the fast lane", 10_000, feed_lane),
     Target("stamps' lines and log words", 150_000, feed_line),
     Target("popips.conf", 50_000, feed_config),
     Target("standard input of popips-db", 50_000, feed_standard_input),

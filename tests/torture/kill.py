@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import TypeVar
 from popips import grants, lane, upkeep
 from popips.maps.berkeley import Records, Writer
 from popips.maps.journal import Change
-from popips.stamps import ASIDE, OWN_FILES
+from popips.stamps import ASIDE, OWN_FILES, SETTLED
 from tests.box import CRON_ENVIRONMENT
 from tests.conftest import Site
 from tests.torture import Row
@@ -117,6 +118,7 @@ EXPIRE = Program("popips-expire")
 INS = Program("popips-db", ("ins", "static.example", "OK", "another.example", "REJECT"))
 DEL = Program("popips-db", ("del", NEW, "static.0"))
 NEXT = (hook(OTHER), hook(NEW), postlogin(OTHER), EXPIRE, Program("popips-db", ("ins", "x.example", "OK")))
+NEXT_ON_OWN_MAP = (*NEXT[:-1], Program("popips-db", ("ins", "192.0.2.98")))
 MADE_BY_NEXT = {"x.example"}
 
 
@@ -128,6 +130,7 @@ class Scenario:
     program: Program
     prepare: Callable[[Site], None]
     touched: frozenset[str] = frozenset()
+    own: bool = False  # the map holds nothing but grants
 
 
 def grant(site: Site, *addresses: str) -> None:
@@ -145,6 +148,22 @@ def due(count: int) -> Callable[[Site], None]:
         grant(site, KNOWN)
 
     return prepare
+
+
+def due_and_known(count: int) -> Callable[[Site], None]:
+    def prepare(site: Site) -> None:
+        names = [f"172.16.{n // 256}.{n % 256}" for n in range(count)]
+        grant(site, KNOWN, *names)
+        upkeep.expire(site.config, time.time())
+        for name in names:
+            os.utime(site.stamps / name, (time.time() - 7200, time.time() - 7200))
+
+    return prepare
+
+
+def gone(site: Site) -> None:
+    grant(site, KNOWN)
+    site.db.unlink()
 
 
 def rebuilt(site: Site) -> None:
@@ -201,6 +220,9 @@ SCENARIOS = [
     Scenario("expire, 1 due", EXPIRE, due(1)),
     Scenario("expire, 500 due", EXPIRE, due(500)),
     Scenario("expire, reconcile", EXPIRE, rebuilt),
+    Scenario("hook, new address, own map", hook(NEW), known, own=True),
+    Scenario("expire, 500 due, own map", EXPIRE, due_and_known(500), own=True),
+    Scenario("expire, own map gone", EXPIRE, gone, own=True),
     Scenario("db ins", INS, known, frozenset({"static.example", "another.example"})),
     Scenario("db del", DEL, known_and_new, frozenset({"static.0"})),
     Scenario("db del, a page empties", DEL, with_a_page_to_empty, frozenset({"static.0"})),
@@ -298,6 +320,7 @@ def run(programs: Path, scenario: Scenario, size: int, most: int = 300, most_aga
         site = Site(Path(folder))
         judge = Judge(site, scenario, prepared(site, scenario, size))
         before = saved(site)
+        then = NEXT_ON_OWN_MAP if scenario.own else NEXT
         crashes: dict[bytes, Files] = {}
         for call, number in spread(calls(programs, site, scenario.program), most):
             restore(site, before)
@@ -306,17 +329,23 @@ def run(programs: Path, scenario: Scenario, size: int, most: int = 300, most_aga
             faults: list[Verdict] = []
             if digest(after) not in crashes:
                 crashes[digest(after)] = after
-                faults = [fault for program in NEXT for fault in _recovered(programs, site, after, program, judge)]
+                faults = [one for program in then for one in _recovered(programs, site, after, program, judge)]
             row.add(
                 "".join(f"{scenario.name}, {size} records, {call} {number}{one.fault}; " for one in faults),
                 max((one.lost for one in faults), default=0),
                 max((one.bare for one in faults), default=0),
             )
-        half_written = [files for files in crashes.values() if files.get("access.db.popips", (b"",))[0]]
+        half_written = [files for files in crashes.values() if is_half_written(files)]
         for files in half_written[:: max(1, len(half_written) // AGAIN)][:AGAIN]:
             for program in (NEXT[0], EXPIRE):
                 _killed_again(programs, site, files, program, judge, most_again, row)
     return row
+
+
+def is_half_written(files: Files) -> bool:
+    """Tell whether a change of the map was begun: there is a journal, or the mtime that own.py goes by is another."""
+    journal, db = (files.get(name, (b"", 0, 0)) for name in ("access.db.popips", "access.db"))
+    return bool(journal[0]) or ("access" not in files and journal[2] != db[2] != 0)
 
 
 def spread(found: list[T], most: int) -> list[T]:
@@ -329,6 +358,16 @@ AGAIN = 2  # half-written states of which the recovery is killed, too
 
 
 def prepared(site: Site, scenario: Scenario, size: int) -> dict[str, str]:
+    """Build the site's map with so many of the admin's records, and give them; with a tenth as many grants if own."""
+    if scenario.own:
+        site.configure(own_map="yes")
+        for path in (site.access, site.db):
+            path.unlink()
+        for number in range(size // 10):
+            (site.stamps / f"10.1.{number // 256}.{number % 256}").touch(mode=SETTLED)
+        upkeep.expire(site.config, time.time())
+        scenario.prepare(site)
+        return {}
     static = {f"10.0.{n // 256}.{n % 256}": "REJECT" for n in range(7, size)} | {f"static.{n}": "OK" for n in range(3)}
     static[STATIC] = "REJECT"
     site.build("".join(f"{key}\t{value}\n" for key, value in static.items()))
@@ -343,7 +382,9 @@ def prepared(site: Site, scenario: Scenario, size: int) -> dict[str, str]:
 def _recovered(programs: Path, site: Site, after: Files, program: Program, judge: Judge) -> Iterator[Verdict]:
     """Give what is wrong after a run of the program."""
     restore(site, after)
-    with Sendmail(site.db) as sendmail:
+    # one that found no map when it started does not look for it again
+    running = Sendmail(site.db) if site.db.exists() and site.db.stat().st_size else nullcontext(None)
+    with running as sendmail:
         done = program.run(programs, site)
         verdict = judge.verdict(sendmail)
     if done.returncode or verdict.fault:

@@ -1,8 +1,8 @@
 """Power loss: what a program wrote, cut off after each call, and with what was not synced by then kept or lost.
 
 The writes are recorded by strace from the real programs. What a call changed in a file is safe after fsync of the
-file; a name that was made or removed is safe after fsync of its folder. All else may be on the disk or not, in any
-combination: all are tried where there are 8 or fewer such calls, and some at random above.
+file, its content after fdatasync, too; a name that was made or removed is safe after fsync of its folder. All else may
+be on the disk or not, in any combination: all are tried where there are 8 or fewer such calls, some at random above.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.conftest import Site
 from tests.torture import Row, kill
 from tests.torture.kill import Files, Scenario
 
-TRACED = "openat,write,pwrite64,ftruncate,fsync,renameat,unlinkat,fchmod,utimensat"
+TRACED = "openat,write,pwrite64,ftruncate,fsync,fdatasync,renameat,unlinkat,fchmod,utimensat"
 ALL_OF = 8  # so many unsynced calls are tried in every combination
 AT_RANDOM = 16  # combinations of more than that
 
@@ -77,7 +77,14 @@ def _parsed(line: str, folder: str) -> Call | None:
         assert relative
         data = bytes.fromhex(relative[1].replace("\\x", ""))
         return Call("write", path, path, numbers[-1] if name == "pwrite64" else 0, data)
-    kinds = {"ftruncate": "truncate", "fsync": "fsync", "unlinkat": "unlink", "fchmod": "chmod", "utimensat": "utime"}
+    kinds = {
+        "ftruncate": "truncate",
+        "fsync": "fsync",
+        "fdatasync": "fdatasync",
+        "unlinkat": "unlink",
+        "fchmod": "chmod",
+        "utimensat": "utime",
+    }
     on = parent if name == "unlinkat" else path
     return Call(kinds[name], path, on, numbers[-1] if name in ("ftruncate", "fchmod") else 0)
 
@@ -86,7 +93,7 @@ def outcomes(calls: list[Call], cuts: int, chance: random.Random) -> Iterator[li
     """Give the calls that may be on the disk when the power goes: of each prefix, each choice of the unsynced ones."""
     for end in range(0, len(calls) + 1, max(1, len(calls) // cuts)):
         done = calls[:end]
-        unsynced = [n for n, call in enumerate(done) if call.kind != "fsync" and not _is_safe(done, n)]
+        unsynced = [n for n, call in enumerate(done) if not call.kind.endswith("sync") and not _is_safe(done, n)]
         choices = (
             list(product((True, False), repeat=len(unsynced)))
             if len(unsynced) <= ALL_OF
@@ -98,7 +105,8 @@ def outcomes(calls: list[Call], cuts: int, chance: random.Random) -> Iterator[li
 
 
 def _is_safe(done: list[Call], number: int) -> bool:
-    return any(call.kind == "fsync" and call.path == done[number].on for call in done[number:])
+    syncs = ("fsync", "fdatasync") if done[number].kind in ("write", "truncate") else ("fsync",)
+    return any(call.kind in syncs and call.path == done[number].on for call in done[number:])
 
 
 def replayed(before: Files, calls: list[Call], folder: str, now: float) -> Files:
