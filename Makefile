@@ -51,8 +51,8 @@ install: deps
 	$(call launcher,$(SBIN)/popips-expire,expirer.expire); \
 	$(call launcher,$(LIB)/popips-hook,pam_hook.hook); \
 	$(call launcher,$(LIB)/popips-postlogin,pam_hook.postlogin); \
-	$(PYTHON) pam_hook/pack.py '$(LIB)' pam_hook.hook "$$binding" > '$(DESTDIR)$(LIB)/popips-hook.pyc'; \
-	$(PYTHON) pam_hook/pack.py '$(LIB)' pam_hook.postlogin "$$binding" > '$(DESTDIR)$(LIB)/popips-postlogin.pyc'; \
+	$(PYTHON) -X no_debug_ranges pam_hook/pack.py '$(LIB)' pam_hook.hook "$$binding" > '$(DESTDIR)$(LIB)/popips-hook.pyc'; \
+	$(PYTHON) -X no_debug_ranges pam_hook/pack.py '$(LIB)' pam_hook.postlogin "$$binding" > '$(DESTDIR)$(LIB)/popips-postlogin.pyc'; \
 	$(call hook,$(LIBEXEC)/popips-hook,pam_hook/hook.sh); \
 	$(call hook,$(LIBEXEC)/popips-postlogin,pam_hook/postlogin.sh); \
 	if [ `id -u` = 0 ]; then chown -R root:root '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)' \

@@ -51,7 +51,7 @@ def packed(root: Path, lib: str, module: str, binding: str) -> bytes:
         if name in SELDOM:
             continue
         is_package = name == "__init__"
-        code = compile(path.read_bytes(), f"{lib}/{path.relative_to(root)}", "exec", dont_inherit=True)
+        code = compile(path.read_bytes(), f"{lib}/{path.relative_to(root)}", "exec", dont_inherit=True, optimize=2)
         modules[".".join(parents if is_package else [*parents, name])] = (is_package, marshal.dumps(code))
     start = f"LIB, BINDING, PACKED = {lib!r}, {binding!r}, {modules!r}\n{START.replace('MODULE', module)}"
     code = compile(start, f"{lib}/{module}", "exec", dont_inherit=True, optimize=2)

@@ -16,11 +16,13 @@ service=pop3
 renewed "$conf" "${IP-}" "${USER-}" "$service" popips-postlogin ||
     long_way popips-postlogin grant "/proc/$$/environ" -c "$conf"
 
-# plain: tell whether sh hands the environment on as it is: it drops names that are none of its own, like NAME/PART=,
-# which Dovecot makes of the user's fields, and sets some that are
+# plain: tell whether sh hands the environment on as it is: it drops names that it cannot have, like NAME/PART=, which
+# Dovecot makes of the user's fields, and sets some itself, as this program does
 plain() {
     ! IFS= read -r all && case $all in
         '' | *PWD=* | *IFS=* | *PS[124]=* | *OPTIND=* | *PPID=* | *LINENO=* | *POPIPS_ENVIRON=*) false ;;
+        *python=* | *lib=* | *conf=* | *service=* | *all=* | *late=* | *program=* | *status=*) false ;;
+        *lane_*=* | *stamp=* | *key=* | *value=*) false ;;
     esac && case ${USERDB_KEYS-} in
         *[!A-Za-z0-9_\ ]*) false ;;
     esac

@@ -9,7 +9,7 @@ import fcntl
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,6 +27,7 @@ from popips.survey import Survey, survey
 
 LOGGED = 1000  # lines of a kind that a run logs one by one
 HOLD = 0.0008  # seconds that the lock of a map of its own is to be held at once
+TURN = 0.05  # seconds after which other writers may have theirs
 MIN_BATCH, MAX_BATCH = 10, 5000
 BATCH = 500  # addresses whose records are taken out, or put in, with one change of the map
 ONE_RUN = 60.0  # seconds: a stamp that is newer than now by less may be of a login since this run began
@@ -189,12 +190,28 @@ class _Sweep:
         if isinstance(writer, own.Writer) and writer.held:
             self.batch = max(MIN_BATCH, min(MAX_BATCH, int(self.batch * min(2.0, HOLD / writer.held))))
 
-    def expire(self, names: Iterable[str]) -> None:
+    def expire(self, names: list[str]) -> None:
         """Take the records of these stamps out, if they are due, and then the stamps."""
-        for batch in self.batches(names):
-            self._expire(batch)
+        if self.dry_run:
+            self.forget({name: self.record(name)[0] for name in names})
+            return
+        self.in_turns(names, self._expire)
 
-    def _expire(self, names: list[str]) -> None:
+    def in_turns(self, names: list[str], work: Callable[[Writer | own.Writer, list[str]], None]) -> None:
+        """Do the work in batches, and let other writers, which are logins, have their turn in between."""
+        batches = self.batches(names)
+        batch = next(batches, None)
+        while batch:
+            with self.writer() as writer:
+                end = time.monotonic() + TURN
+                while batch:
+                    work(writer, batch)
+                    self.pace(writer)
+                    batch = next(batches, None)
+                    if time.monotonic() > end:
+                        break
+
+    def _expire(self, writer: Writer | own.Writer, names: list[str]) -> None:
         keys: dict[str, bytes] = {}
         taken: list[str] = []
 
@@ -209,15 +226,10 @@ class _Sweep:
                     records.delete(key)
                     taken.append(name)
 
-        if self.dry_run:
-            self.forget({name: self.record(name)[0] for name in names})
-            return
-        with self.writer() as writer:
-            moved = writer.change(step, still=lambda: all(self.is_due(self.folder.get(name)) for name in taken))
-            lane.follow(self.folder, moved)
-            self.pace(writer)
-            # a login that has renewed its stamp since finds no record, and puts it: that stamp must stay
-            self.forget(keys)
+        moved = writer.change(step, still=lambda: all(self.is_due(self.folder.get(name)) for name in taken))
+        lane.follow(self.folder, moved)
+        # a login that has renewed its stamp since finds no record, and puts it: that stamp must stay
+        self.forget(keys)
 
     def forget(self, keys: dict[str, bytes]) -> None:
         """Remove the stamps of these names that are still due; with the key of the record of each."""
@@ -229,7 +241,8 @@ class _Sweep:
     def reconcile_all(self) -> None:
         """Look each live stamp's record up, and have those put that are not there."""
         with Reader(self.config.map, _until()) as records:
-            self.reconcile(name for name in self.live() if not self.is_well(records, name))
+            for batch in self.batches(name for name in self.live() if not self.is_well(records, name)):
+                self.reconcile(batch)
         if not self.dry_run:
             barred = [name for name in self.live() if address.is_in(name, self.config.never)]
             for name in barred:
@@ -250,12 +263,20 @@ class _Sweep:
     def standing(self, records: Records, name: str) -> str | None:
         return standing(self.config, self.folder, records, name)
 
-    def reconcile(self, names: Iterable[str]) -> None:
+    def reconcile(self, names: list[str]) -> None:
         """Give these stamps their records, or find that the admin has one; settle them."""
-        for batch in self.batches(names):
-            self._reconcile(batch)
+        if not self.dry_run:
+            self.in_turns(names, self._reconcile)
+            return
+        with Reader(self.config.map, _until()) as records:
+            for name in names:
+                stamp, standing = self.folder.get(name), self.standing(records, name)
+                if stamp and not standing and self.record(name)[0] not in self.static:
+                    self.run.restored.append(name)
+                elif stamp and stamp.pending:
+                    self.run.static.append(name)
 
-    def _reconcile(self, names: list[str]) -> None:
+    def _reconcile(self, writer: Writer | own.Writer, names: list[str]) -> None:
         restored: list[str] = []
         static: list[str] = []
         there: list[str] = []
@@ -269,26 +290,19 @@ class _Sweep:
                 standing = self.standing(records, name)
                 if stamp and not standing and key not in self.static:
                     restored.append(name)
-                    if not self.dry_run:
-                        self.folder.unsettle(name)
-                        records.put(key, value)
+                    self.folder.unsettle(name)
+                    records.put(key, value)
                 elif stamp and stamp.pending:
                     static.append(name)
                 elif standing == RENEWED:
                     there.append(name)
 
-        if self.dry_run:
-            with Reader(self.config.map, _until()) as records:
-                step(records)
-        else:
-            with self.writer() as writer:
-                moved = writer.change(step, ready=self.folder.sync)
-                for name in static:
-                    self.folder.remove(name)
-                for name in restored + there:
-                    self.folder.settle(name)
-                lane.follow(self.folder, moved)
-                self.pace(writer)
+        moved = writer.change(step, ready=self.folder.sync)
+        for name in static:
+            self.folder.remove(name)
+        for name in restored + there:
+            self.folder.settle(name)
+        lane.follow(self.folder, moved)
         self.run.restored += restored
         self.run.static += static
 

@@ -159,7 +159,13 @@ def postlogin(installed: Installed, environment: list[str], *server: str) -> sub
 
 @pytest.mark.parametrize(
     "odd",
-    [[], ["USERDB_KEYS=NAMESPACE/INBOX/LIST", "NAMESPACE/INBOX/LIST=yes"], ["PWD=/nowhere"], ["PS1=a\nb", "IFS=:"]],
+    [
+        [],
+        ["USERDB_KEYS=NAMESPACE/INBOX/LIST", "NAMESPACE/INBOX/LIST=yes"],
+        ["PWD=/nowhere"],
+        ["PS1=a\nb", "IFS=:"],
+        ["conf=/x", "key=y"],
+    ],
 )
 def test_postlogin_becomes_the_server_with_environment_and_arguments_untouched(
     installed: Installed, odd: list[str]

@@ -32,5 +32,7 @@ def _extension() -> Any:
 
 
 _db = _extension()
-DB, DB_CREATE, DB_RDONLY, DB_UNKNOWN, DBError = _db.DB, _db.DB_CREATE, _db.DB_RDONLY, _db.DB_UNKNOWN, _db.DBError
+DB, DBEnv, DBError = _db.DB, _db.DBEnv, _db.DBError
+DB_CREATE, DB_NOSYNC, DB_RDONLY, DB_UNKNOWN = _db.DB_CREATE, _db.DB_NOSYNC, _db.DB_RDONLY, _db.DB_UNKNOWN
+IN_MEMORY = _db.DB_CREATE | _db.DB_PRIVATE | _db.DB_INIT_MPOOL  # an environment that leaves nothing on the disk
 TYPES = {"hash": _db.DB_HASH, "btree": _db.DB_BTREE}

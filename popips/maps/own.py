@@ -14,7 +14,7 @@ from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, alarm, pthr
 from popips.maps import Busy, Failed, MapError, Missing, Place, Unsound, berkeley, lock
 from popips.maps.berkeley import DAMAGE, LIBDB_LIMIT, Moved, Records, moved_mtime
 from popips.maps.journal import Journal
-from popips.maps.libdb import DB, DB_CREATE, DB_UNKNOWN, TYPES
+from popips.maps.libdb import DB, DB_CREATE, DB_NOSYNC, DB_UNKNOWN, IN_MEMORY, TYPES, DBEnv
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,12 +30,15 @@ class Writer:
         """Take the writers' lock; raise Busy at `until` (time.monotonic()). now: seconds since the epoch."""
         self._place, self._now, self._until = place, now, until
         self._journal = Journal(place.path, until)
+        self._database: _Database | None = None  # open from the first change on: nobody else changes the map meanwhile
         self.held = 0.0  # seconds for which the last change had the map's lock
 
     def __enter__(self) -> Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._database:
+            self._database.close()
         self._journal.__exit__()
 
     def change(self, step: Callable[[Records], None], ready: object = None, still: object = None) -> Moved | None:
@@ -45,42 +48,36 @@ class Writer:
 
         Raise Busy, or Unsound if the map has to be made anew first.
         """
-        try:
-            fd = berkeley.locked(self._place, exclusive=True, until=self._until)
-        except (Busy, Failed):
-            raise
-        except MapError as error:
-            raise Unsound(str(error)) from None
+        database = self._database = self._database or _Database()
+        fd = self._locked()
         start = time.monotonic()
         mask = pthread_sigmask(SIG_BLOCK, (SIGHUP, SIGINT, SIGTERM))
+        alarm(LIBDB_LIMIT)
         try:
             before = os.fstat(fd).st_mtime_ns
             if os.fstat(self._journal.fd).st_mtime_ns != before:
                 raise Unsound(f"{self._place.path}: a change of it was not finished, or not made by popips")
-            self._step(step)
+            database.change(self._place.path, step)
             mtime = self._moved(fd, before)
             lock.release(fd)
             return before, mtime
+        except DAMAGE as error:
+            raise Unsound(f"{self._place.path}: damaged ({error})") from None
         except OSError as error:
             raise Failed(f"{self._place.path}: cannot be written: {error.strerror}") from None
         finally:
             os.close(fd)
+            alarm(0)
             pthread_sigmask(SIG_SETMASK, mask)
             self.held = time.monotonic() - start
 
-    def _step(self, step: Callable[[Records], None]) -> None:
-        db = DB()
-        alarm(LIBDB_LIMIT)
+    def _locked(self) -> int:
         try:
-            db.open(self._place.path, None, DB_UNKNOWN, 0)
-            try:
-                step(Records(db, b""))
-            finally:
-                db.close()
-        except DAMAGE as error:
-            raise Unsound(f"{self._place.path}: damaged ({error})") from None
-        finally:
-            alarm(0)
+            return berkeley.locked(self._place, exclusive=True, until=self._until)
+        except (Busy, Failed):
+            raise
+        except MapError as error:
+            raise Unsound(str(error)) from None
 
     def rebuild(self, records: Iterable[tuple[bytes, bytes]]) -> None:
         """Make the map anew, in the same file if there is one, with these records. Raise MapError."""
@@ -123,6 +120,38 @@ class Writer:
             # sendmail trusts root's files; where it runs as another user, the group of the folder is its own
             os.fchown(fd, -1, os.stat(self._place.folder).st_gid)
             return fd
+
+
+class _Database:
+    """The map as libdb has it open.
+
+    In an environment of its own, because libdb can then write what has changed without a sync: that would be under the
+    map's lock. It does sync when the database is closed, but then the lock is off.
+    """
+
+    def __init__(self) -> None:
+        self._environment = DBEnv()
+        self._environment.open(None, IN_MEMORY)
+        self._db = DB(self._environment)
+        self._records: Records | None = None
+
+    def close(self) -> None:
+        """Forget what has not been written."""
+        try:
+            self._db.close(DB_NOSYNC)
+            self._environment.close()
+        except DAMAGE:
+            pass  # all that is to be known was raised by change()
+
+    def change(self, path: str, step: Callable[[Records], None]) -> None:
+        """Let step change the records of the file, and write them; raise one of DAMAGE."""
+        if not self._records:
+            self._db.open(path, None, DB_UNKNOWN, 0)
+            self._records = Records(self._db, b"")
+        step(self._records)
+        self._environment.memp_trickle(100)
+        if self._environment.memp_stat()[0]["page_dirty"]:
+            self._db.sync()
 
 
 def _copy(source: int, target: int) -> None:
