@@ -150,7 +150,7 @@ class _Sweep:
     now: float
     dry_run: bool
     run: Run = field(default_factory=Run)
-    batch: int = BATCH
+    batch: int = field(default_factory=lambda: BATCH)
 
     @cached_property
     def static(self) -> frozenset[bytes]:
@@ -199,17 +199,16 @@ class _Sweep:
 
     def in_turns(self, names: list[str], work: Callable[[Writer | own.Writer, list[str]], None]) -> None:
         """Do the work in batches, and let other writers, which are logins, have their turn in between."""
-        batches = self.batches(names)
-        batch = next(batches, None)
-        while batch:
-            with self.writer() as writer:
-                end = time.monotonic() + TURN
-                while batch:
-                    work(writer, batch)
-                    self.pace(writer)
-                    batch = next(batches, None)
-                    if time.monotonic() > end:
-                        break
+        if not names:
+            return
+        with self.writer() as writer:
+            end = time.monotonic() + TURN
+            for batch in self.batches(names):
+                if time.monotonic() > end:
+                    writer.give_way(_until())
+                    end = time.monotonic() + TURN
+                work(writer, batch)
+                self.pace(writer)
 
     def _expire(self, writer: Writer | own.Writer, names: list[str]) -> None:
         keys: dict[str, bytes] = {}

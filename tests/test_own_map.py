@@ -187,3 +187,24 @@ def test_open_connections_see_each_change(site: Site) -> None:
         site.login(f"192.0.2.{number + 10}")
         seen.append(int(site.db.stat().st_mtime))
     assert seen == sorted(set(seen))
+
+
+def test_a_run_lets_logins_have_their_turn(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they put meanwhile is not lost, though the run has had the map open before."""
+    for name, value in {"BATCH": 1, "MIN_BATCH": 1, "MAX_BATCH": 1, "TURN": 0}.items():
+        monkeypatch.setattr(f"popips.upkeep.{name}", value)
+    for number in range(3):
+        site.login(f"192.0.2.{number + 100}")
+    site.expire()
+    site.pass_window()
+    give_way = own.Writer.give_way
+    new = iter((A, B, SIX))
+
+    def login_meanwhile(self: own.Writer, until: float) -> None:
+        self._journal.release()
+        assert site.login(next(new)) == GRANTED
+        give_way(self, until)
+
+    monkeypatch.setattr(own.Writer, "give_way", login_meanwhile)
+    assert len(site.expire().removed) == 3
+    assert site.records() == {A: "RELAY", B: "RELAY", SIX_KEY: "RELAY"}

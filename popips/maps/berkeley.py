@@ -156,6 +156,13 @@ class Writer:
     def __exit__(self, *_: object) -> None:
         self._journal.__exit__()
 
+    def give_way(self, until: float) -> None:
+        """Let other writers have their turn; raise Busy at `until`, MapError if what they have left is no good."""
+        self._journal.release()
+        self._journal.take(until)
+        self._until = until
+        self._recover()
+
     def _recover(self) -> None:
         if is_empty(self._place.path):
             return

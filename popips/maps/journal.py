@@ -121,6 +121,10 @@ class Journal:
     def __init__(self, map_path: str, until: float) -> None:
         """Open or make the file and take the writers' lock; raise Busy at `until`, MapError if the file is unsafe."""
         self.path = map_path + ".popips"
+        self.take(until)
+
+    def take(self, until: float) -> None:
+        """Take the lock again that was released."""
         while True:
             self.fd = _open(self.path)
             try:
@@ -131,18 +135,24 @@ class Journal:
             except (BlockingIOError, FileNotFoundError):
                 pass
             except OSError as error:
-                os.close(self.fd)
+                self.release()
                 raise Failed(f"{self.path}: {error.strerror}") from None
-            os.close(self.fd)
+            self.release()
             if time.monotonic() >= until:
                 raise Busy(f"{self.path}: another writer keeps it locked")
             time.sleep(PAUSE)
+
+    def release(self) -> None:
+        """Let others write."""
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = -1
 
     def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self.fd)
+        self.release()
 
     def left(self) -> Change | None:
         """Give the change that a writer left when it died, if there is one."""

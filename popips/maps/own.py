@@ -30,7 +30,8 @@ class Writer:
         """Take the writers' lock; raise Busy at `until` (time.monotonic()). now: seconds since the epoch."""
         self._place, self._now, self._until = place, now, until
         self._journal = Journal(place.path, until)
-        self._database: _Database | None = None  # open from the first change on: nobody else changes the map meanwhile
+        self._database: _Database | None = None  # open from the first change on, while nobody else changes the map
+        self._left: int | None = None  # the mtime, in ns, that the last change gave the map
         self.held = 0.0  # seconds for which the last change had the map's lock
 
     def __enter__(self) -> Writer:
@@ -41,6 +42,12 @@ class Writer:
             self._database.close()
         self._journal.__exit__()
 
+    def give_way(self, until: float) -> None:
+        """Let other writers have their turn; raise Busy at `until`."""
+        self._journal.release()
+        self._journal.take(until)
+        self._until = until
+
     def change(self, step: Callable[[Records], None], ready: object = None, still: object = None) -> Moved | None:
         """Let step change the records, under the map's exclusive lock; give how the map's mtime has moved.
 
@@ -48,7 +55,7 @@ class Writer:
 
         Raise Busy, or Unsound if the map has to be made anew first.
         """
-        database = self._database = self._database or _Database()
+        self._database = self._database or _Database()
         fd = self._locked()
         start = time.monotonic()
         mask = pthread_sigmask(SIG_BLOCK, (SIGHUP, SIGINT, SIGTERM))
@@ -57,10 +64,13 @@ class Writer:
             before = os.fstat(fd).st_mtime_ns
             if os.fstat(self._journal.fd).st_mtime_ns != before:
                 raise Unsound(f"{self._place.path}: a change of it was not finished, or not made by popips")
-            database.change(self._place.path, step)
-            mtime = self._moved(fd, before)
+            if self._left not in (None, before):  # what libdb has in memory is no longer what is in the file
+                self._database.close()
+                self._database = _Database()
+            self._database.change(self._place.path, step)
+            after = self._left = self._moved(fd, before)
             lock.release(fd)
-            return before, mtime
+            return before, after
         except DAMAGE as error:
             raise Unsound(f"{self._place.path}: damaged ({error})") from None
         except OSError as error:
