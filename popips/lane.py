@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import posix as os  # os itself costs a login two milliseconds
 
-from popips.maps.journal import is_empty
+from popips.maps.journal import is_empty, journal_of
 from popips.stamps import ALIVE, LANE, READ, RUN_FILE, Folder
 from popips.watch import DEAD_AFTER
 
@@ -95,16 +95,26 @@ def withdraw(folder: Folder) -> None:
     folder.remove(LANE)
 
 
-def begin(config: Config, folder: Folder) -> None:
-    """Close the lane, and note the state of the map from which on grants say what they change."""
-    withdraw(folder)
+def begin(config: Config, folder: Folder, is_known: bool) -> None:
+    """Close the lane, and note the state of the map from which on grants say what they change.
+
+    is_known: the lane held when the run began, or the map of its own was made anew since. Then that is the state: a
+    change that somebody else has made by now must not be taken for ours.
+    """
     try:
-        moved = os.stat(config.map.path, follow_symlinks=False).st_mtime_ns
+        if not is_known:
+            state = os.stat(config.map.path, follow_symlinks=False)
+        elif config.map.own:
+            state = os.stat(journal_of(config.map.path), follow_symlinks=False)
+        else:
+            state = os.stat(LANE, dir_fd=folder.fd, follow_symlinks=False)
     except FileNotFoundError:
+        withdraw(folder)
         return
+    withdraw(folder)
     with folder.naming(LANE):
         fd = os.open(LANE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder.fd)
-        os.utime(fd, ns=(moved, moved))
+        os.utime(fd, ns=(state.st_mtime_ns, state.st_mtime_ns))
         os.close(fd)
 
 

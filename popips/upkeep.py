@@ -113,12 +113,11 @@ def expire(config: Config, now: float, bound: Bound = ALL, dry_run: bool = False
             rebuild(config, folder, now, math.inf)
             is_known = True
         found = sweep.look(bound)
-        if not dry_run and (found.due or not lane.holds(config, folder)):
-            with sweep.writer():
-                lane.begin(config, folder)
+        if not (dry_run or lane.holds(config, folder)):
+            sweep.begin(is_known)
         while True:
             sweep.clear_up(found)
-            sweep.expire(found.due)
+            sweep.expire(found.due, is_known)
             if bound is not ALL:
                 return sweep.run
             if is_known:
@@ -151,6 +150,7 @@ class _Sweep:
     dry_run: bool
     run: Run = field(default_factory=Run)
     batch: int = field(default_factory=lambda: BATCH)
+    has_begun: bool = False  # the lane is closed, until this run has ended
 
     @cached_property
     def static(self) -> frozenset[bytes]:
@@ -190,11 +190,19 @@ class _Sweep:
         if isinstance(writer, own.Writer) and writer.held:
             self.batch = max(MIN_BATCH, min(MAX_BATCH, int(self.batch * min(2.0, HOLD / writer.held))))
 
-    def expire(self, names: list[str]) -> None:
+    def begin(self, is_known: bool) -> None:
+        """Close the lane."""
+        with self.writer():
+            lane.begin(self.config, self.folder, is_known)
+        self.has_begun = True
+
+    def expire(self, names: list[str], is_known: bool) -> None:
         """Take the records of these stamps out, if they are due, and then the stamps."""
         if self.dry_run:
             self.forget({name: self.record(name)[0] for name in names})
             return
+        if names and not self.has_begun:
+            self.begin(is_known)
         self.in_turns(names, self._expire)
 
     def in_turns(self, names: list[str], work: Callable[[Writer | own.Writer, list[str]], None]) -> None:
@@ -246,7 +254,7 @@ class _Sweep:
             barred = [name for name in self.live() if address.is_in(name, self.config.never)]
             for name in barred:
                 self.folder.renew(name, 0)
-            self.expire(barred)
+            self.expire(barred, is_known=False)
 
     def live(self) -> Iterator[str]:
         """Give the live stamps' names."""

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from popips import lane
+from popips import lane, upkeep
 from popips.stamps import Folder
+from popips.survey import Survey
 from tests.box import CRON_ENVIRONMENT
 from tests.conftest import Installed, Site
 
@@ -179,6 +180,32 @@ def test_an_admins_change_closes_the_lane_until_the_next_run(
     assert starts_python(opened, tmp_path / "log", **PAM)
     opened.run("popips-expire")
     assert not starts_python(opened, tmp_path / "log", **PAM)
+
+
+@pytest.mark.parametrize("due", [False, True])
+def test_a_rebuild_during_a_run_is_seen_by_the_next(site: Site, monkeypatch: pytest.MonkeyPatch, due: bool) -> None:
+    for address in (A, B):
+        site.login(address)
+    site.expire()
+    if due:
+        age_to(site, B, site.now - site.config.window)
+    look = upkeep._Sweep.look
+
+    def rebuilt_meanwhile(self: upkeep._Sweep, bound: upkeep.Bound) -> Survey:
+        site.build("")
+        return look(self, bound)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(upkeep._Sweep, "look", rebuilt_meanwhile)
+        site.expire()
+    with Folder(site.config.stamps) as folder:
+        assert not lane.holds(site.config, folder)
+    site.expire()
+    assert site.records().keys() == site.names()
+
+
+def age_to(site: Site, address: str, when: float) -> None:
+    os.utime(site.stamps / address, (when, when))
 
 
 def test_a_run_looks_up_nothing_while_the_lane_is_open(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

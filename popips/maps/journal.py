@@ -120,7 +120,7 @@ class Journal:
 
     def __init__(self, map_path: str, until: float) -> None:
         """Open or make the file and take the writers' lock; raise Busy at `until`, MapError if the file is unsafe."""
-        self.path = map_path + ".popips"
+        self.path = journal_of(map_path)
         self.take(until)
 
     def take(self, until: float) -> None:
@@ -177,10 +177,15 @@ class Journal:
             pass  # for the same reason
 
 
+def journal_of(map_path: str) -> str:
+    """Give the path of a map's journal."""
+    return map_path + ".popips"
+
+
 def is_empty(map_path: str) -> bool:
     """Tell, without the lock, that no writer is at work on the map and none died there."""
     try:
-        return os.stat(map_path + ".popips", follow_symlinks=False).st_size == 0
+        return os.stat(journal_of(map_path), follow_symlinks=False).st_size == 0
     except FileNotFoundError:
         return True
 
