@@ -96,7 +96,8 @@ class _Look:
         """Look at the files whose inode has this remainder."""
         found = Survey()
         # not the folder's own descriptor: two processes would share its place in the folder
-        fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.folder.fd)
+        with self.folder.naming(""):
+            fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.folder.fd)
         try:
             with self.folder.naming(""), os.scandir(fd) as entries:
                 found.live += self.count(found, (entry for entry in entries if entry.inode() % self.processes == part))
