@@ -68,9 +68,9 @@ def table(rows: list[Row]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make torture", description=__doc__)
     parser.add_argument("--sizes", default="0,200,2000,20000", help="static records of the maps (default: %(default)s)")
-    parser.add_argument("--kills", type=int, default=300, help="calls of a run to kill at, at most (%(default)s)")
+    parser.add_argument("--kills", type=int, default=160, help="calls of a run to kill at, at most (%(default)s)")
     parser.add_argument("--failures", type=int, default=300, help="failing calls of a run, at most (%(default)s)")
-    parser.add_argument("--cuts", type=int, default=300, help="calls to cut the power after, at most (%(default)s)")
+    parser.add_argument("--cuts", type=int, default=200, help="calls to cut the power after, at most (%(default)s)")
     parser.add_argument("--inputs", type=int, default=fuzz.MILLION, help="hostile inputs (%(default)s)")
     parser.add_argument("--signals", type=int, default=200, help="signals while the map is changed (%(default)s)")
     parser.add_argument("--processes", type=int, default=16, help="that log in at once (%(default)s)")
