@@ -55,7 +55,7 @@ def admit(program: str, conf: str, address: str, user: str, service: str) -> Non
         where = str(settings.map)
         patient = settings.replace(lock_timeout=min(settings.lock_timeout, LOCK_LIMIT))
         outcome = grants.grant(patient, address, login, time.time())
-        if outcome.verdict != grants.RENEWED or settings.log_renewals:
+        if outcome.verdict != grants.RENEWED or outcome.reason or settings.log_renewals:
             quiet = outcome.verdict in (grants.GRANTED, grants.RENEWED, grants.STATIC)
             log.line(INFO if quiet else WARNING, outcome.describe(login, where))
     except Exception as error:

@@ -1,4 +1,4 @@
-"""popips-db: lists, inserts and deletes records of a sendmail map, and grants by hand."""
+"""popips-db: lists, inserts and deletes records of a map, and grants by hand; keeps addresses out; tells why."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from popips import address, command, config, grants, stamps, upkeep, watch
+from popips import address, command, config, denials, grants, limits, stamps, upkeep, watch
 from popips.log import ERROR, INFO, Log
-from popips.maps import MapError, Place, berkeley
+from popips.maps import MapError, Place, berkeley, source
 
 PROGRAM = "popips-db"
 
@@ -42,11 +42,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = command.parser(PROGRAM, "List, insert and delete records of a sendmail map, and grants.")
+    made = command.parser(PROGRAM, "List, insert and delete records of a map, and grants; keep addresses out.")
     made.add_argument(
         "-m", dest="map", metavar="TYPE:PATH", help="a map (hash or btree) instead of the one in the configuration"
     )
-    verbs = made.add_subparsers(dest="verb", required=True, metavar="lst|ins|del")
+    verbs = made.add_subparsers(dest="verb", required=True, metavar="lst|ins|del|deny|undeny|why")
     lst = verbs.add_parser("lst", help="print records: key, TAB, value", epilog=EPILOG, allow_abbrev=False)
     lst.add_argument("--grants", action="store_true", help="only grants: address, user, service, last login, time left")
     lst.add_argument("keys", nargs="*", metavar="KEY", help="only these (default: all)")
@@ -59,6 +59,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     delete = verbs.add_parser("del", help="delete records and their stamps", epilog=EPILOG, allow_abbrev=False)
     delete.add_argument("keys", nargs="+", metavar="KEY", help="an address, or the key of a record")
+    deny = verbs.add_parser("deny", help="keep an address or network out, or list who is", allow_abbrev=False)
+    deny.add_argument(
+        "words",
+        nargs="*",
+        metavar="ADDRESS[/BITS] [for TIME]",
+        help="no login opens the relay for it, and what grants it has end; for ever, or for a time: for 1d",
+    )
+    undeny = verbs.add_parser("undeny", help="end what deny began", allow_abbrev=False)
+    undeny.add_argument("text", metavar="ADDRESS[/BITS]", help="as it was denied")
+    why = verbs.add_parser("why", help="tell who opened the relay for an address, or why it is not", allow_abbrev=False)
+    why.add_argument("text", metavar="ADDRESS")
     return made
 
 
@@ -71,6 +82,10 @@ def _work(options: argparse.Namespace) -> int:
     if place == settings.map:
         place = settings.map
         _warn(settings)
+    if options.verb in OF_GRANTS:
+        if place != settings.map:
+            raise command.UsageError(f"{options.verb}: grants are in the map of {options.conf}, not in {place}")
+        return OF_GRANTS[options.verb](settings, options)
     if options.verb == "lst" and options.grants:
         if place != settings.map:
             raise command.UsageError(f"lst --grants: grants are in the map of {options.conf}, not in {place}")
@@ -214,7 +229,7 @@ def _printable(data: bytes) -> str:
 def _list_grants(settings: config.Config, names: list[str]) -> int:
     wanted = {address.of_key(name) or name for name in names}
     seen = set()
-    static = upkeep.static_keys(settings)
+    static = source.keys(settings.source(settings.map))
     with stamps.Folder(settings.stamps) as folder, _records_or_none(settings) as records:
         for name, stamp in sorted(folder.scan(), key=lambda entry: entry[0]):
             if stamp is None or not address.is_canonical(name) or (wanted and name not in wanted):
@@ -222,7 +237,7 @@ def _list_grants(settings: config.Config, names: list[str]) -> int:
             seen.add(name)
             line = folder.line(name)
             user, service = (line.user, line.service) if line else ("-", "-")
-            last = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(stamp.time))
+            last = _time(stamp.time)
             standing = grants.standing(settings, folder, records, name) if records else None
             if standing == grants.STATIC or grants.record(settings, folder, name)[0] in static:
                 left = grants.STATIC
@@ -258,7 +273,7 @@ def _left(seconds: float, pending: bool) -> str:
 
 def _grant(settings: config.Config, words: Iterable[str]) -> int:
     status = 0
-    log, login = Log(PROGRAM), grants.Login(_user(), "-", PROGRAM)
+    log, login = Log(PROGRAM), grants.Login(_user(), limits.BY_HAND, PROGRAM)
     for word in words:
         outcome = grants.grant(settings, word, login, time.time())
         log.line(INFO, outcome.describe(login, str(settings.map)))
@@ -290,3 +305,74 @@ def _delete(settings: config.Config, place: Place, words: list[str]) -> int:
     for word in missing:
         sys.stderr.write(f"{PROGRAM}: {word}: no such record in {place}\n")
     return 1 if missing else 0
+
+
+def _deny(settings: config.Config, options: argparse.Namespace) -> int:
+    now = time.time()
+    if not options.words:
+        with stamps.Folder(settings.stamps) as folder:
+            for denial in denials.load(folder):
+                if denial.until > now:
+                    sys.stdout.write(f"{denial.text}\t{_time(denial.until)}\t{denial.by}\n")
+        return os.EX_OK
+    try:
+        denial = _denial(options.words, now)
+    except ValueError as error:
+        text = " ".join(options.words)
+        raise command.UsageError(
+            f"{text}: {error}; write ADDRESS or ADDRESS/BITS, and `for 1d` if not for ever"
+        ) from None
+    ended = upkeep.deny(settings, denial, now)
+    _note([f"denied: address={denial.text} until={_time(denial.until)}"], settings.map)
+    _note([f"removed: address={name}" for name in ended], settings.map)
+    return os.EX_OK
+
+
+def _denial(words: list[str], now: float) -> denials.Denial:
+    until = denials.FOR_EVER
+    if words[1:2] == ["for"] and len(words) == 3:
+        until = now + config.duration(words[2])
+    elif len(words) != 1:
+        raise ValueError("one address or network at a time")
+    return denials.Denial(words[0], until, _user())
+
+
+def _undeny(settings: config.Config, options: argparse.Namespace) -> int:
+    with stamps.Folder(settings.stamps) as folder:
+        if not denials.lift(folder, options.text):
+            sys.stderr.write(f"{PROGRAM}: {options.text}: not denied\n")
+            return 1
+    _note([f"undenied: address={stamps.word(options.text)}"], settings.map)
+    return os.EX_OK
+
+
+def _why(settings: config.Config, options: argparse.Namespace) -> int:
+    """Tell in a line; the status is 0 if the address may relay by a grant."""
+    name, now = _checked(options.text), time.time()
+    upkeep.recover(settings, settings.map, now)
+    with stamps.Folder(settings.stamps) as folder, _records_or_none(settings) as records:
+        stamp, line = folder.get(name), folder.line(name)
+        standing = grants.standing(settings, folder, records, name) if records else None
+        reason = limits.barred(settings, denials.load(folder), name, now)
+        its_key = grants.record(settings, folder, name)[0]
+    if standing == grants.STATIC or its_key in source.keys(settings.source(settings.map)):
+        standing, reason = grants.STATIC, "static: the admin has a record on it"
+    elif not stamp:
+        reason = reason or "nobody logged in from there in the last " + _left(settings.window, pending=False)
+    who = f"user={line.user} service={line.service} by={line.writer} " if line else ""
+    login = f"{who}last={_time(stamp.time)} until={_time(stamp.time + settings.window)}" if stamp else ""
+    if standing == grants.RENEWED:
+        sys.stdout.write(f"{name}: granted: {login}\n")
+        return os.EX_OK
+    if stamp and not reason:
+        reason = "pending: the record comes with the next run of popips-expire"
+    sys.stdout.write(f"{name}: not granted: {reason}{'; ' if login else ''}{login}\n")
+    return 1
+
+
+def _time(seconds: float) -> str:
+    """Give a time, in seconds since the epoch, in words."""
+    return "ever" if seconds == denials.FOR_EVER else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+OF_GRANTS = {"deny": _deny, "undeny": _undeny, "why": _why}

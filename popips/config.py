@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PATH = "/etc/popips.conf"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+SERVICE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"  # what a service's name may hold
 LONGEST_WAIT = 2.0  # seconds: a login is not held up for longer, whatever it waits for
 
 
@@ -39,6 +40,9 @@ class Config:
     lock_timeout: float = LONGEST_WAIT
     log_renewals: bool = False
     own_map: bool = False
+    max_per_user: int = 0  # 0: no limit
+    only_services: tuple[str, ...] = ()  # (): all
+    only_group: str = ""  # "": everybody
     static_source: str | None = None  # None: the map's text file if there is one; "": none
     path: str = ""  # of the file that says so; "" if none does
 
@@ -111,6 +115,26 @@ def _absolute(text: str) -> str:
     return "/" + "/".join(part for part in parts if part not in ("", "."))
 
 
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ValueError("write a number, 0 for no limit")
+    return int(text)
+
+
+def _services(text: str) -> tuple[str, ...]:
+    names = () if text == "all" else tuple(text.replace(",", " ").split())
+    for name in names:
+        if name.strip(SERVICE):
+            raise ValueError(f"{name}: write the names of PAM services, pop3 and imap for instance, or all")
+    return names
+
+
+def _group(text: str) -> str:
+    if text.split() != [text]:
+        raise ValueError("write the name of one group, or all")
+    return "" if text == "all" else text
+
+
 def _static_source(text: str) -> str:
     return "" if text == "none" else _absolute(text)
 
@@ -126,6 +150,9 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "lock_timeout": _lock_timeout,
     "log_renewals": _yes_or_no,
     "own_map": _yes_or_no,
+    "max_per_user": _number,
+    "only_services": _services,
+    "only_group": _group,
     "static_source": _static_source,
 }
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 
-from popips import address, lane
-from popips.maps import Busy, MapError, Unsound, kinds
+from popips import address, denials, lane, limits
+from popips.maps import Busy, MapError, Unsound, kinds, source
 from popips.maps.berkeley import Reader, Records
 from popips.maps.journal import is_empty
 from popips.stamps import Folder, Line, Stamp, StampError, word
@@ -54,25 +54,27 @@ def grant(config: Config, text: str, login: Login, now: float) -> Outcome:
     """
     try:
         name = address.parse(text)
-    except address.Refused as reason:
-        return Outcome(REFUSED, text, str(reason))
-    if address.is_in(name, config.never):
-        return Outcome(REFUSED, name, "in a network of `never`")
+    except address.Refused as error:
+        return Outcome(REFUSED, text, str(error))
+    until = time.monotonic() + config.lock_timeout
     try:
         with Folder(config.stamps) as folder:
-            if lane.renewed(config, folder, name, now):
-                _note(folder, name, login, now)
-                return Outcome(RENEWED, name)
-            until = time.monotonic() + config.lock_timeout
+            reason = limits.refusal(config, folder, name, login.user, login.service, now)
+            if reason:
+                return Outcome(REFUSED, name, reason)
             try:
-                verdict = _granted(config, folder, name, login, now, until)
-                return Outcome(verdict, name, "the admin has a record on it" if verdict == STATIC else "")
-            except (MapError, OSError) as reason:
+                is_current = lane.renewed(config, folder, name, now)
+                verdict = RENEWED if is_current else _granted(config, folder, name, login, now, until)
+                is_his = verdict == GRANTED or (verdict == RENEWED and _note(folder, name, login, now))
+                gone = _one_too_many(config, folder, name, login, now, until) if is_his else []
+            except (MapError, OSError) as error:
                 if not (is_seen(folder.get(name)) and folder.renew(name, now)):
                     folder.write(name, _new_line(config, name, login), now, pending=True)
-                return Outcome(DEFERRED, name, str(reason))
-    except (StampError, OSError) as reason:
-        return Outcome(REFUSED, name, str(reason))
+                return Outcome(DEFERRED, name, str(error))
+    except (StampError, OSError) as error:
+        return Outcome(REFUSED, name, str(error))
+    reasons = {STATIC: "the admin has a record on it", REFUSED: "denied just now"}
+    return Outcome(verdict, name, f"max_per_user: {' '.join(gone)} removed" if gone else reasons.get(verdict, ""))
 
 
 def _granted(config: Config, folder: Folder, name: str, login: Login, now: float, until: float) -> str:
@@ -81,8 +83,6 @@ def _granted(config: Config, folder: Folder, name: str, login: Login, now: float
     if is_seen(folder.get(name)) and folder.renew(name, now) and may_read and is_empty(config.map.path):
         with Reader(config.map, until) as records:
             verdict = standing(config, folder, records, name)
-        if verdict == RENEWED:
-            _note(folder, name, login, now)
         if verdict:
             return verdict
     verdict = GRANTED
@@ -90,7 +90,9 @@ def _granted(config: Config, folder: Folder, name: str, login: Login, now: float
     def step(records: Records) -> None:
         nonlocal verdict
         verdict = standing(config, folder, records, name) or GRANTED
-        if verdict == GRANTED:
+        if limits.barred(config, denials.load(folder), name, now):
+            verdict = REFUSED  # just now: whoever said so takes out what there is
+        elif verdict == GRANTED:
             line = _new_line(config, name, login)
             folder.write(name, line, now)
             records.put(line.key.encode(), line.value.encode())
@@ -120,6 +122,7 @@ def rebuild(config: Config, folder: Folder, now: float, until: float) -> None:
     A stamp whose address is barred by now gets none, and becomes due.
     """
     unsettled = []
+    denied = denials.load(folder)
 
     def records() -> Iterator[tuple[bytes, bytes]]:
         for name, stamp in folder.scan():
@@ -127,7 +130,7 @@ def rebuild(config: Config, folder: Folder, now: float, until: float) -> None:
                 raise Busy(f"{config.map.path}: too many stamps to make it anew now; popips-expire does it")
             if stamp is None or name[0] == "." or stamp.time <= now - config.window:
                 continue
-            if address.is_in(name, config.never):
+            if limits.barred(config, denied, name, now):
                 folder.renew(name, 0)
                 continue
             if not stamp.settled:
@@ -171,13 +174,48 @@ def _new_line(config: Config, name: str, login: Login) -> Line:
     return Line(login.user, login.service, login.writer, key, config.value)
 
 
-def _note(folder: Folder, name: str, login: Login, now: float) -> None:
-    """Let the stamp say who logged in last."""
+def _note(folder: Folder, name: str, login: Login, now: float) -> bool:
+    """Let the stamp say who logged in last; tell whether that is another user than before."""
     line = folder.line(name)
-    if line:
-        latest = Line(login.user, login.service, login.writer, line.key, line.value)
-        if latest.pack() != line.pack():
-            folder.note(name, latest, now)
+    if not line:
+        return False
+    latest = Line(login.user, login.service, login.writer, line.key, line.value)
+    if latest.pack() != line.pack():
+        folder.note(name, latest, now)
+    return latest.user != line.user
+
+
+def _one_too_many(config: Config, folder: Folder, name: str, login: Login, now: float, until: float) -> list[str]:
+    """Take the user's oldest grants away that are more than max_per_user with this one; give their addresses."""
+    if not config.max_per_user or login.service == limits.BY_HAND:
+        return []
+    his = []
+    for other, stamp in folder.scan():
+        line = folder.line(other) if stamp and other[0] != "." and stamp.time > now - config.window else None
+        if stamp and line and line.user == word(login.user) and line.service != limits.BY_HAND:
+            his.append((other == name, stamp.time, other))
+    surplus = [other for _, _, other in sorted(his)][: max(0, len(his) - config.max_per_user)]
+    if surplus:
+        take_out(config, folder, surplus, now, until)
+    return surplus
+
+
+def take_out(config: Config, folder: Folder, names: list[str], now: float, until: float) -> None:
+    """End these grants before their time: the records of ours, and then the stamps. Raise MapError or StampError."""
+    text = config.source(config.map)
+    static = source.keys(text)
+
+    def step(records: Records) -> None:
+        for name in names:
+            key, _ = record(config, folder, name)
+            if key not in static and standing(config, folder, records, name) == RENEWED:
+                records.delete(key)
+
+    with kinds.writer(config.map, text, now, until) as writer:
+        lane.withdraw(folder)
+        writer.change(step)
+        for name in names:
+            folder.remove(name)
 
 
 def is_seen(stamp: Stamp | None) -> bool:

@@ -71,9 +71,16 @@ def _is_current(config: Config, folder: Folder, fd: int) -> bool:
 def _text(config: Config) -> bytes:
     """Give what the file says: for lane.sh, and as comments what else it holds for."""
     of_map = os.stat(config.map.path, follow_symlinks=False)
-    # a login that must be logged is not one for sh
-    paths = (("conf", "" if config.log_renewals else config.path), ("stamps", config.stamps), ("map", config.map.path))
-    words = " ".join(f"lane_{name}={_quoted(path)}" for name, path in paths)
+    # a login that must be logged, or whose user may have left the group, is not one for sh
+    conf = "" if config.log_renewals or config.only_group else config.path
+    values = (
+        ("conf", conf),
+        ("stamps", config.stamps),
+        ("map", config.map.path),
+        ("services", " ".join(config.only_services)),
+        ("by_user", "yes" if config.max_per_user else ""),
+    )
+    words = " ".join(f"lane_{name}={_quoted(value)}" for name, value in values)
     return f"{words}\n# {of_map.st_dev} {of_map.st_ino} {config.summary()}\n".encode()
 
 

@@ -29,7 +29,9 @@ TOLD = ".told-"  # and what has been told: a file for each thing, its mtime the 
 TOLD_FILES = {"expirer": TOLD + "expirer", "edit": TOLD + "edit"}
 LANE = ".lane"  # the fast lane's: see popips.lane
 ALIVE = ".alive"  # its mtime is when the expirer counts as dead
-OWN_FILES = frozenset((RUN_FILE, LANE, ALIVE, *TOLD_FILES.values()))
+DENIED = ".denied"  # whom the admin keeps out: see popips.denials
+DENIED_NEW = ".denied-new"  # and the list while it is being written
+OWN_FILES = frozenset((RUN_FILE, LANE, ALIVE, DENIED, DENIED_NEW, *TOLD_FILES.values()))
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 

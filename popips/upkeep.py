@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 
-from popips import address, lane
+from popips import address, denials, lane, limits
 from popips.config import Config
-from popips.grants import RENEWED, is_seen, rebuild, record, standing
+from popips.grants import RENEWED, is_seen, rebuild, record, standing, take_out
 from popips.log import INFO, WARNING
-from popips.maps import MapError, Place, kinds, own
+from popips.maps import Place, kinds, own, source
 from popips.maps.berkeley import Reader, Records, Writer
 from popips.maps.journal import is_empty
 from popips.stamps import ASIDE, RUN_FILE, Folder, Stamp, StampError, is_stamp, word
@@ -154,7 +154,14 @@ class _Sweep:
 
     @cached_property
     def static(self) -> frozenset[bytes]:
-        return static_keys(self.config)
+        return source.keys(self.config.source(self.config.map))
+
+    @cached_property
+    def denied(self) -> list[denials.Denial]:
+        return denials.load(self.folder)
+
+    def is_barred(self, name: str) -> bool:
+        return bool(limits.barred(self.config, self.denied, name, self.now))
 
     def is_due(self, stamp: Stamp | None) -> bool:
         return stamp is not None and stamp.time <= self.now - self.config.window
@@ -251,7 +258,7 @@ class _Sweep:
             for batch in self.batches(name for name in self.live() if not self.is_well(records, name)):
                 self.reconcile(batch)
         if not self.dry_run:
-            barred = [name for name in self.live() if address.is_in(name, self.config.never)]
+            barred = [name for name in self.live() if self.is_barred(name)]
             for name in barred:
                 self.folder.renew(name, 0)
             self.expire(barred, is_known=False)
@@ -295,7 +302,9 @@ class _Sweep:
                 stamp = self.folder.get(name)
                 key, value = self.record(name)
                 standing = self.standing(records, name)
-                if stamp and not standing and key not in self.static:
+                if stamp and self.is_barred(name):
+                    self.folder.renew(name, 0)  # due, the next time
+                elif stamp and not standing and key not in self.static:
                     restored.append(name)
                     self.folder.unsettle(name)
                     records.put(key, value)
@@ -323,21 +332,6 @@ def _writer(config: Config, place: Place, now: float) -> Writer | own.Writer:
 
 def _until() -> float:
     return time.monotonic() + PATIENCE
-
-
-def static_keys(config: Config) -> frozenset[bytes]:
-    """Give the keys that the admin's text file names, as makemap would write them; raise MapError if it is unreadable.
-
-    makemap(8): a line is a key, blanks and a value; empty lines and those that begin with # say nothing.
-    """
-    path = config.source(config.map)
-    if not path:
-        return frozenset()
-    try:
-        with open(path, "rb") as file:
-            return frozenset(line.split(None, 1)[0].lower() for line in file if line.strip() and line[:1] != b"#")
-    except OSError as error:
-        raise MapError(f"{path}: cannot be read ({error.strerror}); set static_source in popips.conf") from None
 
 
 @dataclass(frozen=True)
@@ -393,6 +387,16 @@ def revoke(config: Config, place: Place, words: list[str], now: float) -> list[s
                 folder.remove(stamp)
                 found.add(word)
     return [word for word in words if word not in found]
+
+
+def deny(config: Config, denial: denials.Denial, now: float) -> list[str]:
+    """Keep an address or network out, and end its grants; give the addresses of these. Raise MapError or StampError."""
+    with Folder(config.stamps) as folder:
+        denials.add(folder, denial, now)
+        names = [name for name, stamp in folder.scan() if stamp and name[0] != "." and denials.of([denial], name, now)]
+        if names:
+            take_out(config, folder, names, now, _until())
+    return names
 
 
 def _stamps_of(config: Config, place: Place) -> Folder | nullcontext[None]:

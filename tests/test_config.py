@@ -20,6 +20,9 @@ DEFAULTS = {
     "lock_timeout": 2.0,
     "log_renewals": False,
     "own_map": False,
+    "max_per_user": 0,
+    "only_services": (),
+    "only_group": "",
     "static_source": None,
 }
 
@@ -50,6 +53,11 @@ def test_without_settings_every_key_has_its_default(tmp_path: Path, text: str | 
         ("log_renewals = yes", "log_renewals", True),
         ("static_source = /etc/mail/access.txt", "static_source", "/etc/mail/access.txt"),
         ("static_source = none", "static_source", ""),
+        ("max_per_user = 3", "max_per_user", 3),
+        ("only_services = pop3, imap sshd", "only_services", ("pop3", "imap", "sshd")),
+        ("only_services = all", "only_services", ()),
+        ("only_group = roamers", "only_group", "roamers"),
+        ("only_group = all", "only_group", ""),
         ("stamps = /var/lib/popips/", "stamps", "/var/lib/popips"),
     ],
 )
@@ -84,6 +92,10 @@ def test_a_map_is_named_with_or_without_db(tmp_path: Path, path: str) -> None:
         ("map = hash:access", "write TYPE:/PATH"),
         ("stamps = popips", "write an absolute path"),
         ("never = 10.0.0.0/8 10.0.0/8", "10.0.0/8: not an address or ADDRESS/BITS"),
+        ("max_per_user = -1", "write a number, 0 for no limit"),
+        ("max_per_user = all", "write a number, 0 for no limit"),
+        ("only_services = pop3;imap", "pop3;imap: write the names of PAM services"),
+        ("only_group = a b", "write the name of one group, or all"),
         ("value = REL\x01AY", "write one line of ASCII"),
         ("value = RELAY\nvalue = OK", "set twice"),
     ],

@@ -41,7 +41,7 @@ def test_man_pages_are_clean_and_have_their_sections(page: Path) -> None:
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_man_page_names_the_options_that_help_names(installed: Installed, program: str) -> None:
     told = installed.run(program, "--help", conf=False).stdout
-    for verb in ("lst", "ins", "del") if program == "popips-db" else ():
+    for verb in ("lst", "ins", "del", "deny", "undeny", "why") if program == "popips-db" else ():
         told += installed.run(program, verb, "--help").stdout
     options = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", told)) - {"-h"}
     page = plain(ROOT / "man" / f"{program}.8").replace("\u2010", "-")
@@ -116,6 +116,7 @@ def test_the_rooms_stand_on_each_other_in_one_direction() -> None:
         "maps.lock",
         "maps.libdb",
         "maps.journal",
+        "maps.source",
         "maps.berkeley",
         "maps.own",
         "maps.kinds",
@@ -123,7 +124,7 @@ def test_the_rooms_stand_on_each_other_in_one_direction() -> None:
         "stamps",
         "log",
     ]
-    order += ["watch", "lane", "survey"]
+    order += ["watch", "lane", "survey", "denials", "limits"]
     order += ["grants", "upkeep", "command", "admin"]
     for path in (ROOT / "popips").rglob("*.py"):
         name = ".".join(path.relative_to(ROOT / "popips").with_suffix("").parts).removesuffix(".__init__")

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pam_hook import environ
-from popips import address, admin, command, config, lane, upkeep
-from popips.maps import MapError, berkeley
+from popips import address, admin, command, config, lane
+from popips.maps import MapError, berkeley, source
 from popips.stamps import Line, StampError, word
 from tests.box import ROOT
 from tests.conftest import Site
@@ -130,7 +130,7 @@ def feed_standard_input(data: bytes, _: Site) -> str:
 
 def feed_text_file(data: bytes, site: Site) -> str:
     site.access.write_bytes(data)
-    return "" if all(key == key.lower() for key in upkeep.static_keys(site.config)) else "a key in upper case"
+    return "" if all(key == key.lower() for key in source.keys(str(site.access))) else "a key in upper case"
 
 
 def feed_stamp(data: bytes, site: Site) -> str:

@@ -1,0 +1,98 @@
+"""Addresses that the admin keeps out although their users log in: the file .denied in the stamp folder.
+
+Its lines are `ADDRESS|ADDRESS/BITS UNTIL USER`: who is kept out, until when in seconds since the epoch or - for ever,
+and which admin said so. It is replaced as a whole, and the grants go only after that: a login that has not seen the
+denial under the writers' lock of the map has made its grant before, and it goes with the others.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import posix as os  # os itself costs a login two milliseconds
+
+from popips import address
+from popips.stamps import DENIED, DENIED_NEW, READ, Folder, StampError, word
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LONGEST = 1 << 20  # bytes of the file
+FOR_EVER = float("inf")
+
+
+class Denial:
+    """An address or network that is kept out until then (seconds since the epoch), and who said so."""
+
+    __slots__ = ("by", "network", "text", "until")
+
+    def __init__(self, text: str, until: float, by: str) -> None:
+        """Take ADDRESS or ADDRESS/BITS; raise address.Refused for another text."""
+        base, slash, bits = text.partition("/")
+        self.text = address.parse(base) + slash + bits
+        (self.network,) = address.networks(self.text)
+        self.until, self.by = until, word(by)
+
+    def pack(self) -> str:
+        """Write it as a line that load() reads."""
+        return f"{self.text} {'-' if self.until == FOR_EVER else int(self.until)} {self.by}\n"
+
+
+def load(folder: Folder) -> list[Denial]:
+    """Give all that the file says, over or not; raise StampError if it cannot be read."""
+    with folder.naming(DENIED):
+        try:
+            fd = os.open(DENIED, READ, dir_fd=folder.fd)
+        except FileNotFoundError:
+            return []
+        try:
+            lines = os.read(fd, LONGEST).decode(errors="replace").splitlines()
+        finally:
+            os.close(fd)
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            text, until, by = line.split(" ")
+            found.append(Denial(text, FOR_EVER if until == "-" else float(until), by))
+        except ValueError as error:  # address.Refused is one, too
+            cure = "remove the line; popips-db deny writes `ADDRESS|ADDRESS/BITS UNTIL USER`"
+            raise StampError(f"{folder.path}/{DENIED}:{number}: {error}; {cure}") from None
+    return found
+
+
+def of(denied: list[Denial], name: str, now: float) -> Denial | None:
+    """Give the one that keeps the canonical address out, None if there is none."""
+    return next((one for one in denied if one.until > now and address.is_in(name, (one.network,))), None)
+
+
+def add(folder: Folder, denial: Denial, now: float) -> None:
+    """Put a denial on the list, in place of one of the same addresses. Raise StampError."""
+    _change(folder, lambda old: [*(one for one in old if one.text != denial.text and one.until > now), denial])
+
+
+def lift(folder: Folder, text: str) -> bool:
+    """Take the denial of these very addresses off the list; tell whether it was on it. Raise StampError."""
+    found: list[Denial] = []
+
+    def step(old: list[Denial]) -> list[Denial]:
+        found.extend(one for one in old if one.text == text)
+        return [one for one in old if one.text != text]
+
+    _change(folder, step)
+    return bool(found)
+
+
+def _change(folder: Folder, step: Callable[[list[Denial]], list[Denial]]) -> None:
+    with folder.naming(DENIED):
+        fcntl.flock(folder.fd, fcntl.LOCK_EX)  # against another admin
+        text = "".join(denial.pack() for denial in step(load(folder)))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        fd = os.open(DENIED_NEW, flags, 0o600, dir_fd=folder.fd)
+        try:
+            os.write(fd, text.encode())
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(DENIED_NEW, DENIED, src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
+        folder.sync()
+        fcntl.flock(folder.fd, fcntl.LOCK_UN)

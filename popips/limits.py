@@ -1,0 +1,42 @@
+"""Who may have a grant at all: what popips.conf and the admin's denials say of a login."""
+
+from __future__ import annotations
+
+from popips import address, denials
+from popips.stamps import word
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from popips.config import Config
+    from popips.stamps import Folder
+
+BY_HAND = "-"  # the service of a grant that the admin makes
+
+
+def refusal(config: Config, folder: Folder, name: str, user: str, service: str, now: float) -> str:
+    """Give the reason why a login from the canonical address gets no grant, "" if it gets one. Raise StampError."""
+    if service != BY_HAND:
+        if config.only_services and service not in config.only_services:
+            return f"{word(service)} is not one of only_services"
+        if config.only_group and not _is_member(user, config.only_group):
+            return f"{word(user)} is not in the group {config.only_group} (only_group)"
+    return barred(config, denials.load(folder), name, now)
+
+
+def barred(config: Config, denied: list[denials.Denial], name: str, now: float) -> str:
+    """Give the reason why nobody at the address gets a grant, "" if there is none."""
+    if address.is_in(name, config.never):
+        return "in a network of `never`"
+    denial = denials.of(denied, name, now)
+    return f"denied by {denial.by}" if denial else ""
+
+
+def _is_member(user: str, group: str) -> bool:
+    import grp
+    import pwd
+
+    try:
+        found = grp.getgrnam(group)
+        return user in found.gr_mem or pwd.getpwnam(user).pw_gid == found.gr_gid
+    except KeyError:
+        return False
