@@ -17,6 +17,7 @@ LAB = Path(__file__).parent / "lab"
 ROOT = LAB.parent.parent
 USERS = {"alice": "", "bob": "", "carol": "1"}  # name: the day, since 1970, on which the account expired
 PASSWORD = "correct horse"
+ACCESS = "FEATURE(`access_db', `hash -T<TMPF> -o @SCRATCH@/access.db')dnl\n"
 DAEMON_START = 30  # seconds, at most, until a daemon answers
 
 
@@ -171,8 +172,11 @@ class Box:
 
     # ---- its servers
 
-    def start_sendmail(self, *options: str) -> None:
-        text = (LAB / "sendmail.mc.in").read_text().replace("@SCRATCH@", str(self.scratch))
+    def start_sendmail(self, *options: str, access: str = ACCESS) -> None:
+        """Start sendmail; access: the lines for its access map, the name of a file of contrib/ for instance."""
+        if access.endswith(".mc"):
+            access = self._contrib(f"sendmail/{access}").replace("/etc/mail", "@SCRATCH@")
+        text = (LAB / "sendmail.mc.in").read_text().replace("@ACCESS@", access).replace("@SCRATCH@", str(self.scratch))
         made = subprocess.run(["m4"], input=text, check=True, capture_output=True, text=True)
         (self.scratch / "sendmail.cf").write_text(made.stdout)
         (self.scratch / "mqueue").mkdir(mode=0o700)

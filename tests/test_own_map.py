@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from popips import config, grants
 from popips.grants import GRANTED, RENEWED
 from popips.maps import journal, own
+from tests.box import Box
 from tests.conftest import Installed, Site
 
 A, B, SIX = "192.0.2.10", "192.0.2.11", "2001:db8::10"
@@ -208,3 +210,46 @@ def test_a_run_lets_logins_have_their_turn(site: Site, monkeypatch: pytest.Monke
     monkeypatch.setattr(own.Writer, "give_way", login_meanwhile)
     assert len(site.expire().removed) == 3
     assert site.records() == {A: "RELAY", B: "RELAY", SIX_KEY: "RELAY"}
+
+
+# ---- beside the admin's access map, in each of the three ways of contrib/
+
+
+@pytest.mark.parametrize("way", ["own-drac.mc", "own-check-rcpt.mc", "own-sequence.mc"])
+def test_sendmail_asks_a_map_of_its_own_beside_access_db(box: Box, way: str) -> None:
+    box.configure(map=f"hash:{box.scratch}/popips.db", own_map="yes")
+    box.stamps.joinpath(".expire").touch()
+    box.start_sendmail(access=way)
+    # a missing map only denies
+    assert [box.rcpt(client) for client in (A, SIX)] == ["550", "550"]
+    for client in (A, SIX):
+        box.pam_login(client)
+    assert [box.rcpt(client) for client in (A, B, SIX)] == ["250", "550", "250"]
+    # the admin's rebuild of access changes nothing, and a static REJECT wins
+    box.write_access(f"connect:{A}\tREJECT\n")
+    assert [box.rcpt(client) for client in (A, B, SIX)] == ["550", "550", "250"]
+    box.write_access("")
+    assert [box.rcpt(client) for client in (A, B, SIX)] == ["250", "550", "250"]
+    # gone, it only denies, until the next run
+    (box.scratch / "popips.db").unlink()
+    assert [box.rcpt(client) for client in (A, SIX)] == ["550", "550"]
+    assert box.popips("popips-expire").returncode == 0
+    assert [box.rcpt(client) for client in (A, B, SIX)] == ["250", "550", "250"]
+    age = time.time() - 3600
+    for client in (A, SIX):
+        os.utime(box.stamps / client, (age, age))
+    assert box.popips("popips-expire").returncode == 0
+    assert [box.rcpt(client) for client in (A, SIX)] == ["550", "550"]
+
+
+@pytest.mark.parametrize(
+    ("way", "answer"), [("own-drac.mc", "451"), ("own-check-rcpt.mc", "451"), ("own-sequence.mc", "250")]
+)
+def test_the_trap_of_each_way_is_as_its_file_says(box: Box, way: str, answer: str) -> None:
+    """Without access.db, its REJECTs are gone in a sequence."""
+    box.configure(map=f"hash:{box.scratch}/popips.db", own_map="yes")
+    box.pam_login(A)
+    box.write_access(f"connect:{A}\tREJECT\n")
+    (box.scratch / "access.db").unlink()
+    box.start_sendmail(access=way)
+    assert box.rcpt(A) == answer
