@@ -7,7 +7,8 @@ import os
 import sys
 import time
 
-from popips import command, config, lane, upkeep, watch
+from expirer import drop, sessions
+from popips import command, config, grants, lane, upkeep, watch
 from popips.log import ERROR, Log
 from popips.stamps import Folder
 
@@ -47,10 +48,31 @@ def _work(options: argparse.Namespace, log: Log) -> int:
     with Folder(settings.stamps) as folder, upkeep.alone(folder) as is_alone:
         if is_alone:
             _tell_of_an_edit(settings, folder, log)
+            _take_up(settings, log)
+            _renew(settings, log)
             run = upkeep.expire(settings, time.time())
             _tell(run, settings, options.verbose, log)
             lane.lead(settings)
     return os.EX_OK
+
+
+def _take_up(settings: config.Config, log: Log) -> None:
+    """Grant what is in the drop folder."""
+    for found in drop.take_up(settings, PROGRAM, time.time()) if settings.drop else ():
+        if isinstance(found, drop.DropError):
+            log.line(ERROR, f"error: {found}")
+            continue
+        login, outcome = found
+        grants.tell(log, settings, login, outcome)
+
+
+def _renew(settings: config.Config, log: Log) -> None:
+    """Let sessions that last keep their grants. Where Dovecot does not answer, that is no reason to expire nothing."""
+    if settings.renew == "sessions":
+        try:
+            sessions.renew(settings, time.time())
+        except sessions.SessionError as error:
+            log.line(ERROR, f"error: {error}")
 
 
 def _tell_of_an_edit(settings: config.Config, folder: Folder, log: Log) -> None:

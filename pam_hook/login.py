@@ -47,7 +47,7 @@ def _tell(parent: int) -> None:
 def admit(program: str, conf: str, address: str, user: str, service: str) -> None:
     """Grant the address what popips.conf says, and log one line. Errors end here: in that line."""
     from popips import config, grants
-    from popips.log import ERROR, INFO, WARNING, Log
+    from popips.log import ERROR, WARNING, Log
 
     log, login, where = Log(program), grants.Login(user, service, program), "-"
     try:
@@ -55,9 +55,7 @@ def admit(program: str, conf: str, address: str, user: str, service: str) -> Non
         where = str(settings.map)
         patient = settings.replace(lock_timeout=min(settings.lock_timeout, LOCK_LIMIT))
         outcome = grants.grant(patient, address, login, time.time())
-        if outcome.verdict != grants.RENEWED or outcome.reason or settings.log_renewals:
-            quiet = outcome.verdict in (grants.GRANTED, grants.RENEWED, grants.STATIC)
-            log.line(INFO if quiet else WARNING, outcome.describe(login, where))
+        grants.tell(log, settings, login, outcome)
     except Exception as error:
         # whatever it is, it must not cost a login
         log.line(WARNING, grants.Outcome(grants.REFUSED, address, str(error) or repr(error)).describe(login, where))

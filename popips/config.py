@@ -43,6 +43,9 @@ class Config:
     max_per_user: int = 0  # 0: no limit
     only_services: tuple[str, ...] = ()  # (): all
     only_group: str = ""  # "": everybody
+    renew: str = "logins"
+    doveadm: str = "doveadm"
+    drop: str = ""  # "": none
     static_source: str | None = None  # None: the map's text file if there is one; "": none
     path: str = ""  # of the file that says so; "" if none does
 
@@ -135,7 +138,13 @@ def _group(text: str) -> str:
     return "" if text == "all" else text
 
 
-def _static_source(text: str) -> str:
+def _renew(text: str) -> str:
+    if text not in ("logins", "sessions"):
+        raise ValueError("write logins or sessions")
+    return text
+
+
+def _path_or_none(text: str) -> str:
     return "" if text == "none" else _absolute(text)
 
 
@@ -153,7 +162,10 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "max_per_user": _number,
     "only_services": _services,
     "only_group": _group,
-    "static_source": _static_source,
+    "renew": _renew,
+    "doveadm": str,
+    "drop": _path_or_none,
+    "static_source": _path_or_none,
 }
 
 

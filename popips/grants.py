@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 
 from popips import address, denials, lane, limits
+from popips.log import INFO, WARNING
 from popips.maps import Busy, MapError, Unsound, kinds, source
 from popips.maps.berkeley import Reader, Records
 from popips.maps.journal import is_empty
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from popips.config import Config
+    from popips.log import Log
 
 GRANTED, RENEWED, STATIC, REFUSED, DEFERRED = "granted", "renewed", "static", "refused", "deferred"
 
@@ -44,6 +46,13 @@ class Outcome:
         """Give the log line, the same for every program; where: the map, or "-" if it is not known."""
         words = f"address={word(self.address)} user={word(login.user)} service={word(login.service)} map={where}"
         return f"{self.verdict}: {words}" + (f' reason="{self.reason}"' if self.reason else "")
+
+
+def tell(log: Log, config: Config, login: Login, outcome: Outcome) -> None:
+    """Log what became of a login, if it is to be logged."""
+    if outcome.verdict != RENEWED or outcome.reason or config.log_renewals:
+        is_well = outcome.verdict in (GRANTED, RENEWED, STATIC)
+        log.line(INFO if is_well else WARNING, outcome.describe(login, str(config.map)))
 
 
 def grant(config: Config, text: str, login: Login, now: float) -> Outcome:

@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -220,6 +221,18 @@ class Box:
 
     def login(self, protocol: str, source: str, user: str = "alice", password: str = PASSWORD) -> str:
         return self.client(protocol, source, server_for(source), user, password)
+
+    @contextmanager
+    def idling(self, source: str) -> Iterator[None]:
+        """Keep an IMAP session of alice's from that address in a `with`."""
+        words = ["idle", source, server_for(source), "alice", PASSWORD]
+        command = self._entered(["ip", "netns", "exec", "cli", sys.executable, LAB / "client.py", *words])
+        client = subprocess.Popen(
+            command, env=CRON_ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert client.stdout and client.stdout.readline() == "there\n"
+        yield
+        assert client.communicate()[0] == "ok\n"
 
     def rcpt(self, source: str) -> str:
         """Give the code of sendmail's reply to a RCPT from that address to a domain outside."""

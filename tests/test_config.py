@@ -23,6 +23,9 @@ DEFAULTS = {
     "max_per_user": 0,
     "only_services": (),
     "only_group": "",
+    "renew": "logins",
+    "doveadm": "doveadm",
+    "drop": "",
     "static_source": None,
 }
 
@@ -58,6 +61,10 @@ def test_without_settings_every_key_has_its_default(tmp_path: Path, text: str | 
         ("only_services = all", "only_services", ()),
         ("only_group = roamers", "only_group", "roamers"),
         ("only_group = all", "only_group", ""),
+        ("renew = sessions", "renew", "sessions"),
+        ("doveadm = doveadm -c /etc/dovecot.conf", "doveadm", "doveadm -c /etc/dovecot.conf"),
+        ("drop = /var/lib/popips/drop", "drop", "/var/lib/popips/drop"),
+        ("drop = none", "drop", ""),
         ("stamps = /var/lib/popips/", "stamps", "/var/lib/popips"),
     ],
 )
@@ -96,6 +103,8 @@ def test_a_map_is_named_with_or_without_db(tmp_path: Path, path: str) -> None:
         ("max_per_user = all", "write a number, 0 for no limit"),
         ("only_services = pop3;imap", "pop3;imap: write the names of PAM services"),
         ("only_group = a b", "write the name of one group, or all"),
+        ("renew = imap", "write logins or sessions"),
+        ("drop = drop", "write an absolute path"),
         ("value = REL\x01AY", "write one line of ASCII"),
         ("value = RELAY\nvalue = OK", "set twice"),
     ],

@@ -1,6 +1,7 @@
-"""client.py pop3|imap|smtp SOURCE SERVER [USER PASSWORD]: one session as a mail client has it, from the address SOURCE.
+"""client.py pop3|imap|idle|smtp SOURCE SERVER [USER PASSWORD]: a session as a mail client has it, from address SOURCE.
 
-Prints "ok" or the server's refusal. Over SMTP that is the reply to a RCPT for a domain outside.
+Prints "ok" or the server's refusal. Over SMTP that is the reply to a RCPT for a domain outside. idle is an IMAP session
+that lasts until standard input ends.
 """
 
 import imaplib
@@ -69,6 +70,16 @@ def imap(source: str, server: str, user: str, password: str) -> str:
     return "ok"
 
 
+def idle(source: str, server: str, user: str, password: str) -> str:
+    session = Imap(source, server)
+    session.login(user, password)
+    session.select("INBOX")
+    print("there", flush=True)
+    sys.stdin.read()
+    session.shutdown()
+    return "ok"
+
+
 if __name__ == "__main__":
-    sessions: dict[str, Callable[..., str]] = {"smtp": smtp, "pop3": pop3, "imap": imap}
+    sessions: dict[str, Callable[..., str]] = {"smtp": smtp, "pop3": pop3, "imap": imap, "idle": idle}
     print(sessions[sys.argv[1]](*sys.argv[2:]))

@@ -1,0 +1,151 @@
+"""The drop folder: addresses that users push to the host, for clients whose POP3 or IMAP login shows none.
+
+DROP/USER is a folder of the user's own; a file in it, of any name that does not begin with a dot, holds one address.
+The latest that is whole counts, as a login of that user; all others go unread.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pwd
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from popips import address, grants
+from popips.config import Config
+from popips.stamps import Folder, word
+
+SERVICE = "drop"
+LONGEST = 100  # bytes of a file
+PATIENCE = 10.0  # seconds to wait for a lock
+
+
+class DropError(Exception):
+    """The drop folder, or a user's in it, cannot be used; str() names it and the cure."""
+
+
+@dataclass(frozen=True)
+class Drop:
+    """What a user has dropped: the text of a file, and when, in seconds since the epoch."""
+
+    user: str
+    text: str
+    time: float
+
+
+def take_up(config: Config, writer: str, now: float) -> Iterator[tuple[grants.Login, grants.Outcome] | DropError]:
+    """Grant what was dropped since the last run; give what became of each, and what is wrong with the folders.
+
+    A user has one address at a time by this way: with a new one, the grant of the one before ends. writer: the program
+    that logs it. now: seconds since the epoch.
+    """
+    held: dict[str, str] = {}
+    for found in _drops(config.drop):
+        if isinstance(found, DropError):
+            yield found
+            continue
+        login = grants.Login(found.user, SERVICE, writer)
+        if found.time <= now - config.window:
+            outcome = grants.Outcome(grants.REFUSED, found.text, "dropped longer ago than the window")
+        else:
+            outcome = grants.grant(config, found.text, login, now)
+        if outcome.verdict in (grants.GRANTED, grants.RENEWED, grants.DEFERRED):
+            held[word(found.user)] = outcome.address
+        yield login, outcome
+    if held:
+        _end_others(config, held, now)
+
+
+def _end_others(config: Config, held: dict[str, str], now: float) -> None:
+    with Folder(config.stamps) as folder:
+        surplus = []
+        for name, stamp in folder.scan():
+            line = folder.line(name) if stamp and address.is_canonical(name) else None
+            if line and line.service == SERVICE and held.get(line.user, name) != name:
+                surplus.append(name)
+        if surplus:
+            grants.take_out(config, folder, surplus, now, time.monotonic() + PATIENCE)
+
+
+def _drops(path: str) -> Iterator[Drop | DropError]:
+    """Give each user's latest file, and remove all that are whole."""
+    try:
+        top = _opened(path, 0)
+    except (OSError, DropError) as error:
+        yield DropError(f"{path}: {_reason(error)}; make it: install -d -m 0711 {path}")
+        return
+    try:
+        for user in sorted(os.listdir(top)):
+            try:
+                uid = pwd.getpwnam(user).pw_uid
+                fd = _opened(user, uid, top)
+            except (KeyError, OSError, DropError) as error:
+                yield DropError(f"{path}/{user}: {_reason(error)}; give it to its user: chown USER; chmod 0700")
+                continue
+            try:
+                drops = [drop for name in os.listdir(fd) if (drop := _taken(fd, name, user, uid))]
+            finally:
+                os.close(fd)
+            if drops:
+                yield max(drops, key=lambda drop: drop.time)
+    finally:
+        os.close(top)
+
+
+def _reason(error: Exception) -> str:
+    return "no user has this name" if isinstance(error, KeyError) else getattr(error, "strerror", None) or str(error)
+
+
+def _opened(name: str, owner: int, within: int | None = None) -> int:
+    """Open a folder that is the owner's alone."""
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=within)
+    state = os.fstat(fd)
+    if state.st_uid != owner or state.st_mode & 0o022:
+        os.close(fd)
+        raise DropError("not its user's alone")
+    return fd
+
+
+def _taken(folder: int, name: str, user: str, owner: int) -> Drop | None:
+    """Read a file and remove it; None if it is not to be read yet, or never."""
+    if name.startswith("."):
+        return None  # on its way here
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except OSError:
+        _remove(folder, name)
+        return None
+    try:
+        state = os.fstat(fd)
+        if not stat.S_ISREG(state.st_mode) or state.st_uid != owner or state.st_nlink != 1:
+            _remove(folder, name)
+            return None
+        if not _is_whole(fd):
+            return None
+        text = os.read(fd, LONGEST).decode("ascii", "replace").strip()
+    finally:
+        os.close(fd)
+    _remove(folder, name)
+    return Drop(user, text, state.st_mtime)
+
+
+def _remove(folder: int, name: str) -> None:
+    try:
+        os.unlink(name, dir_fd=folder)
+    except OSError:
+        pass  # a folder, or gone
+
+
+def _is_whole(fd: int) -> bool:
+    """Tell whether nobody has the file open for writing: then a lease is to be had (fcntl(2), F_SETLEASE)."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # a file system without leases
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return True

@@ -1,0 +1,38 @@
+"""Sessions that last: an IMAP client keeps one connection for hours, and its address needs its grant all the while."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+from popips import address
+from popips.config import Config
+from popips.stamps import Folder
+
+SERVICES = ("imap", "pop3")  # others, submission for instance, open no relay
+PATIENCE = 10.0  # seconds to wait for Dovecot
+
+
+class SessionError(Exception):
+    """Dovecot does not tell who is there; str() says why."""
+
+
+def renew(config: Config, now: float) -> int:
+    """Renew the stamps of the addresses that have a session with Dovecot, and give their number.
+
+    It asks `doveadm who`. now: seconds since the epoch. Raise SessionError or StampError.
+    """
+    with Folder(config.stamps) as folder:
+        return sum(folder.get(name) is not None and folder.renew(name, now) for name in sorted(_present(config)))
+
+
+def _present(config: Config) -> set[str]:
+    command = [*config.doveadm.split(), "-f", "json", "who", "-1"]
+    try:
+        done = subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+        found = {session["ip"] for session in json.loads(done.stdout) if session["service"] in SERVICES}
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
+        said = getattr(error, "stderr", None) or b""
+        reason = said.decode(errors="replace").strip() or error
+        raise SessionError(f"{config.doveadm}: {reason}; set doveadm in popips.conf, or renew = logins") from None
+    return {address.parse(text) for text in found if address.is_address(text)}

@@ -1,0 +1,191 @@
+"""The drop folder: a user's latest whole file is a login from the address in it; nobody can speak for another."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from expirer import drop
+from popips import address
+from tests.conftest import NOW, Site
+
+A, B, V6 = "192.0.2.10", "192.0.2.11", "2001:db8::10"
+ALICE, BOB = "daemon", "bin"  # users that every host has
+PROGRAM = "popips-expire"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    made = Site(tmp_path)
+    made.configure(drop=f"{tmp_path}/drop")
+    (tmp_path / "drop").mkdir(mode=0o711)
+    return made
+
+
+def uid(user: str) -> int:
+    return pwd.getpwnam(user).pw_uid
+
+
+def put(site: Site, text: str, user: str = ALICE, name: str = "here", age: float = 0, owner: str = "") -> Path:
+    """Drop a file as the user does, so many seconds ago."""
+    folder = site.folder / "drop" / user
+    if not folder.exists():
+        folder.mkdir(mode=0o700)
+        os.chown(folder, uid(user), -1)
+    path = folder / name
+    path.write_text(text)
+    os.chown(path, uid(owner or user), -1)
+    os.utime(path, (site.now - age, site.now - age))
+    return path
+
+
+def take_up(site: Site) -> list[str]:
+    """What became of each file: the verdict, or what is wrong."""
+    found = drop.take_up(site.config, PROGRAM, site.now)
+    return [f"error: {one}" if isinstance(one, drop.DropError) else one[1].verdict for one in found]
+
+
+@pytest.mark.parametrize(("text", "name"), [(A, A), (f"{A}\n", A), ("2001:DB8:0::10\n", V6), ("::ffff:192.0.2.10", A)])
+def test_an_address_that_is_dropped_is_granted(site: Site, text: str, name: str) -> None:
+    path = put(site, text)
+    assert take_up(site) == ["granted"]
+    assert site.names() == {name}
+    assert (site.stamps / name).read_text().startswith(f"{ALICE} drop {PROGRAM} ")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "mail.example.test", "127.0.0.1", f"{A} {B}", "192.0.2.10:25", "x" * 5000, "\x00"]
+)
+def test_what_is_no_address_or_never_one_is_refused_and_removed(site: Site, text: str) -> None:
+    path = put(site, text)
+    assert take_up(site) == ["refused"]
+    assert (site.names(), path.exists()) == (set(), False)
+
+
+def test_the_latest_file_counts_and_all_go(site: Site) -> None:
+    put(site, A, name="one", age=60)
+    put(site, B, name="two", age=1)
+    put(site, "nonsense", name="three", age=2)
+    assert take_up(site) == ["granted"]
+    assert (site.names(), list((site.folder / "drop" / ALICE).iterdir())) == ({B}, [])
+
+
+def test_a_user_has_one_address_at_a_time_by_this_way(site: Site) -> None:
+    site.login(V6, ALICE)
+    put(site, A)
+    take_up(site)
+    put(site, A, user=BOB)
+    put(site, B)
+    assert take_up(site) == ["renewed", "granted"]  # Bob, who is first by name, takes A over
+    assert site.names() == {A, B, V6}
+    put(site, V6, user=BOB)
+    assert take_up(site) == ["renewed"]
+    assert site.names() == {B, V6}
+    assert site.records().keys() == {B, "ipv6:2001:db8:0:0:0:0:0:10"}
+
+
+def test_what_was_dropped_longer_ago_than_the_window_grants_nothing(site: Site) -> None:
+    path = put(site, A, age=site.config.window)
+    assert take_up(site) == ["refused"]
+    assert (site.names(), path.exists()) == (set(), False)
+
+
+def test_a_file_that_is_on_its_way_is_left(site: Site) -> None:
+    hidden = put(site, A, name=".part")
+    path = put(site, "192.0.2.1")
+    with path.open("a") as writing:
+        assert take_up(site) == []
+        writing.write("0")
+    assert hidden.exists() and path.exists()
+    os.utime(path, (site.now, site.now))
+    assert take_up(site) == ["granted"]
+    assert site.names() == {A}
+
+
+def link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/etc/hostname")
+
+
+def second_name(path: Path) -> None:
+    os.link(path, path.parent.parent.parent / "other")
+
+
+def fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("odd", [link, second_name, fifo, lambda path: os.chown(path, uid(BOB), -1)])
+def test_what_is_not_a_plain_file_of_the_user_is_removed_unread(site: Site, odd: object) -> None:
+    path = put(site, A)
+    assert callable(odd)
+    odd(path)
+    assert take_up(site) == []
+    assert (site.names(), os.path.lexists(path)) == (set(), False)
+
+
+def test_a_folder_within_is_left(site: Site) -> None:
+    put(site, A)
+    (site.folder / "drop" / ALICE / "folder").mkdir()
+    assert take_up(site) == ["granted"]
+    assert take_up(site) == []
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "name"), [(ALICE, 0o730, ALICE), (BOB, 0o700, ALICE), (ALICE, 0o700, "no such user")]
+)
+def test_a_folder_that_is_not_its_users_alone_is_named_and_not_read(
+    site: Site, owner: str, mode: int, name: str
+) -> None:
+    folder = site.folder / "drop" / name
+    folder.mkdir()
+    (folder / "here").write_text(A)
+    os.chown(folder, uid(owner), -1)
+    folder.chmod(mode)
+    (told,) = take_up(site)
+    assert told.startswith(f"error: {folder}: ")
+    assert site.names() == set()
+
+
+@pytest.mark.parametrize("broken", ["rmdir", "chmod"])
+def test_a_drop_folder_that_is_not_roots_alone_is_named(site: Site, broken: str) -> None:
+    top = site.folder / "drop"
+    top.rmdir() if broken == "rmdir" else top.chmod(0o777)
+    (told,) = take_up(site)
+    assert told.startswith(f"error: {top}: ") and "install -d -m 0711" in told
+
+
+def test_a_link_in_place_of_a_users_folder_is_not_followed(site: Site) -> None:
+    put(site, A, user=BOB)
+    (site.folder / "drop" / ALICE).symlink_to(site.folder / "drop" / BOB)
+    assert sorted(line[:6] for line in take_up(site)) == ["error:", "grante"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.binary(max_size=120))
+def test_nothing_but_an_address_becomes_a_stamp(site: Site, data: bytes) -> None:
+    put(site, "").write_bytes(data)
+    os.utime(site.folder / "drop" / ALICE / "here", (NOW, NOW))
+    take_up(site)
+    assert all(address.is_canonical(name) for name in site.names())
+
+
+def test_an_expiry_takes_up_what_was_dropped_and_logs_it(site: Site, programs: Path) -> None:
+    path = put(site, A)
+    os.utime(path)
+    put(site, "nonsense", user=BOB)
+    os.utime(site.folder / "drop" / BOB / "here")
+    command = [str(programs / "sbin/popips-expire"), "-c", str(site.conf), "-n"]
+    subprocess.run(command, check=True)
+    assert path.exists()  # a dry run changes nothing
+    done = subprocess.run(command[:-1], check=True, capture_output=True, text=True)
+    assert "refused: address=nonsense user=bin service=drop" in done.stderr  # there is no log
+    assert site.names() == {A}
