@@ -9,7 +9,7 @@ SBIN = $(PREFIX)/sbin
 LIBEXEC = $(PREFIX)/libexec/popips
 MAN = $(PREFIX)/share/man
 DOC = $(PREFIX)/share/doc/popips
-ROOMS = popips popips/maps pam_hook expirer
+ROOMS = popips popips/maps pam_hook expirer follower
 
 VENV = .venv/bin
 BINDING = $(PYTHON) -c 'import importlib.util as u, os; \
@@ -41,6 +41,7 @@ install: deps
 	install -d $(foreach room,$(ROOMS),'$(DESTDIR)$(LIB)/$(room)') '$(DESTDIR)$(SBIN)' '$(DESTDIR)$(LIBEXEC)' \
 	    '$(DESTDIR)$(MAN)/man5' '$(DESTDIR)$(MAN)/man7' '$(DESTDIR)$(MAN)/man8' '$(DESTDIR)$(DOC)'; \
 	for room in $(ROOMS); do install -m 0644 $$room/*.py '$(DESTDIR)$(LIB)'/$$room; done; \
+	install -d '$(DESTDIR)$(LIB)/follower/formats'; install -m 0644 follower/formats/* '$(DESTDIR)$(LIB)/follower/formats'; \
 	$(PYTHON) -m compileall -q -d '$(LIB)' '$(DESTDIR)$(LIB)'; \
 	for section in 5 7 8; do install -m 0644 man/*.$$section '$(DESTDIR)$(MAN)'/man$$section; done; \
 	cp -R contrib README.md LICENSE CHANGELOG.md '$(DESTDIR)$(DOC)'; chmod -R go=u-w '$(DESTDIR)$(DOC)'; \
@@ -49,6 +50,7 @@ install: deps
 	    $(PYTHON) -m pip -q install --no-deps --upgrade --target '$(DESTDIR)$(LIB)' $$name; }; \
 	$(call launcher,$(SBIN)/popips-db,popips.admin); \
 	$(call launcher,$(SBIN)/popips-expire,expirer.expire); \
+	$(call launcher,$(SBIN)/popips-follow,follower.follow); \
 	$(call launcher,$(LIB)/popips-hook,pam_hook.hook); \
 	$(call launcher,$(LIB)/popips-postlogin,pam_hook.postlogin); \
 	$(PYTHON) -X no_debug_ranges pam_hook/pack.py '$(LIB)' pam_hook.hook "$$binding" > '$(DESTDIR)$(LIB)/popips-hook.pyc'; \
@@ -56,13 +58,13 @@ install: deps
 	$(call hook,$(LIBEXEC)/popips-hook,pam_hook/hook.sh); \
 	$(call hook,$(LIBEXEC)/popips-postlogin,pam_hook/postlogin.sh); \
 	if [ `id -u` = 0 ]; then chown -R root:root '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)' \
-	    '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire'; fi; \
+	    '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire' '$(DESTDIR)$(SBIN)/popips-follow'; fi; \
 	test -d '$(DESTDIR)$(STAMPS)' || { install -d "$$(dirname '$(DESTDIR)$(STAMPS)')"; install -d -m 0700 '$(DESTDIR)$(STAMPS)'; }
 
 # the map, popips.conf and the stamps stay: they are the admin's
 uninstall:
 	rm -rf '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)'
-	rm -f '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire'
+	rm -f '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire' '$(DESTDIR)$(SBIN)/popips-follow'
 	cd man && for page in *.[578]; do rm -f '$(DESTDIR)$(MAN)'/man$${page##*.}/$$page; done
 
 # ---- the real thing, in a private box

@@ -1,7 +1,8 @@
 """The drop folder: addresses that users push to the host, for clients whose POP3 or IMAP login shows none.
 
-DROP/USER is a folder of the user's own; a file in it, of any name that does not begin with a dot, holds one address.
-The latest that is whole counts, as a login of that user; all others go unread.
+DROP/USER is a folder of the user's own; a file in it, of any name that does not begin with a dot, holds one address and
+a newline. The latest that is whole counts, as a login of that user. A file without the newline, or that somebody has
+open for writing, is not whole: scp writes under the final name, and may be cut off.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pwd
+import signal
 import stat
 import time
 from collections.abc import Iterator
@@ -43,7 +45,7 @@ def take_up(config: Config, writer: str, now: float) -> Iterator[tuple[grants.Lo
     that logs it. now: seconds since the epoch.
     """
     held: dict[str, str] = {}
-    for found in _drops(config.drop):
+    for found in _drops(config.drop, now - config.window):
         if isinstance(found, DropError):
             yield found
             continue
@@ -70,8 +72,8 @@ def _end_others(config: Config, held: dict[str, str], now: float) -> None:
             grants.take_out(config, folder, surplus, now, time.monotonic() + PATIENCE)
 
 
-def _drops(path: str) -> Iterator[Drop | DropError]:
-    """Give each user's latest file, and remove all that are whole."""
+def _drops(path: str, old: float) -> Iterator[Drop | DropError]:
+    """Give each user's latest file, and remove all that are whole, or as old as that."""
     try:
         top = _opened(path, 0)
     except (OSError, DropError) as error:
@@ -86,7 +88,7 @@ def _drops(path: str) -> Iterator[Drop | DropError]:
                 yield DropError(f"{path}/{user}: {_reason(error)}; give it to its user: chown USER; chmod 0700")
                 continue
             try:
-                drops = [drop for name in os.listdir(fd) if (drop := _taken(fd, name, user, uid))]
+                drops = [drop for name in os.listdir(fd) if (drop := _taken(fd, name, user, uid, old))]
             finally:
                 os.close(fd)
             if drops:
@@ -109,7 +111,7 @@ def _opened(name: str, owner: int, within: int | None = None) -> int:
     return fd
 
 
-def _taken(folder: int, name: str, user: str, owner: int) -> Drop | None:
+def _taken(folder: int, name: str, user: str, owner: int, old: float) -> Drop | None:
     """Read a file and remove it; None if it is not to be read yet, or never."""
     if name.startswith("."):
         return None  # on its way here
@@ -123,13 +125,13 @@ def _taken(folder: int, name: str, user: str, owner: int) -> Drop | None:
         if not stat.S_ISREG(state.st_mode) or state.st_uid != owner or state.st_nlink != 1:
             _remove(folder, name)
             return None
-        if not _is_whole(fd):
+        text = os.read(fd, LONGEST).decode("ascii", "replace")
+        if state.st_mtime > old and not (text.endswith("\n") and _is_closed(fd)):
             return None
-        text = os.read(fd, LONGEST).decode("ascii", "replace").strip()
     finally:
         os.close(fd)
     _remove(folder, name)
-    return Drop(user, text, state.st_mtime)
+    return Drop(user, text.strip(), state.st_mtime)
 
 
 def _remove(folder: int, name: str) -> None:
@@ -139,13 +141,16 @@ def _remove(folder: int, name: str) -> None:
         pass  # a folder, or gone
 
 
-def _is_whole(fd: int) -> bool:
+def _is_closed(fd: int) -> bool:
     """Tell whether nobody has the file open for writing: then a lease is to be had (fcntl(2), F_SETLEASE)."""
+    ignored = signal.signal(signal.SIGIO, signal.SIG_IGN)  # comes if somebody opens it just now
     try:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except BlockingIOError:
         return False
     except OSError:
-        return True  # a file system without leases
-    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        pass  # a file system without leases
+    finally:
+        signal.signal(signal.SIGIO, ignored)
     return True

@@ -46,6 +46,7 @@ class Config:
     renew: str = "logins"
     doveadm: str = "doveadm"
     drop: str = ""  # "": none
+    follow_pattern: str = ""  # "": none
     static_source: str | None = None  # None: the map's text file if there is one; "": none
     path: str = ""  # of the file that says so; "" if none does
 
@@ -144,6 +145,10 @@ def _renew(text: str) -> str:
     return text
 
 
+def _pattern(text: str) -> str:
+    return "" if text == "none" else text
+
+
 def _path_or_none(text: str) -> str:
     return "" if text == "none" else _absolute(text)
 
@@ -165,6 +170,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "renew": _renew,
     "doveadm": str,
     "drop": _path_or_none,
+    "follow_pattern": _pattern,
     "static_source": _path_or_none,
 }
 

@@ -246,7 +246,7 @@ class Box:
         return self.run([self.path(program), "-c", self.conf, *words], env, stdin)
 
     def path(self, program: str) -> Path:
-        folder = "sbin" if program in ("popips-db", "popips-expire") else "libexec/popips"
+        folder = "libexec/popips" if program in ("popips-hook", "popips-postlogin") else "sbin"
         return self.programs / folder / program
 
     def pam_login(self, address: str, user: str = "alice", **more: str) -> None:

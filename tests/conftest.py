@@ -98,7 +98,7 @@ class Installed:
         self.programs, self.site = programs, site
 
     def path(self, program: str) -> Path:
-        folder = "sbin" if program in ("popips-db", "popips-expire") else "libexec/popips"
+        folder = "libexec/popips" if program in ("popips-hook", "popips-postlogin") else "sbin"
         return self.programs / folder / program
 
     def run(

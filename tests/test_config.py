@@ -26,6 +26,7 @@ DEFAULTS = {
     "renew": "logins",
     "doveadm": "doveadm",
     "drop": "",
+    "follow_pattern": "",
     "static_source": None,
 }
 

@@ -15,7 +15,7 @@ from tests.conftest import Installed
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(ROOT.glob("man/*.[578]"))
-PROGRAMS = ("popips-db", "popips-expire", "popips-hook", "popips-postlogin")
+PROGRAMS = ("popips-db", "popips-expire", "popips-follow", "popips-hook", "popips-postlogin")
 
 
 def plain(page: Path) -> str:
@@ -67,7 +67,7 @@ def test_the_samples_settings_are_the_defaults(tmp_path: Path) -> None:
     assert loaded.static_source == default.map.source
 
 
-@pytest.mark.parametrize("program", ["popips-db", "popips-expire"])
+@pytest.mark.parametrize("program", ["popips-db", "popips-expire", "popips-follow"])
 def test_exit_statuses_of_the_code_are_in_the_page(program: str) -> None:
     page = (ROOT / "man" / f"{program}.8").read_text().partition("EXIT STATUS")[2]
     for _, status in command.STATUS:
@@ -103,13 +103,19 @@ def test_version_changelog_and_entry_points_agree() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     scripts = setup["options.entry_points"]["console_scripts"].split("\n")
-    assert {script.partition(" = ")[0] for script in scripts if script} == {"popips-db", "popips-expire"}
+    assert {script.partition(" = ")[0] for script in scripts if script} == {
+        "popips-db",
+        "popips-expire",
+        "popips-follow",
+    }
 
 
 def test_the_rooms_stand_on_each_other_in_one_direction() -> None:
     """address <- maps <- config, stamps <- grants <- upkeep <- the programs; nothing in popips/ knows a program."""
     for path in (ROOT / "popips").rglob("*.py"):
-        assert not re.search(r"import (pam_hook|expirer)|from (pam_hook|expirer)", path.read_text()), path
+        assert not re.search(
+            r"import (pam_hook|expirer|follower)|from (pam_hook|expirer|follower)", path.read_text()
+        ), path
     order = [
         "address",
         "maps",

@@ -32,15 +32,15 @@ def uid(user: str) -> int:
     return pwd.getpwnam(user).pw_uid
 
 
-def put(site: Site, text: str, user: str = ALICE, name: str = "here", age: float = 0, owner: str = "") -> Path:
-    """Drop a file as the user does, so many seconds ago."""
+def put(site: Site, text: str, user: str = ALICE, name: str = "here", age: float = 0) -> Path:
+    """Drop a file with a line as the user does, so many seconds ago."""
     folder = site.folder / "drop" / user
     if not folder.exists():
         folder.mkdir(mode=0o700)
         os.chown(folder, uid(user), -1)
     path = folder / name
-    path.write_text(text)
-    os.chown(path, uid(owner or user), -1)
+    path.write_text(f"{text}\n")
+    os.chown(path, uid(user), -1)
     os.utime(path, (site.now - age, site.now - age))
     return path
 
@@ -51,7 +51,7 @@ def take_up(site: Site) -> list[str]:
     return [f"error: {one}" if isinstance(one, drop.DropError) else one[1].verdict for one in found]
 
 
-@pytest.mark.parametrize(("text", "name"), [(A, A), (f"{A}\n", A), ("2001:DB8:0::10\n", V6), ("::ffff:192.0.2.10", A)])
+@pytest.mark.parametrize(("text", "name"), [(A, A), (f" {A} ", A), ("2001:DB8:0::10", V6), ("::ffff:192.0.2.10", A)])
 def test_an_address_that_is_dropped_is_granted(site: Site, text: str, name: str) -> None:
     path = put(site, text)
     assert take_up(site) == ["granted"]
@@ -61,7 +61,7 @@ def test_an_address_that_is_dropped_is_granted(site: Site, text: str, name: str)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "mail.example.test", "127.0.0.1", f"{A} {B}", "192.0.2.10:25", "x" * 5000, "\x00"]
+    "text", ["", "mail.example.test", "127.0.0.1", f"{A} {B}", f"{A}\n{B}", "192.0.2.10:25", "\x00"]
 )
 def test_what_is_no_address_or_never_one_is_refused_and_removed(site: Site, text: str) -> None:
     path = put(site, text)
@@ -100,13 +100,28 @@ def test_what_was_dropped_longer_ago_than_the_window_grants_nothing(site: Site) 
 def test_a_file_that_is_on_its_way_is_left(site: Site) -> None:
     hidden = put(site, A, name=".part")
     path = put(site, "192.0.2.1")
-    with path.open("a") as writing:
+    with path.open("r+") as writing:
         assert take_up(site) == []
-        writing.write("0")
+        writing.write(A)
+    os.utime(path, (site.now, site.now))
+    assert take_up(site) == []  # the upload was cut off before the newline
+    with path.open("a") as writing:
+        writing.write("\n")
     assert hidden.exists() and path.exists()
     os.utime(path, (site.now, site.now))
     assert take_up(site) == ["granted"]
     assert site.names() == {A}
+
+
+@pytest.mark.parametrize("text", [A, "", "x" * 5000])
+def test_what_never_becomes_whole_goes_after_the_window(site: Site, text: str) -> None:
+    path = put(site, "")
+    path.write_text(text)
+    os.utime(path, (site.now, site.now))
+    assert take_up(site) == []
+    site.pass_window()
+    assert take_up(site) == ["refused"]
+    assert (site.names(), path.exists()) == (set(), False)
 
 
 def link(path: Path) -> None:
@@ -147,7 +162,7 @@ def test_a_folder_that_is_not_its_users_alone_is_named_and_not_read(
 ) -> None:
     folder = site.folder / "drop" / name
     folder.mkdir()
-    (folder / "here").write_text(A)
+    (folder / "here").write_text(f"{A}\n")
     os.chown(folder, uid(owner), -1)
     folder.chmod(mode)
     (told,) = take_up(site)
