@@ -176,7 +176,7 @@ class Box:
     def start_sendmail(self, *options: str, access: str = ACCESS) -> None:
         """Start sendmail; access: the lines for its access map, the name of a file of contrib/ for instance."""
         if access.endswith(".mc"):
-            access = self._contrib(f"sendmail/{access}").replace("/etc/mail", "@SCRATCH@")
+            access = self.contrib(f"sendmail/{access}").replace("/etc/mail", "@SCRATCH@")
         text = (LAB / "sendmail.mc.in").read_text().replace("@ACCESS@", access).replace("@SCRATCH@", str(self.scratch))
         made = subprocess.run(["m4"], input=text, check=True, capture_output=True, text=True)
         (self.scratch / "sendmail.cf").write_text(made.stdout)
@@ -189,23 +189,23 @@ class Box:
     def start_dovecot(self, by: str = "pam") -> None:
         """Start Dovecot with the files of contrib/: the hook run by PAM ("pam") or by Dovecot itself ("postlogin")."""
         for protocol in ("pop3", "imap"):
-            stack = self._contrib(f"pam.d/{protocol}")
+            stack = self.contrib(f"pam.d/{protocol}")
             if by != "pam":
                 stack = "".join(line for line in stack.splitlines(True) if "popips-hook" not in line)
             (self.scratch / "etc" / "pam.d" / protocol).write_text(stack)
-        text = (LAB / "dovecot.conf.in").read_text().replace("@PASSDB@", self._contrib("dovecot/pam-2.3.conf"))
-        text = text.replace("@POSTLOGIN@", self._contrib("dovecot/postlogin-2.3.conf") if by == "postlogin" else "")
+        text = (LAB / "dovecot.conf.in").read_text().replace("@PASSDB@", self.contrib("dovecot/pam-2.3.conf"))
+        text = text.replace("@POSTLOGIN@", self.contrib("dovecot/postlogin-2.3.conf") if by == "postlogin" else "")
         (self.scratch / "dovecot.conf").write_text(text.replace("@SCRATCH@", str(self.scratch)))
         self.daemon(["dovecot", "-F", "-c", self.scratch / "dovecot.conf"])
         self.until("Dovecot", lambda: self.listens(110) and self.listens(143))
 
-    def _contrib(self, name: str) -> str:
+    def contrib(self, name: str) -> str:
         """A file of contrib/, with the programs and the configuration of this host."""
         text = (ROOT / "contrib" / name).read_text().replace("/usr/local", str(self.programs))
         return re.sub(r"(?m)^([^#\n]*/popips-(?:hook|postlogin|expire))$", rf"\1 -c {self.conf}", text)
 
     def start_cron(self) -> None:
-        (self.scratch / "etc" / "cron.d" / "popips").write_text(self._contrib("cron.d/popips"))
+        (self.scratch / "etc" / "cron.d" / "popips").write_text(self.contrib("cron.d/popips"))
         self.daemon(["cron", "-f"])
 
     def listens(self, port: int) -> bool:
