@@ -71,6 +71,7 @@ uninstall:
 testdeps:
 	@tests/lab/packages.sh $(SERVERS) $(BUILD)
 	@$(MAKE) -s deps .venv/made
+	@tests/lab/postfix.sh .venv/postfix
 
 .venv/made: setup.cfg
 	@$(PYTHON) -m venv .venv

@@ -105,11 +105,14 @@ def is_in(address: str, nets: tuple[Network, ...]) -> bool:
 
 
 def key(address: str, style: str, compressed_ipv6: bool) -> bytes:
-    """Give the key of a canonical address, in the style "bare" or "connect".
+    """Give the key of a canonical address, in the style "bare", "connect" or "postfix".
 
+    Postfix looks a client up by its address as it is, IPv6 compressed (access(5)).
     sendmail looks an IPv6 client up as "ipv6:" and eight groups in lower case without leading zeros, unless
     UseCompressedIPv6Addresses is set (anynet_ntop in its conf.c); "connect:" is the access map's own tag.
     """
+    if style == "postfix":
+        return address.encode()
     tag = "connect:" if style == "connect" else ""
     if ":" in address:
         packed = _packed(address)

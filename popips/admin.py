@@ -14,7 +14,11 @@ from dataclasses import dataclass
 
 from popips import address, command, config, denials, grants, limits, stamps, upkeep, watch
 from popips.log import ERROR, INFO, Log
-from popips.maps import MapError, Place, berkeley, source
+from popips.maps import MapError, Place, kinds, source
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from popips.maps import Records
 
 PROGRAM = "popips-db"
 
@@ -196,7 +200,7 @@ def _forms(settings: config.Config, text: str) -> list[str]:
     if not address.is_address(text):
         return [_key(text)]
     name = address.parse(text)
-    styles = dict.fromkeys((settings.key, "bare", "connect"))
+    styles = dict.fromkeys((settings.key, *settings.styles))
     return [address.key(name, style, settings.compressed_ipv6).decode() for style in styles]
 
 
@@ -207,7 +211,7 @@ def _until() -> float:
 def _list(settings: config.Config, place: Place, keys: list[str]) -> int:
     missing = 0
     upkeep.recover(settings, place, time.time())
-    with berkeley.Reader(place, _until()) as records:
+    with kinds.reader(place, _until()) as records:
         if not keys:
             for key, value in records.items():
                 sys.stdout.write(f"{_printable(key)}\t{_printable(value)}\n")
@@ -250,10 +254,10 @@ def _list_grants(settings: config.Config, names: list[str]) -> int:
 
 
 @contextmanager
-def _records_or_none(settings: config.Config) -> Iterator[berkeley.Records | None]:
+def _records_or_none(settings: config.Config) -> Iterator[Records | None]:
     """Give the map's records; where it cannot be used, say why and give None, for the stamps can be listed still."""
     try:
-        reader = berkeley.Reader(settings.map, _until())
+        reader = kinds.reader(settings.map, _until())
     except MapError as error:
         sys.stderr.write(f"{PROGRAM}: {error}\n")
         yield None

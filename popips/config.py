@@ -8,7 +8,7 @@ from __future__ import annotations
 import posix as os  # os itself costs a login two milliseconds
 
 from popips import address
-from popips.maps import MapError, Place, exists
+from popips.maps import BY_POSTMAP, MapError, Place, exists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class ConfigError(Exception):
 class Config:
     """What popips.conf says, unchangeable. Times are in seconds."""
 
+    mta: str = "sendmail"
     map: Place = Place("hash", "/etc/mail/access.db")
     stamps: str = "/etc/mail/popips"
     window: float = 15 * 60.0
@@ -63,6 +64,12 @@ class Config:
         if place == self.map and self.static_source is not None:
             return self.static_source
         return place.source if exists(place.source) else ""
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The forms in which a record may stand for an address."""
+        # sendmail asks for connect:ADDRESS before ADDRESS: a record in either form is the admin's word on the address
+        return ("postfix",) if self.mta == "postfix" else ("bare", "connect")
 
     def summary(self) -> str:
         """Give in a word all that decides which record belongs to which address."""
@@ -153,7 +160,14 @@ def _path_or_none(text: str) -> str:
     return "" if text == "none" else _absolute(text)
 
 
+def _mta(text: str) -> str:
+    if text not in ("sendmail", "postfix"):
+        raise ValueError("write sendmail or postfix")
+    return text
+
+
 PARSERS: dict[str, Callable[[str], object]] = {
+    "mta": _mta,
     "map": Place.parse,
     "stamps": _absolute,
     "window": duration,
@@ -207,9 +221,24 @@ def load(path: str) -> Config:
         except (ValueError, MapError) as error:
             comment = "; a comment needs a line of its own" if "#" in text else ""
             raise ConfigError(f"{where}: {name}: {error}{comment}") from None
-    if settings.get("own_map"):
-        place = settings.get("map")
-        if not isinstance(place, Place):
+    return Config(path=path, **_agreed(path, settings))
+
+
+def _agreed(path: str, settings: dict[str, object]) -> dict[str, object]:
+    """Give the settings with what follows from them; raise ConfigError if they do not go together."""
+    place, is_postfix, is_own = settings.get("map"), settings.get("mta") == "postfix", bool(settings.get("own_map"))
+    if not isinstance(place, Place):
+        if is_own:
             raise ConfigError(f"{path}: own_map = yes: set map, to one that holds nothing else: access.db does")
-        settings["map"] = Place(place.kind, place.path, own=True)
-    return Config(path=path, **settings)
+        if is_postfix:
+            raise ConfigError(f"{path}: mta = postfix: set map, hash:/etc/postfix/popips for instance")
+        return settings
+    if place.kind in BY_POSTMAP and not (is_postfix and is_own):
+        cure = "set mta = postfix and own_map = yes, and name a map that holds nothing else"
+        raise ConfigError(f"{path}: map: {place.kind} is of Postfix, and made anew as a whole: {cure}")
+    if is_postfix:
+        for name in ("key", "compressed_ipv6"):
+            if name in settings:
+                raise ConfigError(f"{path}: {name} is for sendmail, Postfix has one form of key: leave the line out")
+        settings = {"value": "OK", **settings, "key": "postfix"}
+    return {**settings, "map": Place(place.kind, place.path, own=is_own, postfix=is_postfix)}

@@ -11,7 +11,6 @@ import time
 from popips import address, denials, lane, limits
 from popips.log import INFO, WARNING
 from popips.maps import Busy, MapError, Unsound, kinds, source
-from popips.maps.berkeley import Reader, Records
 from popips.maps.journal import is_empty
 from popips.stamps import Folder, Line, Stamp, StampError, word
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from popips.config import Config
     from popips.log import Log
+    from popips.maps import Records
 
 GRANTED, RENEWED, STATIC, REFUSED, DEFERRED = "granted", "renewed", "static", "refused", "deferred"
 
@@ -90,7 +90,7 @@ def _granted(config: Config, folder: Folder, name: str, login: Login, now: float
     # renewed before the look at the map: an expirer about to take the record out looks at the stamp once more
     may_read = not config.map.own  # a copy of a big map takes longer than to look in place
     if is_seen(folder.get(name)) and folder.renew(name, now) and may_read and is_empty(config.map.path):
-        with Reader(config.map, until) as records:
+        with kinds.reader(config.map, until) as records:
             verdict = standing(config, folder, records, name)
         if verdict:
             return verdict
@@ -146,9 +146,7 @@ def rebuild(config: Config, folder: Folder, now: float, until: float) -> None:
                 unsettled.append(name)
             yield record(config, folder, name)
 
-    from popips.maps import own
-
-    with own.Writer(config.map, now, until) as writer:
+    with kinds.own_writer(config.map, now, until) as writer:
         writer.rebuild(records())
         for name in unsettled:
             folder.unsettle(name)
@@ -167,8 +165,7 @@ def standing(config: Config, folder: Folder, records: Records, name: str) -> str
         there = records.get(key)
         if there is not None:
             return RENEWED if there == value else STATIC
-    # sendmail asks for connect:ADDRESS before ADDRESS: a record in either form is the admin's word on the address
-    forms = (address.key(name, style, config.compressed_ipv6) for style in ("bare", "connect"))
+    forms = (address.key(name, style, config.compressed_ipv6) for style in config.styles)
     return STATIC if any(records.get(form) is not None for form in forms) else None
 
 

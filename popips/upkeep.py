@@ -20,10 +20,13 @@ from popips.config import Config
 from popips.grants import RENEWED, is_seen, rebuild, record, standing, take_out
 from popips.log import INFO, WARNING
 from popips.maps import Place, kinds, own, source
-from popips.maps.berkeley import Reader, Records, Writer
 from popips.maps.journal import is_empty
 from popips.stamps import ASIDE, RUN_FILE, Folder, Stamp, StampError, is_stamp, word
 from popips.survey import Survey, survey
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from popips.maps import Records
 
 LOGGED = 1000  # lines of a kind that a run logs one by one
 HOLD = 0.0008  # seconds that the lock of a map of its own is to be held at once
@@ -192,7 +195,7 @@ class _Sweep:
         while batch := list(islice(left, self.batch)):
             yield batch
 
-    def pace(self, writer: Writer | own.Writer) -> None:
+    def pace(self, writer: kinds.Writer) -> None:
         """Fit the size of the next batch to the time that the lock was held for the last."""
         if isinstance(writer, own.Writer) and writer.held:
             self.batch = max(MIN_BATCH, min(MAX_BATCH, int(self.batch * min(2.0, HOLD / writer.held))))
@@ -212,7 +215,7 @@ class _Sweep:
             self.begin(is_known)
         self.in_turns(names, self._expire)
 
-    def in_turns(self, names: list[str], work: Callable[[Writer | own.Writer, list[str]], None]) -> None:
+    def in_turns(self, names: list[str], work: Callable[[kinds.Writer, list[str]], None]) -> None:
         """Do the work in batches, and let other writers, which are logins, have their turn in between."""
         if not names:
             return
@@ -225,7 +228,7 @@ class _Sweep:
                 work(writer, batch)
                 self.pace(writer)
 
-    def _expire(self, writer: Writer | own.Writer, names: list[str]) -> None:
+    def _expire(self, writer: kinds.Writer, names: list[str]) -> None:
         keys: dict[str, bytes] = {}
         taken: list[str] = []
 
@@ -254,7 +257,7 @@ class _Sweep:
 
     def reconcile_all(self) -> None:
         """Look each live stamp's record up, and have those put that are not there."""
-        with Reader(self.config.map, _until()) as records:
+        with kinds.reader(self.config.map, _until()) as records:
             for batch in self.batches(name for name in self.live() if not self.is_well(records, name)):
                 self.reconcile(batch)
         if not self.dry_run:
@@ -282,7 +285,7 @@ class _Sweep:
         if not self.dry_run:
             self.in_turns(names, self._reconcile)
             return
-        with Reader(self.config.map, _until()) as records:
+        with kinds.reader(self.config.map, _until()) as records:
             for name in names:
                 stamp, standing = self.folder.get(name), self.standing(records, name)
                 if stamp and not standing and self.record(name)[0] not in self.static:
@@ -290,7 +293,7 @@ class _Sweep:
                 elif stamp and stamp.pending:
                     self.run.static.append(name)
 
-    def _reconcile(self, writer: Writer | own.Writer, names: list[str]) -> None:
+    def _reconcile(self, writer: kinds.Writer, names: list[str]) -> None:
         restored: list[str] = []
         static: list[str] = []
         there: list[str] = []
@@ -322,11 +325,11 @@ class _Sweep:
         self.run.restored += restored
         self.run.static += static
 
-    def writer(self) -> Writer | own.Writer:
+    def writer(self) -> kinds.Writer:
         return _writer(self.config, self.config.map, self.now)
 
 
-def _writer(config: Config, place: Place, now: float) -> Writer | own.Writer:
+def _writer(config: Config, place: Place, now: float) -> kinds.Writer:
     return kinds.writer(place, config.source(place), now, _until())
 
 
@@ -411,6 +414,6 @@ def _target(config: Config, folder: Folder | None, word: str) -> Target:
         return Target(frozenset({key}), None)
     its = record(config, folder, name)[0] if folder and folder.get(name) else None
     if address.is_address(word):
-        bare = address.key(name, "bare", config.compressed_ipv6)
+        bare = address.key(name, config.styles[0], config.compressed_ipv6)
         return Target(frozenset({bare, its or bare}), name if its else None)
     return Target(frozenset({key}), name if its == key else None)

@@ -35,7 +35,7 @@ def edit_is_pending(config: Config) -> str:
             return ""
     except OSError:
         return ""
-    build = f"makemap {config.map.kind} {config.map.source} < {source}"
+    build = config.map.build(source)
     return f"{source} is newer than {config.map.path}: the edit is not in the map yet; build it: {build}"
 
 

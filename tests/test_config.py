@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from popips import config
 
 DEFAULTS = {
+    "mta": "sendmail",
     "map": "hash:/etc/mail/access.db",
     "stamps": "/etc/mail/popips",
     "window": 900.0,
@@ -81,7 +82,7 @@ def test_a_map_is_named_with_or_without_db(tmp_path: Path, path: str) -> None:
 @pytest.mark.parametrize(
     ("line", "cure"),
     [
-        ("windw = 15m", "unknown key 'windw': the keys are map, "),
+        ("windw = 15m", "unknown key 'windw': the keys are mta, map, "),
         ("window", "write `key = value`"),
         ("window =", "write `key = value`"),
         ("window = 15", "write a number and a unit, s m h or d"),
@@ -95,8 +96,8 @@ def test_a_map_is_named_with_or_without_db(tmp_path: Path, path: str) -> None:
         ("lock_timeout = 3s", "at most 2s"),
         ("log_renewals = true", "write yes or no"),
         ("key = Connect", "write bare or connect"),
-        ("map = /etc/mail/access", "write TYPE:/PATH with one of the types hash, btree"),
-        ("map = cdb:/etc/mail/access", "write TYPE:/PATH with one of the types hash, btree"),
+        ("map = /etc/mail/access", "write TYPE:/PATH with one of the types hash, btree, lmdb, cdb"),
+        ("map = dbm:/etc/mail/access", "write TYPE:/PATH with one of the types hash, btree, lmdb, cdb"),
         ("map = hash:access", "write TYPE:/PATH"),
         ("stamps = popips", "write an absolute path"),
         ("never = 10.0.0.0/8 10.0.0/8", "10.0.0/8: not an address or ADDRESS/BITS"),
@@ -106,6 +107,7 @@ def test_a_map_is_named_with_or_without_db(tmp_path: Path, path: str) -> None:
         ("only_group = a b", "write the name of one group, or all"),
         ("renew = imap", "write logins or sessions"),
         ("drop = drop", "write an absolute path"),
+        ("mta = exim", "write sendmail or postfix"),
         ("value = REL\x01AY", "write one line of ASCII"),
         ("value = RELAY\nvalue = OK", "set twice"),
     ],
@@ -115,6 +117,37 @@ def test_a_mistake_is_named_with_its_line_and_cure(tmp_path: Path, line: str, cu
         load(tmp_path, f"# a comment\n\n{line}\n")
     number = 3 + line.count("\n")
     assert str(error.value).startswith(f"{tmp_path}/popips.conf:{number}: ")
+    assert cure in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "map_", "value", "key"),
+    [
+        ("map = hash:/etc/postfix/clients", "hash:/etc/postfix/clients.db", "OK", "postfix"),
+        ("map = lmdb:/x\nown_map = yes", "lmdb:/x.lmdb", "OK", "postfix"),
+        ("map = cdb:/x.cdb\nown_map = yes\nvalue = permit", "cdb:/x.cdb", "permit", "postfix"),
+    ],
+)
+def test_postfix_has_defaults_of_its_own(tmp_path: Path, lines: str, map_: str, value: str, key: str) -> None:
+    loaded = load(tmp_path, f"mta = postfix\n{lines}\n")
+    assert (str(loaded.map), loaded.value, loaded.key, loaded.map.postfix) == (map_, value, key, True)
+
+
+@pytest.mark.parametrize(
+    ("lines", "cure"),
+    [
+        ("mta = postfix", "set map"),
+        ("own_map = yes", "set map"),
+        ("mta = postfix\nmap = hash:/x\nkey = bare", "key is for sendmail"),
+        ("mta = postfix\nmap = hash:/x\ncompressed_ipv6 = yes", "compressed_ipv6 is for sendmail"),
+        ("mta = postfix\nmap = lmdb:/x", "own_map = yes"),
+        ("map = cdb:/x\nown_map = yes", "mta = postfix"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_named(tmp_path: Path, lines: str, cure: str) -> None:
+    with pytest.raises(config.ConfigError) as error:
+        load(tmp_path, lines)
+    assert str(error.value).startswith(f"{tmp_path}/popips.conf: ")
     assert cure in str(error.value)
 
 

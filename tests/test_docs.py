@@ -78,6 +78,8 @@ def test_readme_names_what_there_is() -> None:
     readme = (ROOT / "README.md").read_text()
     for path in re.findall(r"\]\(([\w./]+)\)", readme):
         assert (ROOT / path).exists(), path
+    for path in re.findall(r"\btests/test_\w+\.py|\bcontrib/[\w./-]+", readme):
+        assert (ROOT / path).exists(), path
     for program in PROGRAMS:
         assert f"`{program}" in readme
     for target in re.findall(r"(?:^ {4}|`)make (\w+)", readme, re.MULTILINE):
@@ -125,6 +127,7 @@ def test_the_rooms_stand_on_each_other_in_one_direction() -> None:
         "maps.source",
         "maps.berkeley",
         "maps.own",
+        "maps.postmap",
         "maps.kinds",
         "config",
         "stamps",

@@ -40,7 +40,7 @@ def read(name: str, log: bytes) -> list[formats.Login]:
         ("cyrus", {(s, a) for s in ("pop3", "imap") for a in (V4, V6, V4_NAMED, V6_NAMED, V4_ODD)}),
         ("dovecot", {("pop3", V4), ("pop3", V6), ("imap", V4), ("imap", V6), ("pop3", SERVER)}),
         ("dovecot-file", {("pop3", V4), ("pop3", V6), ("imap", V4), ("imap", V6)}),
-        ("mailutils", {("pop3", V4), ("pop3", V6), ("imap", V4), ("imap", V6)}),
+        ("mailutils", {(s, a) for s in ("pop3", "imap") for a in (V4, V6, V4_NAMED)}),
         ("popa3d", {("pop3", a) for a in (V4, V6, V4_NAMED, V6_NAMED, V4_ODD)}),
         ("qpopper", {("pop3", V4), ("pop3", V4_NAMED)}),
         ("solid-pop3d", {("pop3", a) for a in (V4, V6, V4_NAMED, V6_NAMED, V4_ODD)}),
@@ -75,7 +75,7 @@ GOOD = {
     "uw": "imapd[7]: Login user=alice host=[198.51.100.66]",
 }
 SECOND = {  # what completes the login after GOOD, where that is two lines
-    "mailutils": "pop3d[7]: user `alice' logged in with mailbox `/var/mail/alice' (0 messages)",
+    "mailutils": "pop3d[7]: POP3 login: user `alice', source system",
     "popa3d": "popa3d[7]: Authentication passed for alice",
 }
 PLACES = [

@@ -207,7 +207,7 @@ def test_popips_holds_nothing_and_leaves_no_process(box: Box) -> None:
         fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_cron_runs_the_line_ofcontrib(box: Box) -> None:
+def test_cron_runs_the_line_of_contrib(box: Box) -> None:
     """cron itself, at its minute, is seen in `make demo`; here its line is run as cron would."""
     text = (Path(__file__).parent.parent / "contrib" / "cron.d" / "popips").read_text()
     (line,) = (line for line in text.splitlines() if line.startswith("*"))

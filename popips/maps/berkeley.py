@@ -39,13 +39,9 @@ class Records:
     the two loses keys. makemap writes none, postmap does.
     """
 
-    def __init__(self, db: DB, nul: bytes | None = None) -> None:
-        """nul: the habit, if it is known."""
-        self._db = db
-        if nul is None:
-            first = db.cursor().first()
-            nul = b"\0" if first and first[0].endswith(b"\0") else b""
-        self._nul = nul
+    def __init__(self, db: DB, nul: bytes) -> None:
+        """nul: the habit, a NUL or nothing; see habit()."""
+        self._db, self._nul = db, nul
 
     def get(self, key: bytes) -> bytes | None:
         """Give the value of the key, None if there is none."""
@@ -71,6 +67,14 @@ class Records:
             record = cursor.next()
 
 
+def habit(db: DB, place: Place) -> bytes:
+    """Give the NUL that stands behind keys and values in an open database, or nothing: postmap's or makemap's habit."""
+    first = db.cursor().first()
+    if first:
+        return b"\0" if first[0].endswith(b"\0") else b""
+    return b"\0" if place.postfix else b""
+
+
 class _Copy:
     """A copy of a map in memory, for libdb to work on. Not even reading is done in the file itself.
 
@@ -88,7 +92,7 @@ class _Copy:
         try:
             os.write(self._fd, content)
             self._db.open(f"/proc/self/fd/{self._fd}", None, DB_UNKNOWN, flags)
-            self.records = Records(self._db)
+            self.records = Records(self._db, habit(self._db, place))
         except BaseException as error:
             self._close(error)
             raise
@@ -339,5 +343,9 @@ def _damaged(place: Place, error: object) -> MapError:
 
 def _how_to_make(place: Place) -> str:
     if exists(place.source):
-        return f"make it: makemap {place.kind} {place.source} < {place.source}"
-    return f"is it the right path? an empty one is made by: makemap {place.kind} {place.source} < /dev/null"
+        return f"make it: {place.build(place.source)}"
+    return f"is it the right path? an empty one is made by: {_empty(place)}"
+
+
+def _empty(place: Place) -> str:
+    return f"touch {place.source}; {place.build(place.source)}" if place.postfix else place.build("/dev/null")

@@ -67,7 +67,7 @@ class Writer:
             if self._left not in (None, before):  # what libdb has in memory is no longer what is in the file
                 self._database.close()
                 self._database = _Database()
-            self._database.change(self._place.path, step)
+            self._database.change(self._place, step)
             after = self._left = self._moved(fd, before)
             lock.release(fd)
             return before, after
@@ -95,8 +95,9 @@ class Writer:
         try:
             db = DB()
             db.open(f"/proc/self/fd/{built}", None, TYPES[self._place.kind], DB_CREATE)
+            made = Records(db, _habit(self._place))
             for key, value in records:
-                db.put(key, value)
+                made.put(key, value)
             db.close()
             fd = self._opened()
             try:
@@ -153,15 +154,19 @@ class _Database:
         except DAMAGE:
             pass  # all that is to be known was raised by change()
 
-    def change(self, path: str, step: Callable[[Records], None]) -> None:
+    def change(self, place: Place, step: Callable[[Records], None]) -> None:
         """Let step change the records of the file, and write them; raise one of DAMAGE."""
         if not self._records:
-            self._db.open(path, None, DB_UNKNOWN, 0)
-            self._records = Records(self._db, b"")
+            self._db.open(place.path, None, DB_UNKNOWN, 0)
+            self._records = Records(self._db, _habit(place))
         step(self._records)
         self._environment.memp_trickle(100)
         if self._environment.memp_stat()[0]["page_dirty"]:
             self._db.sync()
+
+
+def _habit(place: Place) -> bytes:
+    return b"\0" if place.postfix else b""
 
 
 def _copy(source: int, target: int) -> None:

@@ -1,0 +1,81 @@
+"""A real Postfix in a box, from its unpacked .debs: nothing is installed, and all of it is gone with the box."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.box import ROOT, Box
+
+DEBS = ROOT / ".venv" / "postfix"  # by tests/lab/postfix.sh
+HOME = Path("/run/postfix")  # the box's own /run: the unpacked packages, what is written in /etc, the queue
+# Lays the packages over the box's /usr and /etc. An overlay does not show the mounts below it, so the files that
+# box.sh put into /etc are mounted there again.
+UNPACK = r"""
+debs=$1 box_etc=$2 home=$3
+mkdir -p "$home/etc" "$home/work" "$home/queue"
+for deb in "$debs"/*.deb; do dpkg-deb -x "$deb" "$home/deb"; done
+for folder in "$home"/deb/lib "$home"/deb/bin; do  # /lib is /usr/lib on the host
+    [ ! -d "$folder" ] || cp -a "$folder" "$home/deb/usr/"
+done
+cp -a "$home/deb/etc/postfix" "$home/etc/"
+chgrp postdrop "$home/deb/usr/sbin/postdrop" "$home/deb/usr/sbin/postqueue"
+chmod 2555 "$home/deb/usr/sbin/postdrop" "$home/deb/usr/sbin/postqueue"
+grep -E '^(cdb|lmdb)\s' "$home/deb/usr/share/postfix/dynamicmaps.cf" > "$home/etc/postfix/dynamicmaps.cf"
+mount -t overlay -o "lowerdir=$home/deb/usr:/usr" overlay /usr
+mount -t overlay -o "lowerdir=/etc,upperdir=$home/etc,workdir=$home/work" overlay /etc
+for file in "$box_etc"/*; do mount --bind "$file" "/etc/${file##*/}"; done
+install -d -o postfix "$home/data"
+"""
+MAIN_CF = {
+    "compatibility_level": "3.6",
+    "inet_interfaces": "192.0.2.1, 2001:db8::1",
+    "inet_protocols": "all",
+    "myhostname": "mx.example.test",
+    "mydestination": "example.test",
+    "queue_directory": str(HOME / "queue"),
+    "data_directory": str(HOME / "data"),
+    "alias_maps": "",
+    "local_recipient_maps": "",
+    "smtp_dns_support_level": "disabled",
+    "smtpd_peername_lookup": "no",
+    "in_flow_delay": "0",  # cleanup would wait for a word from qmgr, which does not run
+}
+MASTER_CF = """\
+smtp inet n - n - - smtpd
+cleanup unix n - n - 0 cleanup
+rewrite unix - - n - - trivial-rewrite
+proxymap unix - - n - - proxymap
+anvil unix - - n - 1 anvil
+"""
+
+
+def start_postfix(box: Box, maps: str) -> None:
+    """Start Postfix; it asks `maps`, "hash:/file" for instance, who may send outside."""
+    unpack_postfix(box, smtpd_relay_restrictions=f"check_client_access {maps}, reject_unauth_destination")
+    box.daemon(["postfix", "start-fg"])
+    box.until("Postfix", lambda: box.listens(25))
+
+
+def unpack_postfix(box: Box, **settings: str) -> None:
+    """Have Postfix's programs in the box, with these settings in its main.cf."""
+    _add_user(box.scratch / "etc")
+    _succeed(box, ["sh", "-euc", UNPACK, "sh", str(DEBS), str(box.scratch / "etc"), str(HOME)])
+    lines = (f"{name} = {text}\n" for name, text in (MAIN_CF | settings).items())
+    _succeed(box, ["tee", "/etc/postfix/main.cf"], "".join(lines))
+    _succeed(box, ["tee", "/etc/postfix/master.cf"], MASTER_CF)
+
+
+def _add_user(etc: Path) -> None:
+    """Add what Debian's postinst adds, under ids that are free."""
+    lines = [line.split(":") for name in ("passwd", "group") for line in (etc / name).read_text().splitlines()]
+    free = 1 + max(int(line[2]) for line in lines if int(line[2]) < 60000)
+    if not any(line[0] == "postfix" for line in lines):
+        with (etc / "passwd").open("a") as passwd, (etc / "group").open("a") as group:
+            passwd.write(f"postfix:x:{free}:{free}::{HOME}/queue:/usr/sbin/nologin\n")
+            group.write(f"postfix:x:{free}:\npostdrop:x:{free + 1}:\n")
+
+
+def _succeed(box: Box, command: list[str], stdin: str = "") -> None:
+    done = box.run(command, stdin=stdin)
+    if done.returncode:
+        raise RuntimeError(f"{command[0]}: {done.stderr}")

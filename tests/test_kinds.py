@@ -1,0 +1,190 @@
+"""One table for all kinds of maps: each does the same for a login, as the MTA's own tools and a real Postfix see it."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from tests.box import Box
+from tests.postfix import start_postfix, unpack_postfix
+
+V4, OTHER, V6 = "192.0.2.10", "192.0.2.11", "2001:db8::10"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of map, who asks it, and whether it is popips' own."""
+
+    mta: str
+    kind: str
+    own: bool
+
+    def __str__(self) -> str:
+        return f"{self.mta}-{self.kind}{'-own' if self.own else ''}"
+
+    @property
+    def postfix(self) -> bool:
+        return self.mta == "postfix"
+
+    @property
+    def suffix(self) -> str:
+        return f".{self.kind}" if self.kind in ("lmdb", "cdb") else ".db"
+
+    def key(self, address: str) -> str:
+        return address if self.postfix or ":" not in address else "ipv6:2001:db8:0:0:0:0:0:10"
+
+    @property
+    def value(self) -> str:
+        return "OK" if self.postfix else "RELAY"
+
+
+KINDS = [Kind(mta, kind, own) for mta in ("sendmail", "postfix") for kind in ("hash", "btree") for own in (False, True)]
+KINDS += [Kind("postfix", kind, True) for kind in ("lmdb", "cdb")]
+STATIC = "198.51.100.7"
+
+
+class Host:
+    """A box with the tools of the MTA, and a map of that kind in use."""
+
+    def __init__(self, box: Box, kind: Kind) -> None:
+        self.box, self.kind = box, kind
+        self.text = box.scratch / "clients"
+        self.file = box.scratch / f"clients{kind.suffix}"
+        if kind.postfix:
+            unpack_postfix(box)
+        settings = {"own_map": "yes"} if kind.own else {}
+        box.configure(mta=kind.mta, map=f"{kind.kind}:{self.text}", **settings)
+        if kind.own:
+            self.expire()
+        else:
+            self.build(f"{STATIC} REJECT\n")
+
+    def build(self, text: str) -> None:
+        """Build the map from its text, as the admin does."""
+        self.text.write_text(text)
+        command = ["postmap", f"{self.kind.kind}:{self.text}"]
+        if not self.kind.postfix:
+            command = ["sh", "-c", f"makemap {self.kind.kind} {self.text} < {self.text}"]
+        done = self.box.run(command)
+        assert done.returncode == 0, done.stderr
+
+    def ask(self, address: str) -> str:
+        """What the MTA's own tool finds for the client's address."""
+        key = self.kind.key(address)
+        if self.kind.postfix:
+            return self.box.run(["postmap", "-q", key, f"{self.kind.kind}:{self.text}"]).stdout.strip()
+        found = self.box.run(["makemap", "-u", self.kind.kind, self.file]).stdout.splitlines()
+        return dict(line.split("\t", 1) for line in found).get(key, "")
+
+    def expire(self) -> None:
+        done = self.box.popips("popips-expire")
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def let_the_window_pass(self, address: str) -> None:
+        then = time.time() - 3600
+        os.utime(self.box.stamps / address, (then, then))
+
+    @property
+    def static(self) -> str:
+        """What the map says of the admin's record: a map of its own has none."""
+        return "" if self.kind.own else "REJECT"
+
+
+@pytest.fixture(params=KINDS, ids=str)
+def host(box: Box, request: pytest.FixtureRequest) -> Host:
+    return Host(box, request.param)
+
+
+def test_a_login_puts_its_record_and_expiry_takes_it_out(host: Host) -> None:
+    for address in (V4, V6):
+        assert host.ask(address) == ""
+        host.box.pam_login(address)
+        assert host.ask(address) == host.kind.value
+    host.expire()
+    host.box.pam_login(V4)
+    host.let_the_window_pass(V6)
+    host.expire()
+    assert [host.ask(address) for address in (V4, V6, STATIC)] == [host.kind.value, "", host.static]
+
+
+def test_a_map_that_was_rebuilt_or_is_missing_or_damaged_gets_its_grants_back(host: Host) -> None:
+    host.box.pam_login(V4)
+    host.expire()
+    if host.kind.own:
+        for damage in (
+            host.file.unlink,
+            lambda: host.file.write_bytes(b""),
+            lambda: host.file.write_bytes(b"x" * 9000),
+        ):
+            damage()
+            host.expire()
+            assert host.ask(V4) == host.kind.value
+            host.box.pam_login(OTHER)
+            assert host.ask(OTHER) == host.kind.value
+    else:
+        host.build(f"{STATIC} REJECT\n{OTHER} REJECT\n")
+        assert host.ask(V4) == ""
+        host.box.pam_login(OTHER)
+        host.expire()
+        assert [host.ask(address) for address in (V4, OTHER, STATIC)] == [host.kind.value, "REJECT", "REJECT"]
+
+
+def test_popips_db_lists_inserts_deletes_denies_and_tells_why(host: Host) -> None:
+    host.box.pam_login(V4)
+    key, value = host.kind.key(V6), host.kind.value
+    assert host.box.popips("popips-db", "ins", V6).returncode == 0
+    listed = host.box.popips("popips-db", "lst").stdout.splitlines()
+    expected = {f"{V4}\t{value}", f"{key}\t{value}", *([] if host.kind.own else [f"{STATIC}\tREJECT"])}
+    assert set(listed) == expected
+    assert host.box.popips("popips-db", "lst", V6).stdout == f"{key}\t{value}\n"
+    assert host.box.popips("popips-db", "why", V6).returncode == 0
+    assert host.box.popips("popips-db", "del", V6).returncode == 0
+    assert host.box.popips("popips-db", "deny", V4).returncode == 0
+    assert [host.ask(address) for address in (V4, V6, STATIC)] == ["", "", host.static]
+
+
+# ---- a real Postfix
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.postfix], ids=str)
+def test_postfix_relays_from_login_to_expiry_and_serves_nothing_stale(box: Box, kind: Kind) -> None:
+    settings = {"own_map": "yes"} if kind.own else {}
+    text = box.scratch / "clients"
+    box.configure(mta="postfix", map=f"{kind.kind}:{text}", **settings)
+    start_postfix(box, f"{kind.kind}:{text}")
+    if kind.own:
+        assert box.popips("popips-expire").returncode == 0
+    else:
+        text.write_text(f"{STATIC} REJECT\n")
+        box.run(["postmap", f"{kind.kind}:{text}"])
+    box.run(["postfix", "reload"])
+    # each change is seen by the next client, also if it comes within the same second
+    for _ in range(3):
+        for client in (V4, V6):
+            assert box.rcpt(client) == "554"
+            box.pam_login(client)
+            assert (box.rcpt(client), box.rcpt(OTHER)) == ("250", "554")
+        for client in (V4, V6):
+            assert box.popips("popips-db", "del", client).returncode == 0
+            assert box.rcpt(client) == "554"
+    box.pam_login(V4)
+    then = time.time() - 3600
+    os.utime(box.stamps / V4, (then, then))
+    assert box.rcpt(V4) == "250"
+    assert box.popips("popips-expire").returncode == 0
+    assert box.rcpt(V4) == "554"
+
+
+def test_a_type_that_postfix_does_not_have_is_named_with_those_it_has(box: Box) -> None:
+    unpack_postfix(box)
+    box.run(["sed", "-i", "/^lmdb/d", "/etc/postfix/dynamicmaps.cf"])
+    box.configure(mta="postfix", map=f"lmdb:{box.scratch}/clients", own_map="yes")
+    done = box.popips("popips-expire")
+    assert done.returncode == 65
+    assert f"lmdb:{box.scratch}/clients.lmdb: this Postfix has no lmdb: install postfix-lmdb, or name" in done.stderr
+    assert " hash " in done.stderr and " cdb " in done.stderr
+    box.pam_login(V4)  # passes
+    assert (box.stamps / V4).exists()
