@@ -6,22 +6,16 @@ from pathlib import Path
 
 from tests.box import ROOT, Box
 
-DEBS = ROOT / ".venv" / "postfix"  # by tests/lab/postfix.sh
-HOME = Path("/run/postfix")  # the box's own /run: the unpacked packages, what is written in /etc, the queue
+UNPACKED = ROOT / ".venv" / "postfix" / "root"  # by tests/lab/postfix.sh
+HOME = Path("/run/postfix")  # the box's own /run: what is written in /etc, the queue
 # Lays the packages over the box's /usr and /etc. An overlay does not show the mounts below it, so the files that
 # box.sh put into /etc are mounted there again.
-UNPACK = r"""
-debs=$1 box_etc=$2 home=$3
+OVERLAY = r"""
+root=$1 box_etc=$2 home=$3
 mkdir -p "$home/etc" "$home/work" "$home/queue"
-for deb in "$debs"/*.deb; do dpkg-deb -x "$deb" "$home/deb"; done
-for folder in "$home"/deb/lib "$home"/deb/bin; do  # /lib is /usr/lib on the host
-    [ ! -d "$folder" ] || cp -a "$folder" "$home/deb/usr/"
-done
-cp -a "$home/deb/etc/postfix" "$home/etc/"
-chgrp postdrop "$home/deb/usr/sbin/postdrop" "$home/deb/usr/sbin/postqueue"
-chmod 2555 "$home/deb/usr/sbin/postdrop" "$home/deb/usr/sbin/postqueue"
-grep -E '^(cdb|lmdb)\s' "$home/deb/usr/share/postfix/dynamicmaps.cf" > "$home/etc/postfix/dynamicmaps.cf"
-mount -t overlay -o "lowerdir=$home/deb/usr:/usr" overlay /usr
+cp -a "$root/etc/postfix" "$home/etc/"
+grep -E '^(cdb|lmdb)\s' "$root/usr/share/postfix/dynamicmaps.cf" > "$home/etc/postfix/dynamicmaps.cf"
+mount -t overlay -o "lowerdir=$root/usr:/usr" overlay /usr
 mount -t overlay -o "lowerdir=/etc,upperdir=$home/etc,workdir=$home/work" overlay /etc
 for file in "$box_etc"/*; do mount --bind "$file" "/etc/${file##*/}"; done
 install -d -o postfix "$home/data"
@@ -59,7 +53,7 @@ def start_postfix(box: Box, maps: str) -> None:
 def unpack_postfix(box: Box, **settings: str) -> None:
     """Have Postfix's programs in the box, with these settings in its main.cf."""
     _add_user(box.scratch / "etc")
-    _succeed(box, ["sh", "-euc", UNPACK, "sh", str(DEBS), str(box.scratch / "etc"), str(HOME)])
+    _succeed(box, ["sh", "-euc", OVERLAY, "sh", str(UNPACKED), str(box.scratch / "etc"), str(HOME)])
     lines = (f"{name} = {text}\n" for name, text in (MAIN_CF | settings).items())
     _succeed(box, ["tee", "/etc/postfix/main.cf"], "".join(lines))
     _succeed(box, ["tee", "/etc/postfix/master.cf"], MASTER_CF)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# postfix.sh DIR: have the .debs of Postfix, and of the libraries that it needs and this host lacks, in DIR.
+# postfix.sh DIR: unpack Debian's Postfix, and the libraries that it needs and this host lacks, into DIR/root.
 # Nothing is installed: Postfix would put sendmail out. A DIR that is complete is left alone.
 set -eu
 [ ! -e "$1/complete" ] || exit 0
@@ -14,4 +14,8 @@ get() { # with the libraries that an installation would bring
 mkdir -p "$1"
 cd "$1"
 get 2>/dev/null || { apt-get -qq update; get; } # the lists were empty, or name files that are gone
+for deb in *.deb; do dpkg-deb -x "$deb" root; done
+for folder in root/lib root/bin; do # /lib is /usr/lib on the host
+    [ ! -d "$folder" ] || cp -a "$folder" root/usr/
+done
 touch complete
