@@ -15,6 +15,7 @@ import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from popips import address, grants
 from popips.config import Config
@@ -22,6 +23,7 @@ from popips.stamps import Folder, word
 
 SERVICE = "drop"
 LONGEST = 100  # bytes of a file
+MOST = 100  # files of a user that a run looks at: nobody shall keep the expirer busy
 PATIENCE = 10.0  # seconds to wait for a lock
 
 
@@ -57,6 +59,8 @@ def take_up(config: Config, writer: str, now: float) -> Iterator[tuple[grants.Lo
         if outcome.verdict in (grants.GRANTED, grants.RENEWED, grants.DEFERRED):
             held[word(found.user)] = outcome.address
         yield login, outcome
+        if outcome.verdict == grants.DEFERRED:
+            break  # the others would wait for the map as long, and expiry with them
     if held:
         _end_others(config, held, now)
 
@@ -88,13 +92,18 @@ def _drops(path: str, old: float) -> Iterator[Drop | DropError]:
                 yield DropError(f"{path}/{user}: {_reason(error)}; give it to its user: chown USER; chmod 0700")
                 continue
             try:
-                drops = [drop for name in os.listdir(fd) if (drop := _taken(fd, name, user, uid, old))]
+                drops = [drop for name in _names(fd) if (drop := _taken(fd, name, user, uid, old))]
             finally:
                 os.close(fd)
             if drops:
                 yield max(drops, key=lambda drop: drop.time)
     finally:
         os.close(top)
+
+
+def _names(folder: int) -> list[str]:
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in islice(entries, MOST)]
 
 
 def _reason(error: Exception) -> str:

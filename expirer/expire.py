@@ -10,7 +10,8 @@ import time
 from expirer import drop, sessions
 from popips import command, config, grants, lane, upkeep, watch
 from popips.log import ERROR, Log
-from popips.stamps import Folder
+from popips.maps import MapError
+from popips.stamps import Folder, StampError
 
 PROGRAM = "popips-expire"
 
@@ -57,17 +58,21 @@ def _work(options: argparse.Namespace, log: Log) -> int:
 
 
 def _take_up(settings: config.Config, log: Log) -> None:
-    """Grant what is in the drop folder."""
-    for found in drop.take_up(settings, PROGRAM, time.time()) if settings.drop else ():
-        if isinstance(found, drop.DropError):
-            log.line(ERROR, f"error: {found}")
-            continue
-        login, outcome = found
-        grants.tell(log, settings, login, outcome)
+    """Grant what is in the drop folder. Whatever goes wrong there, expiry must go on."""
+    if not settings.drop:
+        return
+    try:
+        for found in drop.take_up(settings, PROGRAM, time.time()):
+            if isinstance(found, drop.DropError):
+                log.line(ERROR, f"error: {found}")
+            else:
+                grants.tell(log, settings, *found)
+    except (MapError, StampError, OSError) as error:
+        log.line(ERROR, f"error: {error}")
 
 
 def _renew(settings: config.Config, log: Log) -> None:
-    """Let sessions that last keep their grants. Where Dovecot does not answer, that is no reason to expire nothing."""
+    """Let sessions that last keep their grants. Where Dovecot does not answer, expiry must go on."""
     if settings.renew == "sessions":
         try:
             sessions.renew(settings, time.time())

@@ -12,7 +12,7 @@ renewed() {
     case $4 in '' | *[!A-Za-z0-9._@+-]*) return 1 ;; esac
     [ ${#3} -le 64 ] && [ ${#4} -le 64 ] && [ -f "$1.lane" ] || return 1
     {
-        lane_conf=
+        lane_conf= lane_services= lane_by_user=
         . /dev/fd/3
         stamp=$lane_stamps/$2
         [ "$lane_conf" = "$1" ] && [ -f "$stamp" ] && [ -x "$stamp" ] && is_open "$1" && is_single && {

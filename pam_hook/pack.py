@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 
 ROOMS = ("popips", "popips/maps", "pam_hook")
-SELDOM = ("admin", "command", "upkeep", "survey", "pack", "own", "postmap")  # not on the way of every login: found where they are
+# not on the way of every login: found where they are
+SELDOM = ("admin", "command", "upkeep", "survey", "pack", "own", "postmap")
 
 START = """
 import gc, sys

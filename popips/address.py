@@ -23,6 +23,9 @@ class Network:
     def __init__(self, first: bytes, bits: int) -> None:
         self.first, self.bits = first, bits
 
+    def __str__(self) -> str:
+        return _text(self.first) + (f"/{self.bits}" if self.bits < 8 * len(self.first) else "")
+
     def holds(self, packed: bytes) -> bool:
         """Tell whether the packed address is one of this network's."""
         if len(packed) != len(self.first):

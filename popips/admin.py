@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 def _work(options: argparse.Namespace) -> int:
     settings = config.load(options.conf)
     try:
-        place = Place.parse(options.map) if options.map else settings.map
+        place = _named(options.map, settings) if options.map else settings.map
     except MapError as error:
         raise command.UsageError(str(error)) from None
     if place == settings.map:
@@ -108,6 +108,12 @@ def _work(options: argparse.Namespace) -> int:
     if wanted.records:
         _insert(settings, place, wanted.records)
     return _grant(settings, wanted.addresses)
+
+
+def _named(text: str, settings: config.Config) -> Place:
+    """Give the map that the admin names, as the MTA of popips.conf has it; raise MapError."""
+    place = Place.parse(text)
+    return Place(place.kind, place.path, postfix=place.postfix or settings.map.postfix)
 
 
 def _warn(settings: config.Config) -> None:
@@ -319,13 +325,7 @@ def _deny(settings: config.Config, options: argparse.Namespace) -> int:
                 if denial.until > now:
                     sys.stdout.write(f"{denial.text}\t{_time(denial.until)}\t{denial.by}\n")
         return os.EX_OK
-    try:
-        denial = _denial(options.words, now)
-    except ValueError as error:
-        text = " ".join(options.words)
-        raise command.UsageError(
-            f"{text}: {error}; write ADDRESS or ADDRESS/BITS, and `for 1d` if not for ever"
-        ) from None
+    denial = _denial(options.words, now)
     ended = upkeep.deny(settings, denial, now)
     _note([f"denied: address={denial.text} until={_time(denial.until)}"], settings.map)
     _note([f"removed: address={name}" for name in ended], settings.map)
@@ -333,20 +333,24 @@ def _deny(settings: config.Config, options: argparse.Namespace) -> int:
 
 
 def _denial(words: list[str], now: float) -> denials.Denial:
-    until = denials.FOR_EVER
-    if words[1:2] == ["for"] and len(words) == 3:
-        until = now + config.duration(words[2])
-    elif len(words) != 1:
+    try:
+        if words[1:2] == ["for"] and len(words) == 3:
+            return denials.Denial(words[0], now + config.duration(words[2]), _user())
+        if len(words) == 1:
+            return denials.Denial(words[0], denials.FOR_EVER, _user())
         raise ValueError("one address or network at a time")
-    return denials.Denial(words[0], until, _user())
+    except ValueError as error:
+        cure = "write ADDRESS or ADDRESS/BITS, and `for 1d` if not for ever"
+        raise command.UsageError(f"{' '.join(words)}: {error}; {cure}") from None
 
 
 def _undeny(settings: config.Config, options: argparse.Namespace) -> int:
+    text = _denial([options.text], time.time()).text
     with stamps.Folder(settings.stamps) as folder:
-        if not denials.lift(folder, options.text):
-            sys.stderr.write(f"{PROGRAM}: {options.text}: not denied\n")
+        if not denials.lift(folder, text):
+            sys.stderr.write(f"{PROGRAM}: {text}: not denied\n")
             return 1
-    _note([f"undenied: address={stamps.word(options.text)}"], settings.map)
+    _note([f"undenied: address={text}"], settings.map)
     return os.EX_OK
 
 

@@ -28,9 +28,8 @@ class Denial:
 
     def __init__(self, text: str, until: float, by: str) -> None:
         """Take ADDRESS or ADDRESS/BITS; raise address.Refused for another text."""
-        base, slash, bits = text.partition("/")
-        self.text = address.parse(base) + slash + bits
-        (self.network,) = address.networks(self.text)
+        (self.network,) = address.networks(text if "/" in text else address.parse(text))
+        self.text = str(self.network)
         self.until, self.by = until, word(by)
 
     def pack(self) -> str:
@@ -71,7 +70,7 @@ def add(folder: Folder, denial: Denial, now: float) -> None:
 
 
 def lift(folder: Folder, text: str) -> bool:
-    """Take the denial of these very addresses off the list; tell whether it was on it. Raise StampError."""
+    """Take the denial with this very text off the list; tell whether it was on it. Raise StampError."""
     found: list[Denial] = []
 
     def step(old: list[Denial]) -> list[Denial]:

@@ -8,12 +8,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from popips import config, grants, upkeep
 from popips.config import Config
 from popips.maps import Place
 from tests.box import CRON_ENVIRONMENT, Box, install
+
+hypothesis.settings.register_profile("popips", deadline=None)  # how fast the machine is, bench/ tells
+hypothesis.settings.load_profile("popips")
 
 NOW = 1_800_000_000.0  # seconds since the epoch; whole, and some time from the clock of the machine
 

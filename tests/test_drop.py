@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -184,7 +186,34 @@ def test_a_link_in_place_of_a_users_folder_is_not_followed(site: Site) -> None:
     assert sorted(line[:6] for line in take_up(site)) == ["error:", "grante"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_nobody_keeps_the_expirer_busy_with_a_folder_full_of_files(site: Site) -> None:
+    for number in range(drop.MOST + 1):
+        put(site, A, name=str(number))
+    assert take_up(site) == ["granted"]
+    assert len(list((site.folder / "drop" / ALICE).iterdir())) == 1
+
+
+def test_while_the_map_is_locked_the_others_wait_for_the_next_run(site: Site) -> None:
+    site.configure(drop=f"{site.folder}/drop", lock_timeout="0.01s")
+    put(site, A)
+    other = put(site, B, user="sys")
+    with site.db.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert take_up(site) == ["deferred"]
+    assert other.exists()
+    assert take_up(site) == ["granted"]
+
+
+def test_whatever_is_wrong_with_the_drop_folder_expiry_goes_on(site: Site, programs: Path) -> None:
+    site.login(B)
+    then = time.time() - 3600
+    os.utime(site.stamps / B, (then, then))
+    (site.folder / "drop").rmdir()
+    subprocess.run([str(programs / "sbin/popips-expire"), "-c", str(site.conf)], check=True, stderr=subprocess.DEVNULL)
+    assert (site.names(), site.records()) == (set(), {})
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=120))
 def test_nothing_but_an_address_becomes_a_stamp(site: Site, data: bytes) -> None:
     put(site, "").write_bytes(data)

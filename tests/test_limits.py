@@ -128,6 +128,12 @@ def test_a_denial_ends_when_its_time_is_over_or_when_it_is_lifted(site: Site) ->
     assert (site.login(A), site.login(V6)) == ("granted", "granted")
 
 
+def test_all_can_be_denied(site: Site) -> None:
+    log_in(site, ("alice", A), ("bob", V6))
+    assert (deny(site, "0.0.0.0/0"), deny(site, "::/0")) == ([A], [V6])
+    assert (site.login(B), site.records()) == ("refused", {})
+
+
 def test_denying_again_takes_the_place_of_the_first_time(site: Site) -> None:
     deny(site, A)
     deny(site, A, until=site.now + 1)
@@ -180,6 +186,7 @@ def test_popips_db_denies_lists_and_undenies(installed: Installed) -> None:
     assert first.startswith(f"{A}\t2") and second.startswith("2001:db8::/32\tever\t")
     assert "denied by " in installed.pam(A).stderr
     assert installed.run("popips-db", "undeny", A).returncode == 0
+    assert installed.run("popips-db", "undeny", "2001:0db8::/32").returncode == 0
     again = installed.run("popips-db", "undeny", A)
     assert (again.returncode, again.stderr) == (1, f"popips-db: {A}: not denied\n")
     installed.pam(A)

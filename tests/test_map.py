@@ -464,7 +464,7 @@ def test_places_are_named_as_the_mtas_do() -> None:
 def test_a_cursor_that_fails_without_a_word_means_a_damaged_map(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """As bsddb3's does on some bad pages: SystemError, error return without exception set."""
 
-    def fail(_: object, __: object) -> None:
+    def fail(*_: object) -> None:
         raise SystemError("error return without exception set")
 
     monkeypatch.setattr(Records, "__init__", fail)

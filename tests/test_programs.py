@@ -316,7 +316,7 @@ DIALOGUES: list[tuple[str, list[tuple[str, str, int, str, str]]]] = [
             ("-m hash:/x lst --grants", "", 64, "", "popips-db: lst --grants: grants are in the map of {conf}"),
             ("lst", "", 0, "", ""),
             ("ins a@ REJECT b", "", 64, "", "popips-db: b: a key without a value"),
-            ("-m lmdb:/x lst", "", 64, "", "popips-db: lmdb:/x: write TYPE:/PATH with one of the types hash, btree"),
+            ("-m dbm:/x lst", "", 64, "", "popips-db: dbm:/x: write TYPE:/PATH with one of the types hash, btree"),
             (
                 "-m hash:/no/such lst",
                 "",
@@ -412,7 +412,7 @@ def test_a_bad_configuration_is_an_error_with_file_line_and_cure(
     installed.site.conf.write_text("window = 15m\nwindw = 15m\n")
     done = installed.run(program, *words)
     assert done.returncode == 78
-    assert f"{program}: {installed.site.conf}:2: unknown key 'windw': the keys are map, stamps, " in done.stderr
+    assert f"{program}: {installed.site.conf}:2: unknown key 'windw': the keys are mta, map, stamps, " in done.stderr
 
 
 def test_a_reader_that_leaves_early_gets_no_traceback(installed: Installed) -> None:

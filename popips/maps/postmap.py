@@ -9,6 +9,7 @@ Postfix's lock, a cdb by a rename. As with popips.maps.own, the mtime of PATH.po
 from __future__ import annotations
 
 import posix as os  # os itself costs a login two milliseconds
+from _signal import alarm  # type: ignore[import-not-found]
 
 from popips.maps import Failed, MapError, Missing, Place, Unsound
 from popips.maps.berkeley import Moved, moved_mtime
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 PROGRAMS = ("/usr/sbin/postmap", "/usr/local/sbin/postmap")
 MODE = 0o640  # as makemap has it: smtpd opens its maps before it gives up root
 NEW = ".popips-new"  # behind the text's name while it is being written
+LIMIT = 60  # seconds after which SIGALRM ends a process whose postmap waits for a lock that nobody gives up
 LONGEST = 4096  # bytes of what postmap says
 
 
@@ -139,7 +141,9 @@ class Writer:
             finally:
                 os.close(fd)
             os.rename(text + NEW, text)
+            alarm(LIMIT)
             _postmap(self._place)
+            alarm(0)
             mtime = moved_mtime(before, self._now, 0)
             os.utime(self._place.path, ns=(mtime, mtime))
             os.utime(self._journal.fd, ns=(mtime, mtime))
