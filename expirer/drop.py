@@ -17,11 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from popips import address, grants
+from popips import grants, limits
 from popips.config import Config
 from popips.stamps import Folder, word
 
-SERVICE = "drop"
 LONGEST = 100  # bytes of a file
 MOST = 100  # files of a user that a run looks at: nobody shall keep the expirer busy
 PATIENCE = 10.0  # seconds to wait for a lock
@@ -51,7 +50,7 @@ def take_up(config: Config, writer: str, now: float) -> Iterator[tuple[grants.Lo
         if isinstance(found, DropError):
             yield found
             continue
-        login = grants.Login(found.user, SERVICE, writer)
+        login = grants.Login(found.user, limits.PUSHED, writer)
         if found.time <= now - config.window:
             outcome = grants.Outcome(grants.REFUSED, found.text, "dropped longer ago than the window")
         else:
@@ -66,14 +65,18 @@ def take_up(config: Config, writer: str, now: float) -> Iterator[tuple[grants.Lo
 
 
 def _end_others(config: Config, held: dict[str, str], now: float) -> None:
+    """End the grants that these users have by other addresses; held: user and the address that he has dropped now."""
     with Folder(config.stamps) as folder:
-        surplus = []
-        for name, stamp in folder.scan():
-            line = folder.line(name) if stamp and address.is_canonical(name) else None
-            if line and line.service == SERVICE and held.get(line.user, name) != name:
-                surplus.append(name)
-        if surplus:
-            grants.take_out(config, folder, surplus, now, time.monotonic() + PATIENCE)
+
+        def which() -> list[str]:
+            return [name for name, stamp in folder.scan() if stamp and name[0] != "." and is_other(name)]
+
+        def is_other(name: str) -> bool:
+            line = folder.line(name)
+            return line is not None and line.service == limits.PUSHED and held.get(line.user, name) != name
+
+        if which():
+            grants.take_out(config, folder, which, now, time.monotonic() + PATIENCE)
 
 
 def _drops(path: str, old: float) -> Iterator[Drop | DropError]:
@@ -93,6 +96,9 @@ def _drops(path: str, old: float) -> Iterator[Drop | DropError]:
                 continue
             try:
                 drops = [drop for name in _names(fd) if (drop := _taken(fd, name, user, uid, old))]
+            except (OSError, DropError) as error:
+                yield DropError(f"{path}/{user}: {_reason(error)}; may popips-expire write there?")
+                continue
             finally:
                 os.close(fd)
             if drops:
@@ -103,7 +109,8 @@ def _drops(path: str, old: float) -> Iterator[Drop | DropError]:
 
 def _names(folder: int) -> list[str]:
     with os.scandir(folder) as entries:
-        return [entry.name for entry in islice(entries, MOST)]
+        there = (entry.name for entry in entries if not entry.name.startswith("."))  # those are on their way
+        return list(islice(there, MOST))
 
 
 def _reason(error: Exception) -> str:
@@ -122,8 +129,6 @@ def _opened(name: str, owner: int, within: int | None = None) -> int:
 
 def _taken(folder: int, name: str, user: str, owner: int, old: float) -> Drop | None:
     """Read a file and remove it; None if it is not to be read yet, or never."""
-    if name.startswith("."):
-        return None  # on its way here
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     except OSError:
@@ -146,8 +151,10 @@ def _taken(folder: int, name: str, user: str, owner: int, old: float) -> Drop | 
 def _remove(folder: int, name: str) -> None:
     try:
         os.unlink(name, dir_fd=folder)
-    except OSError:
-        pass  # a folder, or gone
+    except (FileNotFoundError, IsADirectoryError):
+        pass
+    except OSError as error:
+        raise DropError(f"{name} cannot be removed: {error.strerror}") from None
 
 
 def _is_closed(fd: int) -> bool:

@@ -49,11 +49,13 @@ def _work(options: argparse.Namespace, log: Log) -> int:
     with Folder(settings.stamps) as folder, upkeep.alone(folder) as is_alone:
         if is_alone:
             _tell_of_an_edit(settings, folder, log)
-            _take_up(settings, log)
             _renew(settings, log)
             run = upkeep.expire(settings, time.time())
             _tell(run, settings, options.verbose, log)
             lane.lead(settings)
+    # last and without the lock: where the users' data base hangs, expiry must go on
+    if is_alone:
+        _take_up(settings, log)
     return os.EX_OK
 
 
@@ -75,7 +77,7 @@ def _renew(settings: config.Config, log: Log) -> None:
     """Let sessions that last keep their grants. Where Dovecot does not answer, expiry must go on."""
     if settings.renew == "sessions":
         try:
-            sessions.renew(settings, time.time())
+            sessions.renew(settings, time.time)
         except sessions.SessionError as error:
             log.line(ERROR, f"error: {error}")
 

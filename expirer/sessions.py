@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 
 from popips import address
 from popips.config import Config
-from popips.stamps import Folder
+from popips.stamps import Folder, Stamp
 
 SERVICES = ("imap", "pop3")  # others, submission for instance, open no relay
 PATIENCE = 10.0  # seconds to wait for Dovecot
@@ -17,22 +18,28 @@ class SessionError(Exception):
     """Dovecot does not tell who is there; str() says why."""
 
 
-def renew(config: Config, now: float) -> int:
+def renew(config: Config, clock: Callable[[], float]) -> int:
     """Renew the stamps of the addresses that have a session with Dovecot, and give their number.
 
-    It asks `doveadm who`. now: seconds since the epoch. Raise SessionError or StampError.
+    It asks `doveadm who`, and then the clock, for seconds since the epoch. Raise SessionError or StampError.
     """
+    there = sorted(_present(config))
     with Folder(config.stamps) as folder:
-        return sum(folder.get(name) is not None and folder.renew(name, now) for name in sorted(_present(config)))
+        return sum(_is_grant(folder.get(name)) and folder.renew(name, clock()) for name in there)
+
+
+def _is_grant(stamp: Stamp | None) -> bool:
+    return stamp is not None and stamp.time > 0  # 0 is a stamp that was ended
 
 
 def _present(config: Config) -> set[str]:
     command = [*config.doveadm.split(), "-f", "json", "who", "-1"]
+    services = set(SERVICES).intersection(config.only_services or SERVICES)
     try:
         done = subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
-        found = {session["ip"] for session in json.loads(done.stdout) if session["service"] in SERVICES}
+        found = {session["ip"] for session in json.loads(done.stdout) if session["service"] in services}
+        return {address.parse(text) for text in found if address.is_address(text)}
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
         said = getattr(error, "stderr", None) or b""
         reason = said.decode(errors="replace").strip() or error
         raise SessionError(f"{config.doveadm}: {reason}; set doveadm in popips.conf, or renew = logins") from None
-    return {address.parse(text) for text in found if address.is_address(text)}

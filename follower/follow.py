@@ -10,6 +10,7 @@ import time
 from follower import formats
 from popips import command, config, grants
 from popips.log import ERROR, Log
+from popips.stamps import word
 
 PROGRAM = "popips-follow"
 
@@ -39,9 +40,9 @@ def _work(options: argparse.Namespace, log: Log) -> int:
     except formats.FormatError as error:
         raise command.UsageError(str(error)) from None
     for line in formats.lines(sys.stdin.buffer):
-        found = lines.read(line)
+        found = lines.read(line, time.monotonic())
         if found and options.dry_run:
-            sys.stdout.write(f"{found.address}\t{found.user}\t{found.service}\n")
+            sys.stdout.write(f"{found.address}\t{word(found.user)}\t{found.service}\n")
         elif found:
             _grant(options.conf, found, log)
     return os.EX_OK

@@ -21,6 +21,7 @@ from typing import BinaryIO
 FOLDER = Path(__file__).parent / "formats"
 LONGEST = 8192  # bytes of a line: syslogd has 8192 at most (rsyslog's $MaxMessageSize)
 PROCESSES = 10_000  # of which it is kept from where their session is
+SESSION = 600.0  # seconds that a client may take to log in
 TIME = r"(?:[A-Z][a-z]{2} [ 0-3][0-9] [0-9:]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|[+-][0-9]{2}:[0-9]{2}))"
 
 
@@ -44,27 +45,30 @@ class Format:
     login: re.Pattern[str]
     origin: re.Pattern[str] | None  # the line `from`
     service: str
-    sessions: OrderedDict[str, str] = field(default_factory=OrderedDict)  # process: address
+    sessions: OrderedDict[str, tuple[float, str]] = field(default_factory=OrderedDict)  # process: when, and address
 
-    def read(self, line: str) -> Login | None:
-        """Give the login that a line, without its newline, tells of; None for any other line."""
-        if self.origin:
-            began = self.origin.fullmatch(line)
-            if began:
-                self._remember(began["pid"], began["address"])
-                return None
-        found = self.login.fullmatch(line)
+    def read(self, line: str, now: float) -> Login | None:
+        """Give the login that a line, without its newline, tells of; None for any other line. now: in seconds."""
+        began = self.origin.fullmatch(line) if self.origin else None
+        if began:
+            self._remember(began["pid"], began["address"], now)
+        found = None if began else self.login.fullmatch(line)
         if not found:
             return None
         groups = found.groupdict()
-        address = groups.get("address") or self.sessions.pop(groups["pid"] or "", None)
+        address = groups.get("address") or self._remembered(groups.get("pid"), now)
         return Login(address, groups.get("user") or "-", groups.get("service") or self.service) if address else None
 
-    def _remember(self, process: str | None, address: str) -> None:
-        self.sessions.pop(process or "", None)
-        self.sessions[process or ""] = address
+    def _remember(self, process: str | None, address: str, now: float) -> None:
+        if process:  # without one, anybody's session would do for anybody's login
+            self.sessions.pop(process, None)
+            self.sessions[process] = now, address
         while len(self.sessions) > PROCESSES:
             self.sessions.popitem(last=False)
+
+    def _remembered(self, process: str | None, now: float) -> str:
+        began, address = self.sessions.pop(process or "", (0.0, ""))
+        return address if now - began <= SESSION else ""  # a process of later may have the same number
 
 
 def names() -> list[str]:

@@ -372,7 +372,9 @@ def _why(settings: config.Config, options: argparse.Namespace) -> int:
     if standing == grants.RENEWED:
         sys.stdout.write(f"{name}: granted: {login}\n")
         return os.EX_OK
-    if stamp and not reason:
+    if stamp and not reason and stamp.time <= now - settings.window:
+        reason = "due: the last login is longer ago than the window"
+    elif stamp and not reason:
         reason = "pending: the record comes with the next run of popips-expire"
     sys.stdout.write(f"{name}: not granted: {reason}{'; ' if login else ''}{login}\n")
     return 1

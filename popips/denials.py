@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LONGEST = 1 << 20  # bytes of the file
+CHUNK = 1 << 16  # bytes to read at once
 FOR_EVER = float("inf")
 
 
@@ -45,7 +45,10 @@ def load(folder: Folder) -> list[Denial]:
         except FileNotFoundError:
             return []
         try:
-            lines = os.read(fd, LONGEST).decode(errors="replace").splitlines()
+            data = b""
+            while more := os.read(fd, CHUNK):
+                data += more
+            lines = data.decode(errors="replace").splitlines()
         finally:
             os.close(fd)
     found = []
@@ -83,12 +86,16 @@ def lift(folder: Folder, text: str) -> bool:
 
 def _change(folder: Folder, step: Callable[[list[Denial]], list[Denial]]) -> None:
     with folder.naming(DENIED):
-        fcntl.flock(folder.fd, fcntl.LOCK_EX)  # against another admin
-        text = "".join(denial.pack() for denial in step(load(folder)))
+        try:
+            fcntl.flock(folder.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StampError(f"{folder.path}/{DENIED}: another popips-db is changing it; try again") from None
+        content = memoryview("".join(denial.pack() for denial in step(load(folder))).encode())
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
         fd = os.open(DENIED_NEW, flags, 0o600, dir_fd=folder.fd)
         try:
-            os.write(fd, text.encode())
+            while content:
+                content = content[os.write(fd, content) :]
             os.fsync(fd)
         finally:
             os.close(fd)

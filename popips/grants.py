@@ -16,7 +16,7 @@ from popips.stamps import Folder, Line, Stamp, StampError, word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from popips.config import Config
     from popips.log import Log
@@ -130,7 +130,7 @@ def rebuild(config: Config, folder: Folder, now: float, until: float) -> None:
 
     A stamp whose address is barred by now gets none, and becomes due.
     """
-    unsettled = []
+    unsettled: list[str] = []
     denied = denials.load(folder)
 
     def records() -> Iterator[tuple[bytes, bytes]]:
@@ -186,6 +186,8 @@ def _note(folder: Folder, name: str, login: Login, now: float) -> bool:
     if not line:
         return False
     latest = Line(login.user, login.service, login.writer, line.key, line.value)
+    if login.service == limits.PUSHED and latest.user != line.user:
+        return False  # anybody can push any address: that must not make another's grant his own, to end it by the next
     if latest.pack() != line.pack():
         folder.note(name, latest, now)
     return latest.user != line.user
@@ -195,21 +197,34 @@ def _one_too_many(config: Config, folder: Folder, name: str, login: Login, now: 
     """Take the user's oldest grants away that are more than max_per_user with this one; give their addresses."""
     if not config.max_per_user or login.service == limits.BY_HAND:
         return []
-    his = []
-    for other, stamp in folder.scan():
-        line = folder.line(other) if stamp and other[0] != "." and stamp.time > now - config.window else None
-        if stamp and line and line.user == word(login.user) and line.service != limits.BY_HAND:
-            his.append((other == name, stamp.time, other))
-    surplus = [other for _, _, other in sorted(his)][: max(0, len(his) - config.max_per_user)]
-    if surplus:
-        take_out(config, folder, surplus, now, until)
-    return surplus
+    user = word(login.user)
+    if not surplus(config, folder, now, user, name):
+        return []
+    return take_out(config, folder, lambda: surplus(config, folder, now, user, name), now, until)
 
 
-def take_out(config: Config, folder: Folder, names: list[str], now: float, until: float) -> None:
-    """End these grants before their time: the records of ours, and then the stamps. Raise MapError or StampError."""
+def surplus(config: Config, folder: Folder, now: float, user: str = "", latest: str = "") -> list[str]:
+    """Give the addresses of each user's oldest grants that are more than max_per_user; of one user only, if named.
+
+    latest: an address whose login has just been, whatever the clock says.
+    """
+    grants_of: dict[str, list[tuple[bool, float, str]]] = {}
+    for name, stamp in folder.scan():
+        line = folder.line(name) if stamp and name[0] != "." and stamp.time > now - config.window else None
+        if stamp and line and line.service != limits.BY_HAND and user in ("", line.user):
+            grants_of.setdefault(line.user, []).append((name == latest, stamp.time, name))
+    most = config.max_per_user
+    return [name for his in grants_of.values() for _, _, name in sorted(his)[: max(0, len(his) - most)]]
+
+
+def take_out(config: Config, folder: Folder, which: Callable[[], list[str]], now: float, until: float) -> list[str]:
+    """End grants before their time: the records of ours, and then the stamps; give their addresses.
+
+    which tells them, under the writers' lock, so that no login comes in between. Raise MapError or StampError.
+    """
     text = config.source(config.map)
     static = source.keys(text)
+    names: list[str] = []
 
     def step(records: Records) -> None:
         for name in names:
@@ -218,10 +233,13 @@ def take_out(config: Config, folder: Folder, names: list[str], now: float, until
                 records.delete(key)
 
     with kinds.writer(config.map, text, now, until) as writer:
-        lane.withdraw(folder)
-        writer.change(step)
+        names += which()
+        if names:
+            lane.withdraw(folder)
+            writer.change(step)
         for name in names:
             folder.remove(name)
+    return names
 
 
 def is_seen(stamp: Stamp | None) -> bool:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from popips.stamps import Folder
 
 BY_HAND = "-"  # the service of a grant that the admin makes
+PUSHED = "drop"  # the service of an address that a user put into the drop folder
 
 
 def refusal(config: Config, folder: Folder, name: str, user: str, service: str, now: float) -> str:

@@ -21,8 +21,8 @@ Subsystem sftp internal-sftp
 CLIENT = {"BatchMode": "yes", "IdentitiesOnly": "yes", "IdentityAgent": "none", "GlobalKnownHostsFile": "/dev/null"}
 
 
-def start_sshd(box: Box) -> None:
-    """Start sshd with the account phase of contrib/, for users with a key each."""
+def start_sshd(box: Box, more: str = "") -> None:
+    """Start sshd with the account phase of contrib/, for users with a key each; more: lines for sshd_config."""
     folder = box.scratch / "ssh"
     folder.mkdir()
     for name in ("host", "alice", "bob", "carol"):
@@ -36,7 +36,7 @@ def start_sshd(box: Box) -> None:
     with (etc / "group").open("a") as group:
         group.write(f"{GROUP}:x:999999:{','.join(MEMBERS)}\n")
     write_stack(box)
-    (folder / "sshd_config").write_text(SSHD.format(folder=folder))
+    (folder / "sshd_config").write_text(SSHD.format(folder=folder) + more)
     box.run(["mkdir", "-p", "-m", "0755", "/run/sshd"])
     box.daemon(["/usr/sbin/sshd", "-D", "-f", folder / "sshd_config"])
     box.until("sshd", lambda: box.listens(22))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import popips
+from follower import formats
 from popips import command, config
 from tests.conftest import Installed
 
@@ -90,6 +91,12 @@ def test_contrib_names_the_programs_where_they_are_installed(installed: Installe
     for path in (path for path in (ROOT / "contrib").rglob("*") if path.is_file()):
         for named in re.findall(r"/usr/local(/\S*popips\S*)", path.read_text()):
             assert (installed.programs / named.lstrip("/")).exists(), (path, named)
+
+
+def test_the_page_of_popips_follow_names_each_format() -> None:
+    page = plain(ROOT / "man/popips-follow.8").replace("\u2010", "-").partition("--format NAME")[2]
+    for name in [*formats.names(), "own"]:
+        assert re.search(rf"\b{name}\b", page), name
 
 
 def test_the_pam_stack_is_the_same_for_pop3_imap_and_the_page() -> None:

@@ -82,15 +82,20 @@ def test_the_latest_file_counts_and_all_go(site: Site) -> None:
 def test_a_user_has_one_address_at_a_time_by_this_way(site: Site) -> None:
     site.login(V6, ALICE)
     put(site, A)
+    put(site, "192.0.2.12", user=BOB)
     take_up(site)
-    put(site, A, user=BOB)
     put(site, B)
-    assert take_up(site) == ["renewed", "granted"]  # Bob, who is first by name, takes A over
-    assert site.names() == {A, B, V6}
-    put(site, V6, user=BOB)
-    assert take_up(site) == ["renewed"]
-    assert site.names() == {B, V6}
-    assert site.records().keys() == {B, "ipv6:2001:db8:0:0:0:0:0:10"}
+    assert take_up(site) == ["granted"]
+    assert site.names() == {B, "192.0.2.12", V6}  # of her own login by another way, and of others, nothing goes
+    assert site.records().keys() == {B, "192.0.2.12", "ipv6:2001:db8:0:0:0:0:0:10"}
+
+
+def test_to_push_anothers_address_does_not_make_his_grant_ones_own(site: Site) -> None:
+    site.login(A, BOB)
+    for text in (A, B):
+        put(site, text)
+        take_up(site)
+    assert site.names() == {A, B}
 
 
 def test_what_was_dropped_longer_ago_than_the_window_grants_nothing(site: Site) -> None:
@@ -214,9 +219,9 @@ def test_whatever_is_wrong_with_the_drop_folder_expiry_goes_on(site: Site, progr
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.binary(max_size=120))
-def test_nothing_but_an_address_becomes_a_stamp(site: Site, data: bytes) -> None:
-    put(site, "").write_bytes(data)
+@given(st.one_of(st.binary(max_size=120), st.ip_addresses().map(lambda one: str(one).encode())), st.binary(max_size=3))
+def test_nothing_but_an_address_becomes_a_stamp(site: Site, text: bytes, more: bytes) -> None:
+    put(site, "").write_bytes(text + more + b"\n")
     os.utime(site.folder / "drop" / ALICE / "here", (NOW, NOW))
     take_up(site)
     assert all(address.is_canonical(name) for name in site.names())

@@ -27,7 +27,7 @@ HEAD = "Nov 21 14:00:00 mail "
 
 def read(name: str, log: bytes) -> list[formats.Login]:
     following = formats.load(name)
-    return [found for line in formats.lines(io.BytesIO(log)) if (found := following.read(line))]
+    return [found for line in formats.lines(io.BytesIO(log)) if (found := following.read(line, 0))]
 
 
 # ---- what the servers wrote
@@ -144,6 +144,10 @@ def test_the_two_lines_of_a_login_belong_together_by_their_process() -> None:
     assert len(read("popa3d", log(f"[7]: {begin}", f"[7]: {end}", f"[7]: {end}"))) == 1
     again = read("popa3d", log(f"[7]: {begin}", f"[7]: {begin[:-1]}2", f"[7]: {end}"))
     assert [one.address for one in again] == [V4_ODD]
+    assert read("popa3d", log(f": {begin}", f": {end}")) == []  # whose session?
+    following = formats.load("popa3d")
+    assert following.read(f"{HEAD}popa3d[7]: {begin}", 0) is None
+    assert following.read(f"{HEAD}popa3d[7]: {end}", formats.SESSION + 1) is None  # another process by now
 
 
 def test_of_a_line_that_is_too_long_not_even_the_rest_counts() -> None:
@@ -166,9 +170,9 @@ PATTERN = r"mypopd: login (?P<user>[^ ]+) from (?P<address>[0-9a-f.:]+)$"
 def test_a_pattern_of_ones_own_is_anchored_at_both_ends() -> None:
     following = formats.own(PATTERN, "popips.conf")
     good = f"{HEAD}mypopd[7]: login alice from {V4}"
-    assert following.read(good) == formats.Login(V4, "alice", "mypopd")
+    assert following.read(good, 0) == formats.Login(V4, "alice", "mypopd")
     for bad in (good + " ", good.replace("mypopd", "xmypopd"), good.replace("login", "x login"), f"{HEAD}{good}"):
-        assert following.read(bad) is None
+        assert following.read(bad, 0) is None
 
 
 @pytest.mark.parametrize(
@@ -198,6 +202,7 @@ def test_the_program_grants_and_logs_and_goes_on_after_a_mistake(installed: Inst
     lines = [f"{HEAD}{GOOD['courier'].replace(FORGED, text)}\n" for text in (V4, "127.0.0.1", "1.2.3", V4_NAMED)]
     done = installed.run("popips-follow", "--format", "courier", stdin="".join(lines))
     assert done.returncode == 0
+    assert f"granted: address={V4} user=alice service=pop3 map=" in done.stderr  # there is no log
     assert site.records() == {V4: "RELAY", V4_NAMED: "RELAY"}
     assert (site.stamps / V4).read_text() == f"alice pop3 popips-follow {V4} RELAY\n"
 

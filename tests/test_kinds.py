@@ -132,6 +132,30 @@ def test_a_map_that_was_rebuilt_or_is_missing_or_damaged_gets_its_grants_back(ho
         assert [host.ask(address) for address in (V4, OTHER, STATIC)] == [host.kind.value, "REJECT", "REJECT"]
 
 
+@pytest.mark.parametrize("host", [kind for kind in KINDS if kind.kind in ("lmdb", "cdb")], ids=str, indirect=True)
+def test_a_map_whose_text_was_not_made_by_popips_is_left_alone(host: Host) -> None:
+    host.file.unlink()
+    host.text.write_text(f"{STATIC} REJECT\n")
+    done = host.box.popips("popips-expire")
+    assert (done.returncode, "not made by popips" in done.stderr) == (65, True)
+    assert host.text.read_text() == f"{STATIC} REJECT\n"
+
+
+@pytest.mark.parametrize("host", [kind for kind in KINDS if kind.kind in ("lmdb", "cdb")], ids=str, indirect=True)
+def test_where_postmap_fails_the_map_stays_and_the_next_run_mends_it(host: Host) -> None:
+    host.box.pam_login(V4)
+    postmap = "/usr/sbin/postmap"
+    host.box.run(["sh", "-c", "printf '#!/bin/sh\necho no space >&2; exit 1\n' > /run/fails; chmod 755 /run/fails"])
+    host.box.run(["mount", "--bind", "/run/fails", postmap])
+    host.box.pam_login(OTHER)
+    done = host.box.popips("popips-expire")
+    assert (done.returncode, "no space" in done.stderr) == (74, True)
+    host.box.run(["umount", postmap])
+    assert [host.ask(address) for address in (V4, OTHER)] == [host.kind.value, ""]
+    host.expire()
+    assert [host.ask(address) for address in (V4, OTHER)] == [host.kind.value, host.kind.value]
+
+
 def test_popips_db_lists_inserts_deletes_denies_and_tells_why(host: Host) -> None:
     host.box.pam_login(V4)
     key, value = host.kind.key(V6), host.kind.value

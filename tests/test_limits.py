@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
+import sys
+import threading
 import time
+from typing import Any
 
 import pytest
 
 from popips import denials, limits, upkeep
+from popips.maps import Busy
 from popips.stamps import Folder
 from tests.conftest import Installed, Site
 
@@ -81,6 +86,17 @@ def test_what_is_not_a_live_grant_of_his_does_not_count(site: Site) -> None:
     assert site.names() == {A, B, C, V6}
 
 
+def test_logins_that_the_limit_missed_are_counted_in_the_next_run(site: Site) -> None:
+    site.configure(max_per_user="1", lock_timeout="0.01s")
+    with site.db.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        for address in (A, B, C):
+            site.now += 1
+            assert site.login(address) == "deferred"
+    assert site.expire().removed == [A, B]
+    assert (site.names(), site.records()) == ({C}, {C: "RELAY"})
+
+
 def test_a_static_record_of_an_address_that_goes_stays(site: Site) -> None:
     site.configure(max_per_user="1")
     log_in(site, ("alice", A))
@@ -107,7 +123,9 @@ def deny(site: Site, text: str, until: float = denials.FOR_EVER) -> list[str]:
 
 @pytest.mark.parametrize("own", ["no", "yes"])
 def test_a_denied_address_loses_its_grant_and_gets_no_other(site: Site, own: str) -> None:
-    site.configure(own_map=own)
+    if own == "yes":
+        site.access.unlink()
+        site.configure(own_map=own)
     log_in(site, ("alice", A), ("bob", B), ("carol", V6))
     assert sorted(deny(site, "192.0.2.8/30")) == [A, B]
     assert site.names() == {V6}
@@ -139,6 +157,45 @@ def test_denying_again_takes_the_place_of_the_first_time(site: Site) -> None:
     deny(site, A, until=site.now + 1)
     site.now += 1
     assert site.login(A) == "granted"
+
+
+@pytest.mark.parametrize("own", ["no", "yes"])
+def test_a_denial_that_finds_the_map_locked_ends_its_grants_in_the_next_run(
+    site: Site, own: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if own == "yes":
+        site.access.unlink()
+        site.configure(own_map=own)
+    log_in(site, ("alice", A), ("bob", B))
+    site.expire()
+    monkeypatch.setattr(upkeep, "PATIENCE", 0.0)
+    with site.db.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(Busy):
+            deny(site, A)
+    site.expire()
+    site.expire()
+    assert (site.names(), site.records()) == ({B}, {B: "RELAY"})
+
+
+def test_a_login_that_has_not_seen_the_denial_loses_its_grant_by_it(site: Site) -> None:
+    """It has looked, and makes its stamp under the writers' lock: the denial looks for stamps under that, too."""
+    looked = limits.barred
+    denier = threading.Thread(target=deny, args=(site, A))
+
+    def barred(*words: Any) -> str:
+        found = looked(*words)
+        if not denier.ident and sys._getframe(1).f_code.co_name == "step":
+            denier.start()
+            while not (site.stamps / ".denied").exists():
+                time.sleep(0.001)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "barred", barred)
+        assert site.login(A) == "granted"
+        denier.join()
+    assert (site.names(), site.records()) == (set(), {})
 
 
 def test_a_static_record_of_a_denied_address_stays(site: Site) -> None:

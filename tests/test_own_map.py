@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from popips import config, grants
-from popips.grants import GRANTED, RENEWED
-from popips.maps import journal, own
+from popips.grants import DEFERRED, GRANTED, RENEWED
+from popips.maps import MapError, journal, own
 from tests.box import Box
 from tests.conftest import Installed, Site
 
@@ -36,6 +36,16 @@ def test_it_is_made_at_the_first_login(site: Site) -> None:
     assert site.records() == {A: "RELAY", SIX_KEY: "RELAY"}
     state = site.db.stat()
     assert state.st_mode & 0o777 == 0o640  # as makemap has it
+
+
+def test_a_map_that_is_made_from_a_text_is_not_taken_for_ones_own(site: Site) -> None:
+    site.build("198.51.100.7\tREJECT\n")
+    before = site.db.read_bytes()
+    for _ in range(2):
+        assert site.login(A) == DEFERRED
+        with pytest.raises(MapError, match="name another"):
+            site.expire()
+        assert site.db.read_bytes() == before
 
 
 def test_it_is_made_by_a_run_of_the_expirer(site: Site) -> None:

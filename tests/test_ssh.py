@@ -54,22 +54,34 @@ def test_nobody_is_granted_while_the_host_lets_nobody_in(box: Box) -> None:
 # ---- the drop folder
 
 
+JAIL = "/run/drop"  # the drop folder in the box: all folders above it are root's alone, as sshd wants it
+
+
 @pytest.fixture
 def dropping(box: Box) -> Box:
     """A host with a drop folder, in which alice has hers."""
-    drop = box.scratch / "drop"
-    drop.mkdir(mode=0o711)
-    box.configure(drop=str(drop))
-    start_sshd(box)
-    box.run(["install", "-d", "-o", "alice", "-m", "0700", drop / "alice"])
+    box.configure(drop=JAIL)
+    box.run(["install", "-d", "-m", "0711", JAIL])
+    start_sshd(box, more=drops(box, "ssh/sshd_config"))
+    with (box.scratch / "etc" / "group").open("a") as group:
+        group.write("popips-drop:x:999998:alice\n")
+    box.run(["install", "-d", "-o", "alice", "-m", "0700", f"{JAIL}/alice"])
+    no_hook(box)
     return box
 
 
-def key_line(box: Box, program: str) -> str:
-    """The options of a line in contrib/ssh/authorized_keys."""
-    text = box.contrib("ssh/authorized_keys").replace("/var/lib/popips/drop", f"{box.scratch}/drop")
-    (line,) = (line for line in text.splitlines() if program in line and not line.startswith("#"))
-    return line.partition(" ssh-ed25519")[0]
+def drops(box: Box, name: str) -> str:
+    """A file of contrib/, with this host's drop folder."""
+    return box.contrib(name).replace("/var/lib/popips/drop", JAIL)
+
+
+def force(box: Box) -> None:
+    """Give alice's key the forced command, instead of the group that may use scp."""
+    lines = drops(box, "ssh/authorized_keys").splitlines()
+    (line,) = (line for line in lines if line and not line.startswith("#"))
+    authorize(box, "alice", line.partition(" ssh-ed25519")[0])
+    group = box.scratch / "etc" / "group"
+    group.write_text(group.read_text().replace("popips-drop:x:999998:alice", "popips-drop:x:999998:"))
 
 
 def granted(box: Box) -> set[str]:
@@ -81,18 +93,15 @@ def granted(box: Box) -> set[str]:
 
 @pytest.mark.parametrize(("source", "key"), [(V4, V4), (V6, V6_KEY)])
 def test_a_forced_command_drops_the_address_that_sshd_sees(dropping: Box, source: str, key: str) -> None:
-    authorize(dropping, "alice", key_line(dropping, "SSH_CONNECTION"))
-    no_hook(dropping)
+    force(dropping)
     assert ssh(dropping, source, "alice", "echo", "203.0.113.1").stdout == ""  # not what the client says
     assert granted(dropping) == {key}
 
 
 @pytest.mark.parametrize("source", [V4, V6])
-def test_a_file_that_comes_by_scp_is_taken_up(dropping: Box, tmp_path: Path, source: str) -> None:
-    authorize(dropping, "alice", key_line(dropping, "internal-sftp"))
-    no_hook(dropping)
+def test_a_file_that_comes_by_scp_is_taken_up(dropping: Box, source: str) -> None:
+    local = dropping.scratch / "address"
     for text, expected in ((OTHER, {OTHER}), ("127.0.0.1", {OTHER}), (V4, {V4})):
-        local = dropping.scratch / "address"
         local.write_text(f"{text}\n")
         assert scp(dropping, source, "alice", local, "here").returncode == 0
         assert granted(dropping) == expected
@@ -103,22 +112,25 @@ def test_a_file_that_comes_by_scp_is_taken_up(dropping: Box, tmp_path: Path, sou
     ]
 
 
-@pytest.mark.parametrize(("program", "words"), [("SSH_CONNECTION", []), ("internal-sftp", ["."])])
+def test_who_may_drop_by_scp_can_do_nothing_else(dropping: Box) -> None:
+    local = dropping.scratch / "key"
+    local.write_text("a key of somebody else\n")
+    home = dropping.scratch / "mail" / "alice"
+    assert scp(dropping, V4, "alice", local, f"{home}/.ssh/authorized_keys").returncode != 0
+    assert scp(dropping, V4, "alice", local, "/bob/here").returncode != 0
+    assert ssh(dropping, V4, "alice", "echo", "in").stdout != "in\n"
+
+
+@pytest.mark.parametrize("words", [[], ["."]])
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "mail"])
-def test_the_clients_script_pushes_its_address(dropping: Box, program: str, words: list[str], host: str) -> None:
-    authorize(dropping, "alice", key_line(dropping, program))
-    no_hook(dropping)
+def test_the_clients_script_pushes_its_address(dropping: Box, words: list[str], host: str) -> None:
+    if not words:
+        force(dropping)
     with (dropping.scratch / "etc" / "hosts").open("a") as hosts:
         hosts.write("192.0.2.1 mail\n")
     script = ROOT / "contrib" / "ssh" / "popips-push"
-    push: list[str | Path] = [
-        "env",
-        f"POPIPS_SSH={' '.join(options(dropping, 'alice'))}",
-        script,
-        f"alice@{host}",
-        *words,
-    ]
-    assert in_client(dropping, *push).stderr == ""
+    push: list[str | Path] = ["env", f"POPIPS_SSH={' '.join(options(dropping, 'alice'))}", script]
+    assert in_client(dropping, *push, f"alice@{host}", *words).stderr == ""
     (key,) = granted(dropping)
     assert key.startswith("ipv6:2001:db8:" if ":" in host else "192.0.2.1")
 
@@ -126,11 +138,8 @@ def test_the_clients_script_pushes_its_address(dropping: Box, program: str, word
 @pytest.mark.parametrize("words", [[], ["-x"], ["host", "folder", "more"], ["no.such.host.example"]])
 def test_the_clients_script_says_what_is_wrong(box: Box, words: list[str]) -> None:
     done = in_client(box, ROOT / "contrib" / "ssh" / "popips-push", *words)
-    expected = (
-        (1, "popips-push: no.such.host.example: no address")
-        if words[:1] == ["no.such.host.example"]
-        else (64, "usage: ")
-    )
+    is_name = words == ["no.such.host.example"]
+    expected = (1, "popips-push: no.such.host.example: no address") if is_name else (64, "usage: ")
     assert (done.returncode, done.stderr[: len(expected[1])]) == expected
 
 

@@ -197,6 +197,7 @@ def _open(path: str) -> int:
             fd = os.open(path, flags)
         except FileNotFoundError:
             fd = os.open(path, flags | os.O_CREAT, 0o600)
+            os.utime(fd, (0, 0))  # a map made just now might have the very same time: see popips.maps.own
             sync_folder(path.rpartition("/")[0])
     except OSError as error:
         raise Failed(f"{path}: cannot be opened: {error.strerror}") from None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import posix as os  # os itself costs a login two milliseconds
 import time
 from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, alarm, pthread_sigmask  # type: ignore[import-not-found]
+from _stat import S_ISREG
 
 from popips.maps import Busy, Failed, MapError, Missing, Place, Unsound, berkeley, lock
 from popips.maps.berkeley import DAMAGE, LIBDB_LIMIT, Moved, Records, moved_mtime
@@ -91,6 +92,9 @@ class Writer:
 
     def rebuild(self, records: Iterable[tuple[bytes, bytes]]) -> None:
         """Make the map anew, in the same file if there is one, with these records. Raise MapError."""
+        if _is_file(self._place.source):
+            cure = "own_map = yes is for a map that holds nothing else, and has no text: name another"
+            raise MapError(f"{self._place.path}: made from {self._place.source}; {cure}")
         built = os.memfd_create("popips")
         try:
             db = DB()
@@ -163,6 +167,13 @@ class _Database:
         self._environment.memp_trickle(100)
         if self._environment.memp_stat()[0]["page_dirty"]:
             self._db.sync()
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return S_ISREG(os.stat(path).st_mode)  # /etc/mail/popips, say, is the stamp folder
+    except OSError:
+        return False
 
 
 def _habit(place: Place) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import posix as os  # os itself costs a login two milliseconds
 from _signal import alarm  # type: ignore[import-not-found]
 
-from popips.maps import Failed, MapError, Missing, Place, Unsound
+from popips.maps import Failed, MapError, Missing, Place, Unsound, exists
 from popips.maps.berkeley import Moved, moved_mtime
 from popips.maps.journal import Journal
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PROGRAMS = ("/usr/sbin/postmap", "/usr/local/sbin/postmap")
 MODE = 0o640  # as makemap has it: smtpd opens its maps before it gives up root
+HEAD = b"# Made by popips, which makes it anew at each change: see own_map in popips.conf(5).\n"
+BAD = ".popips-bad"  # behind the name of a damaged map
 NEW = ".popips-new"  # behind the text's name while it is being written
 LIMIT = 60  # seconds after which SIGALRM ends a process whose postmap waits for a lock that nobody gives up
 LONGEST = 4096  # bytes of what postmap says
@@ -53,7 +55,7 @@ class Records:
 
     def pack(self) -> bytes:
         """Write them as text."""
-        return b"".join(b"%s\t%s\n" % record for record in self._records.items())
+        return HEAD + b"".join(b"%s\t%s\n" % record for record in self._records.items())
 
 
 class Reader:
@@ -117,11 +119,19 @@ class Writer:
         except Unsound:
             before = 0
         self._journal.clear()
+        bad = self._place.path + BAD
         try:
             self._build(records, before)
-        except Failed:  # postmap opens an lmdb that is there, and a damaged one it refuses
-            os.unlink(self._place.path)
-            self._build(records, before)
+        except Failed:
+            if self._place.kind != "lmdb" or not exists(self._place.path):
+                raise
+            os.rename(self._place.path, bad)  # postmap opens an lmdb that is there, and refuses a damaged one
+            try:
+                self._build(records, 0)
+            except MapError:
+                os.rename(bad, self._place.path)
+                raise
+            os.unlink(bad)
 
     def _mtime(self) -> int:
         try:
@@ -131,7 +141,12 @@ class Writer:
 
     def _build(self, records: Records, before: int) -> int:
         text = self._place.source
+        if exists(text) and not _head(text).startswith(HEAD):
+            cure = "own_map = yes is for a map that holds nothing else: name another"
+            raise MapError(f"{text}: not made by popips; {cure}")
         try:
+            if before:  # from here on the map is not what PATH.popips says, until all is done
+                os.utime(self._place.path, ns=(before + 1, before + 1))
             fd = os.open(text + NEW, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, MODE)
             try:
                 os.fchown(fd, -1, os.stat(self._place.folder).st_gid)
@@ -142,14 +157,21 @@ class Writer:
                 os.close(fd)
             os.rename(text + NEW, text)
             alarm(LIMIT)
-            _postmap(self._place)
-            alarm(0)
+            try:
+                _postmap(self._place)
+            finally:
+                alarm(0)
             mtime = moved_mtime(before, self._now, 0)
             os.utime(self._place.path, ns=(mtime, mtime))
             os.utime(self._journal.fd, ns=(mtime, mtime))
         except OSError as error:
             raise Failed(f"{self._place.path}: cannot be written: {error.strerror}") from None
         return mtime
+
+
+def _head(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(len(HEAD))
 
 
 def _read(place: Place) -> Records:
