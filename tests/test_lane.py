@@ -90,6 +90,7 @@ def edit_the_configuration(site: Site) -> None:
 
 
 def let_the_expirer_be_dead(site: Site) -> None:
+    age(site.conf, 1000)  # it was edited before that
     age(site.stamps / ".expire", 301)
     age(site.stamps / ".alive", 1)
 
