@@ -63,6 +63,8 @@ install: deps
 
 # the map, popips.conf and the stamps stay: they are the admin's
 uninstall:
+	@found=$$(grep -rls '$(LIBEXEC)/' '$(DESTDIR)/etc/dovecot' '$(DESTDIR)/etc/pam.d'); test -z "$$found" || \
+	    { echo "uninstall: take the hook out first, or Dovecot refuses every login:" $$found >&2; exit 1; }
 	rm -rf '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)'
 	rm -f '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire' '$(DESTDIR)$(SBIN)/popips-follow'
 	cd man && for page in *.[578]; do rm -f '$(DESTDIR)$(MAN)'/man$${page##*.}/$$page; done

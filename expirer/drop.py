@@ -92,7 +92,7 @@ def _drops(path: str, old: float) -> Iterator[Drop | DropError]:
                 uid = pwd.getpwnam(user).pw_uid
                 fd = _opened(user, uid, top)
             except (KeyError, OSError, DropError) as error:
-                yield DropError(f"{path}/{user}: {_reason(error)}; give it to its user: chown USER; chmod 0700")
+                yield DropError(f"{path}/{user}: {_reason(error)}; it is to be its user's, mode 0700, or not to be")
                 continue
             try:
                 drops = [drop for name in _names(fd) if (drop := _taken(fd, name, user, uid, old))]

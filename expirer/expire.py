@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _work(options: argparse.Namespace, log: Log) -> int:
-    settings = config.load(options.conf)
+    settings = command.settings(options.conf)
     if options.window is not None:
         try:
             settings = settings.replace(window=config.duration(options.window))
@@ -55,20 +55,24 @@ def _work(options: argparse.Namespace, log: Log) -> int:
             lane.lead(settings)
     # last and without the lock: where the users' data base hangs, expiry must go on
     if is_alone:
-        _take_up(settings, log)
+        _take_up(settings, options.verbose, log)
     return os.EX_OK
 
 
-def _take_up(settings: config.Config, log: Log) -> None:
+def _take_up(settings: config.Config, verbose: bool, log: Log) -> None:
     """Grant what is in the drop folder. Whatever goes wrong there, expiry must go on."""
     if not settings.drop:
         return
     try:
         for found in drop.take_up(settings, PROGRAM, time.time()):
             if isinstance(found, drop.DropError):
-                log.line(ERROR, f"error: {found}")
+                text = f"error: {found}"
+                log.line(ERROR, text)
             else:
+                text = found[1].describe(found[0], str(settings.map))
                 grants.tell(log, settings, *found)
+            if verbose:
+                sys.stdout.write(f"{text}\n")
     except (MapError, StampError, OSError) as error:
         log.line(ERROR, f"error: {error}")
 

@@ -88,6 +88,8 @@ def load(name: str) -> Format:
 
 def own(pattern: str, where: str) -> Format:
     """Give the format that follow_pattern says, `PROGRAM: REGEX$`; raise FormatError. where: it stands."""
+    if not pattern:
+        raise FormatError(f"{where}: follow_pattern is not set")
     program, colon, login = pattern.partition(": ")
     if not colon or not re.fullmatch(r"[A-Za-z0-9._/-]+", program):
         raise FormatError(f"{where}: follow_pattern: begin with the program's name, as it is, and `: `")

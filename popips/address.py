@@ -91,7 +91,9 @@ def networks(text: str) -> tuple[Network, ...]:
         longest = 8 * len(first)
         if slash and not (bits.isascii() and bits.isdigit() and int(bits) <= longest):
             raise Refused(f"{word}: the number of bits goes from 0 to {longest}")
-        found.append(Network(first, int(bits) if slash else longest))
+        shift = longest - (int(bits) if slash else longest)
+        masked = int.from_bytes(first, "big") >> shift << shift
+        found.append(Network(masked.to_bytes(len(first), "big"), longest - shift))
     return tuple(found)
 
 

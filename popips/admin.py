@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _work(options: argparse.Namespace) -> int:
-    settings = config.load(options.conf)
+    settings = command.settings(options.conf)
     try:
         place = _named(options.map, settings) if options.map else settings.map
     except MapError as error:
@@ -363,10 +363,12 @@ def _why(settings: config.Config, options: argparse.Namespace) -> int:
         standing = grants.standing(settings, folder, records, name) if records else None
         reason = limits.barred(settings, denials.load(folder), name, now)
         its_key = grants.record(settings, folder, name)[0]
+        admins = _static(settings, name, records)
     if standing == grants.STATIC or its_key in source.keys(settings.source(settings.map)):
-        standing, reason = grants.STATIC, "static: the admin has a record on it"
+        standing, reason = grants.STATIC, f"static: {admins}"
     elif not stamp:
-        reason = reason or "nobody logged in from there in the last " + _left(settings.window, pending=False)
+        window = _left(settings.window, pending=False)
+        reason = reason or f"no grant in the last {window}; a login that was refused is in the mail log"
     who = f"user={line.user} service={line.service} by={line.writer} " if line else ""
     login = f"{who}last={_time(stamp.time)} until={_time(stamp.time + settings.window)}" if stamp else ""
     if standing == grants.RENEWED:
@@ -378,6 +380,13 @@ def _why(settings: config.Config, options: argparse.Namespace) -> int:
         reason = "pending: the record comes with the next run of popips-expire"
     sys.stdout.write(f"{name}: not granted: {reason}{'; ' if login else ''}{login}\n")
     return 1
+
+
+def _static(settings: config.Config, name: str, records: Records | None) -> str:
+    """Give the admin's records on an address."""
+    found = [(form, records.get(form.encode())) for form in _forms(settings, name)] if records else []
+    there = [f"{form} {_printable(value)}" for form, value in found if value is not None]
+    return f"the admin has {', '.join(there)}" if there else "the map's text has a record on it"
 
 
 def _time(seconds: float) -> str:

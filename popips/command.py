@@ -33,6 +33,13 @@ def parser(program: str, description: str) -> argparse.ArgumentParser:
     return made
 
 
+def settings(path: str) -> config.Config:
+    """Give the configuration; where another file than the usual one is named, it must be there. Raise ConfigError."""
+    if path != config.PATH and not os.path.exists(path):
+        raise config.ConfigError(f"{path}: there is no such file")
+    return config.load(path)
+
+
 STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UsageError, os.EX_USAGE),
     (config.ConfigError, os.EX_CONFIG),

@@ -20,7 +20,7 @@ def refusal(config: Config, folder: Folder, name: str, user: str, service: str, 
         if config.only_services and service not in config.only_services:
             return f"{word(service)} is not one of only_services"
         if config.only_group and not _is_member(user, config.only_group):
-            return f"{word(user)} is not in the group {config.only_group} (only_group)"
+            return f"{word(user)} is not in the group {config.only_group} (only_group), or there is none"
     return barred(config, denials.load(folder), name, now)
 
 
@@ -29,7 +29,7 @@ def barred(config: Config, denied: list[denials.Denial], name: str, now: float) 
     if address.is_in(name, config.never):
         return "in a network of `never`"
     denial = denials.of(denied, name, now)
-    return f"denied by {denial.by}" if denial else ""
+    return f"{denial.text} is denied by {denial.by}" if denial else ""
 
 
 def _is_member(user: str, group: str) -> bool:

@@ -112,7 +112,7 @@ class Folder:
         state = os.fstat(self.fd)
         if state.st_uid not in (0, os.geteuid()) or state.st_mode & 0o022:
             os.close(self.fd)
-            cure = f"name a folder of its own, or make this one so: chown root {path}; chmod 0700 {path}"
+            cure = "if it is popips' own, make it root's with mode 0700, or else name another"
             raise StampError(f"{path}: others may write to it; {cure}")
 
     def __enter__(self) -> Folder:

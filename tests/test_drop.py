@@ -244,6 +244,7 @@ def test_an_expiry_takes_up_what_was_dropped_and_logs_it(site: Site, programs: P
     command = [str(programs / "sbin/popips-expire"), "-c", str(site.conf), "-n"]
     subprocess.run(command, check=True)
     assert path.exists()  # a dry run changes nothing
-    done = subprocess.run(command[:-1], check=True, capture_output=True, text=True)
+    done = subprocess.run([*command[:-1], "-v"], check=True, capture_output=True, text=True)
+    assert f"granted: address={A} user={ALICE} service=drop" in done.stdout
     assert "refused: address=nonsense user=bin service=drop" in done.stderr  # there is no log
     assert site.names() == {A}

@@ -178,7 +178,7 @@ def test_a_pattern_of_ones_own_is_anchored_at_both_ends() -> None:
 @pytest.mark.parametrize(
     ("pattern", "cure"),
     [
-        ("", "begin with the program's name"),
+        ("", "follow_pattern is not set"),
         ("login from (?P<address>.*)$", "begin with the program's name"),
         (".*: login from (?P<address>.*)$", "begin with the program's name"),
         ("mypopd: login from (?P<address>.*)", "end with $"),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -127,7 +128,9 @@ def test_a_denied_address_loses_its_grant_and_gets_no_other(site: Site, own: str
         site.access.unlink()
         site.configure(own_map=own)
     log_in(site, ("alice", A), ("bob", B), ("carol", V6))
-    assert sorted(deny(site, "192.0.2.8/30")) == [A, B]
+    assert sorted(deny(site, "192.0.2.9/30")) == [A, B]
+    with Folder(str(site.stamps)) as folder:
+        assert [denial.text for denial in denials.load(folder)] == ["192.0.2.8/30"]
     assert site.names() == {V6}
     assert site.login(A) == "refused"
     site.expire()
@@ -160,16 +163,14 @@ def test_denying_again_takes_the_place_of_the_first_time(site: Site) -> None:
 
 
 @pytest.mark.parametrize("own", ["no", "yes"])
-def test_a_denial_that_finds_the_map_locked_ends_its_grants_in_the_next_run(
-    site: Site, own: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_denial_that_finds_another_writer_ends_its_grants_in_the_next_run(site: Site, own: str) -> None:
     if own == "yes":
         site.access.unlink()
         site.configure(own_map=own)
     log_in(site, ("alice", A), ("bob", B))
     site.expire()
-    monkeypatch.setattr(upkeep, "PATIENCE", 0.0)
-    with site.db.open() as held:
+    with pytest.MonkeyPatch.context() as patch, Path(f"{site.db}.popips").open() as held:
+        patch.setattr(upkeep, "PATIENCE", 0.0)
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(Busy):
             deny(site, A)
@@ -297,11 +298,11 @@ def test_popips_db_tells_why(installed: Installed) -> None:
     (site.stamps / V6).touch()
     told = {
         A: (0, f"{A}: granted: user=alice service=pop3 by=popips-hook last="),
-        B: (1, f"{B}: not granted: denied by "),
+        B: (1, f"{B}: not granted: {B} is denied by "),
         V6: (1, f"{V6}: not granted: pending"),
-        "198.51.100.7": (1, "198.51.100.7: not granted: static: "),
+        "198.51.100.7": (1, "198.51.100.7: not granted: static: the admin has 198.51.100.7 REJECT"),
         "127.0.0.1": (1, "127.0.0.1: not granted: in a network of `never`"),
-        "203.0.113.1": (1, "203.0.113.1: not granted: nobody logged in from there in the last 15m00s"),
+        "203.0.113.1": (1, "203.0.113.1: not granted: no grant in the last 15m00s; a login that was refused is"),
     }
     for address, (status, words) in told.items():
         done = installed.run("popips-db", "why", address)

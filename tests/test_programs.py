@@ -415,6 +415,13 @@ def test_a_bad_configuration_is_an_error_with_file_line_and_cure(
     assert f"{program}: {installed.site.conf}:2: unknown key 'windw': the keys are mta, map, stamps, " in done.stderr
 
 
+@pytest.mark.parametrize("words", [["popips-db", "lst"], ["popips-expire"], ["popips-follow", "--format", "own"]])
+def test_a_configuration_that_is_named_must_be_there(installed: Installed, words: list[str]) -> None:
+    installed.site.conf.unlink()
+    done = installed.run(*words)
+    assert (done.returncode, f"{installed.site.conf}: there is no such file" in done.stderr) == (78, True)
+
+
 def test_a_reader_that_leaves_early_gets_no_traceback(installed: Installed) -> None:
     installed.site.build("".join(f"10.{n // 256}.{n % 256} REJECT\n" for n in range(20000)))
     command = f"{installed.path('popips-db')} -c {installed.site.conf} lst | head -n 1"
@@ -430,6 +437,13 @@ def test_make_install_stages_into_destdir_and_make_uninstall_leaves_map_and_stam
     assert {"usr/sbin/popips-db", "usr/libexec/popips/popips-hook", "usr/share/man/man8/popips-db.8"} <= files
     assert "/usr/lib/popips" in (tmp_path / "usr/sbin/popips-db").read_text()
     assert str(tmp_path) not in (tmp_path / "usr/sbin/popips-db").read_text()
+    stack = tmp_path / "etc/pam.d/pop3"
+    stack.parent.mkdir(parents=True)
+    stack.write_text("account optional pam_exec.so quiet /usr/libexec/popips/popips-hook\n")
+    refused = subprocess.run([*make, "uninstall"], capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert f"take the hook out first, or Dovecot refuses every login: {stack}\n" in refused.stderr
+    stack.unlink()
     subprocess.run([*make, "uninstall"], check=True)
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if "popips" in path.name}
     assert left == {"etc/mail/popips"}

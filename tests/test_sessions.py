@@ -11,7 +11,7 @@ from expirer import sessions
 from tests.box import Box
 from tests.conftest import Site
 
-V4, V6, GONE = "192.0.2.10", "2001:db8::10", "192.0.2.11"
+V4, V6, GONE, ENDED = "192.0.2.10", "2001:db8::10", "192.0.2.11", "192.0.2.12"
 
 
 def let_the_window_pass(box: Box) -> None:
@@ -67,12 +67,19 @@ def test_where_dovecot_does_not_tell_that_is_logged_and_all_else_is_done(box: Bo
 def test_only_services_that_fetch_mail_and_only_addresses_count(site: Site) -> None:
     doveadm = site.folder / "doveadm"
     who = '{"service":"%s","ip":"%s"}'
-    there = [("imap", V4), ("submission", GONE), ("pop3", ".."), ("imap", ""), ("pop3", "2001:DB8:0::10")]
+    there = [
+        ("imap", V4),
+        ("submission", GONE),
+        ("imap", ENDED),
+        ("pop3", ".."),
+        ("imap", ""),
+        ("pop3", "2001:DB8:0::10"),
+    ]
     doveadm.write_text(f"#!/bin/sh\necho '[{','.join(who % one for one in there)}]'\n")
     doveadm.chmod(0o755)
     site.configure(renew="sessions", doveadm=str(doveadm))
-    for client in (V4, V6, GONE):
+    for client in (V4, V6, GONE, ENDED):
         site.login(client)
-    os.utime(site.stamps / GONE, (0, 0))
+    os.utime(site.stamps / ENDED, (0, 0))
     assert sessions.renew(site.config, lambda: site.now + 100) == 2
-    assert {name for name in (V4, V6, GONE) if (site.stamps / name).stat().st_mtime > site.now} == {V4, V6}
+    assert {name for name in (V4, V6, GONE, ENDED) if (site.stamps / name).stat().st_mtime > site.now} == {V4, V6}

@@ -342,6 +342,8 @@ def _damaged(place: Place, error: object) -> MapError:
 
 
 def _how_to_make(place: Place) -> str:
+    if place.own:
+        return "popips-expire makes it anew"
     if exists(place.source):
         return f"make it: {place.build(place.source)}"
     return f"is it the right path? an empty one is made by: {_empty(place)}"
