@@ -170,8 +170,12 @@ def standing(config: Config, folder: Folder, records: Records, name: str) -> str
 
 
 def record(config: Config, folder: Folder, name: str) -> tuple[bytes, bytes]:
-    """Give key and value of the record that belongs to a stamp."""
-    line = folder.line(name) or _new_line(config, name, Login("", "", ""))
+    """Give key and value of the record that belongs to a stamp.
+
+    A map of its own is made anew after an edit of popips.conf, with the same key and value for all: to read a million
+    stamps for that would take half an hour on a host that has just been started.
+    """
+    line = (None if config.map.own else folder.line(name)) or _new_line(config, name, Login("", "", ""))
     return line.key.encode(), line.value.encode()
 
 

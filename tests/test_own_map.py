@@ -263,3 +263,16 @@ def test_the_trap_of_each_way_is_as_its_file_says(box: Box, way: str, answer: st
     (box.scratch / "access.db").unlink()
     box.start_sendmail(access=way)
     assert box.rcpt(A) == answer
+
+
+def test_after_an_edit_of_the_configuration_all_its_records_are_as_that_says(site: Site) -> None:
+    site.login(A)
+    site.expire()
+    site.configure(own_map="yes", key="connect", value="OK")
+    assert site.login(B) == GRANTED
+    site.expire()
+    assert site.records() == {f"connect:{A}": "OK", f"connect:{B}": "OK"}
+    assert site.login(A) == RENEWED
+    site.pass_window()
+    site.expire()
+    assert (site.records(), site.names()) == ({}, set())
