@@ -17,13 +17,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from popips import grants, limits
+from popips import grants, limits, upkeep
 from popips.config import Config
 from popips.stamps import Folder, word
 
 LONGEST = 100  # bytes of a file
 MOST = 100  # files of a user that a run looks at: nobody shall keep the expirer busy
-PATIENCE = 10.0  # seconds to wait for a lock
 
 
 class DropError(Exception):
@@ -69,14 +68,14 @@ def _end_others(config: Config, held: dict[str, str], now: float) -> None:
     with Folder(config.stamps) as folder:
 
         def which() -> list[str]:
-            return [name for name, stamp in folder.scan() if stamp and name[0] != "." and is_other(name)]
+            return [name for name, _ in folder.scan() if is_other(name)]
 
         def is_other(name: str) -> bool:
             line = folder.line(name)
             return line is not None and line.service == limits.PUSHED and held.get(line.user, name) != name
 
         if which():
-            grants.take_out(config, folder, which, now, time.monotonic() + PATIENCE)
+            grants.take_out(config, folder, which, now, time.monotonic() + upkeep.PATIENCE)
 
 
 def _drops(path: str, old: float) -> Iterator[Drop | DropError]:

@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run with the arguments after the program's name; give the exit status."""
     options = _parser().parse_args(argv)
     log = Log(PROGRAM)
-    return command.run(PROGRAM, lambda: _work(options, log), report=lambda text: log.line(ERROR, f"error: {text}"))
+    return command.run(PROGRAM, lambda: _work(options, log), log)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -242,7 +242,7 @@ def _list_grants(settings: config.Config, names: list[str]) -> int:
     static = source.keys(settings.source(settings.map))
     with stamps.Folder(settings.stamps) as folder, _records_or_none(settings) as records:
         for name, stamp in sorted(folder.scan(), key=lambda entry: entry[0]):
-            if stamp is None or not address.is_canonical(name) or (wanted and name not in wanted):
+            if wanted and name not in wanted:
                 continue
             seen.add(name)
             line = folder.line(name)

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import popips
 from popips import config, maps, stamps
+from popips.log import ERROR, Log
 
 
 class UsageError(Exception):
@@ -54,15 +55,15 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
 )
 
 
-def run(program: str, work: Callable[[], int], report: Callable[[str], None] = lambda text: None) -> int:
+def run(program: str, work: Callable[[], int], log: Log | None = None) -> int:
     """Do the work in a process of its own, for a damaged map can crash libdb, and give its exit status.
 
-    An error becomes a line on standard error, report(line) and a status of its own.
+    An error becomes a line on standard error, one in the log if there is one, and a status of its own.
     """
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
-        os._exit(_status_of(program, work, report))
+        os._exit(_status_of(program, work, log))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda number, _: os.kill(child, number))
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -71,12 +72,11 @@ def run(program: str, work: Callable[[], int], report: Callable[[str], None] = l
     if -status in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL):
         return 128 - status
     text = f"libdb crashed ({signal.strsignal(-status)}): the map is damaged; make it anew with makemap"
-    sys.stderr.write(f"{program}: {text}\n")
-    report(text)
+    _tell(program, text, log)
     return os.EX_DATAERR
 
 
-def _status_of(program: str, work: Callable[[], int], report: Callable[[str], None]) -> int:
+def _status_of(program: str, work: Callable[[], int], log: Log | None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     try:
@@ -88,7 +88,11 @@ def _status_of(program: str, work: Callable[[], int], report: Callable[[str], No
     except BrokenPipeError:
         return os.EX_IOERR  # the reader of our output has left: nobody to tell
     except tuple(kind for kind, _ in STATUS) as error:
-        text = str(error)
-        sys.stderr.write(f"{program}: {text}\n")
-        report(text)
+        _tell(program, str(error), log)
         return next(status for kind, status in STATUS if isinstance(error, kind))
+
+
+def _tell(program: str, text: str, log: Log | None) -> None:
+    sys.stderr.write(f"{program}: {text}\n")
+    if log:
+        log.line(ERROR, f"error: {text}")

@@ -137,7 +137,7 @@ def rebuild(config: Config, folder: Folder, now: float, until: float) -> None:
         for name, stamp in folder.scan():
             if time.monotonic() > until:
                 raise Busy(f"{config.map.path}: too many stamps to make it anew now; popips-expire does it")
-            if stamp is None or name[0] == "." or stamp.time <= now - config.window:
+            if stamp.time <= now - config.window:
                 continue
             if limits.barred(config, denied, name, now):
                 folder.renew(name, 0)
@@ -201,21 +201,30 @@ def _one_too_many(config: Config, folder: Folder, name: str, login: Login, now: 
     """Take the user's oldest grants away that are more than max_per_user with this one; give their addresses."""
     if not config.max_per_user or login.service == limits.BY_HAND:
         return []
-    user = word(login.user)
-    if not surplus(config, folder, now, user, name):
-        return []
-    return take_out(config, folder, lambda: surplus(config, folder, now, user, name), now, until)
+    return limit(config, folder, now, until, word(login.user), name)
 
 
-def surplus(config: Config, folder: Folder, now: float, user: str = "", latest: str = "") -> list[str]:
+def limit(config: Config, folder: Folder, now: float, until: float, user: str = "", latest: str = "") -> list[str]:
+    """End each user's oldest grants that are more than max_per_user; give their addresses. user, latest: see _surplus.
+
+    Raise MapError or StampError.
+    """
+
+    def which() -> list[str]:
+        return _surplus(config, folder, now, user, latest)
+
+    return take_out(config, folder, which, now, until) if which() else []
+
+
+def _surplus(config: Config, folder: Folder, now: float, user: str, latest: str) -> list[str]:
     """Give the addresses of each user's oldest grants that are more than max_per_user; of one user only, if named.
 
     latest: an address whose login has just been, whatever the clock says.
     """
     grants_of: dict[str, list[tuple[bool, float, str]]] = {}
     for name, stamp in folder.scan():
-        line = folder.line(name) if stamp and name[0] != "." and stamp.time > now - config.window else None
-        if stamp and line and line.service != limits.BY_HAND and user in ("", line.user):
+        line = folder.line(name) if stamp.time > now - config.window else None
+        if line and line.service != limits.BY_HAND and user in ("", line.user):
             grants_of.setdefault(line.user, []).append((name == latest, stamp.time, name))
     most = config.max_per_user
     return [name for his in grants_of.values() for _, _, name in sorted(his)[: max(0, len(his) - most)]]

@@ -225,22 +225,18 @@ class Folder:
             finally:
                 os.close(fd)
 
-    def scan(self) -> Iterator[tuple[str, Stamp | None]]:
-        """Give each file's name with its stamp, or with None for a file that is no stamp; popips' own are left out.
-
-        A stamp that was moved aside comes under that name.
-        """
+    def scan(self) -> Iterator[tuple[str, Stamp]]:
+        """Give each stamp with its name; stamps moved aside, popips' own files and foreign ones are left out."""
         with self.naming(""), os.scandir(self.fd) as entries:
             for entry in entries:
-                if entry.name in OWN_FILES:
+                if entry.name[0] == "." or not address.is_canonical(entry.name):
                     continue
                 try:
                     state = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue
-                name = entry.name[len(ASIDE) :] if entry.name.startswith(ASIDE) else entry.name
-                ours = is_stamp(state) and address.is_canonical(name)
-                yield entry.name, Stamp.of(state) if ours else None
+                if is_stamp(state):
+                    yield entry.name, Stamp.of(state)
 
     def remove(self, name: str) -> None:
         """Remove a stamp, if it is there."""

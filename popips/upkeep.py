@@ -12,16 +12,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 
 from popips import address, denials, lane, limits
 from popips.config import Config
-from popips.grants import RENEWED, is_seen, rebuild, record, standing, surplus, take_out
+from popips.grants import RENEWED, is_seen, limit, rebuild, record, standing, take_out
 from popips.log import INFO, WARNING
 from popips.maps import Place, kinds, own, source
 from popips.maps.journal import is_empty
-from popips.stamps import ASIDE, RUN_FILE, Folder, Stamp, StampError, is_stamp, word
+from popips.stamps import RUN_FILE, Folder, Stamp, StampError, is_stamp, word
 from popips.survey import Survey, survey
 
 TYPE_CHECKING = False
@@ -132,7 +132,8 @@ def expire(config: Config, now: float, bound: Bound = ALL, dry_run: bool = False
         if not is_known:
             sweep.reconcile_all()
         if config.max_per_user and not dry_run:
-            sweep.limit()
+            # logins that came while the map was locked were not counted
+            sweep.run.removed += limit(config, folder, now, _until())
         if not dry_run:
             with sweep.writer():
                 lane.finish(config, folder, now)
@@ -268,16 +269,10 @@ class _Sweep:
                 self.folder.renew(name, 0)
             self.expire(barred, is_known=False)
 
-    def limit(self) -> None:
-        """Take out what is more than max_per_user: logins that came while the map was locked were not counted."""
-        if surplus(self.config, self.folder, self.now):
-            which = partial(surplus, self.config, self.folder, self.now)
-            self.run.removed += take_out(self.config, self.folder, which, self.now, _until())
-
     def live(self) -> Iterator[str]:
         """Give the live stamps' names."""
         for name, stamp in self.folder.scan():
-            if stamp and not name.startswith(ASIDE) and not self.is_due(stamp):
+            if not self.is_due(stamp):
                 yield name
 
     def is_well(self, records: Records, name: str) -> bool:
@@ -407,10 +402,7 @@ def deny(config: Config, denial: denials.Denial, now: float) -> list[str]:
         lane.withdraw(folder)  # whatever happens now, the next run looks at all grants
 
         def which() -> list[str]:
-            return [name for name, stamp in folder.scan() if stamp and name[0] != "." and is_his(name)]
-
-        def is_his(name: str) -> bool:
-            return address.is_in(name, (denial.network,))
+            return [name for name, _ in folder.scan() if address.is_in(name, (denial.network,))]
 
         return take_out(config, folder, which, now, _until())
 

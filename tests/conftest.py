@@ -113,6 +113,14 @@ class Installed:
             command, input=stdin, env=CRON_ENVIRONMENT | (env or {}), capture_output=True, text=True, timeout=60
         )
 
+    def starts_python(self, program: str = "popips-hook", *words: str, **env: str) -> bool:
+        """Run a hook, and tell whether it started Python."""
+        command = [str(self.path(program)), "-c", str(self.site.conf), *words]
+        with tempfile.NamedTemporaryFile() as log:
+            traced = ["strace", "-f", "-qq", "-e", "trace=execve", "-o", log.name, *command]
+            assert subprocess.run(traced, env=CRON_ENVIRONMENT | env, capture_output=True).returncode == 0
+            return b"python3" in log.read()
+
     def pam(self, address: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run the hook with the environment that pam_exec gives it."""
         env = {"PAM_RHOST": address, "PAM_USER": "alice", "PAM_SERVICE": "pop3", "PAM_TYPE": "account"} | more

@@ -6,7 +6,6 @@ sh and Python have to agree on that, so there is one table for both.
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,6 @@ import pytest
 from popips import lane, upkeep
 from popips.stamps import Folder
 from popips.survey import Survey
-from tests.box import CRON_ENVIRONMENT
 from tests.conftest import Installed, Site
 
 A, B = "192.0.2.10", "192.0.2.11"
@@ -38,14 +36,6 @@ def age(path: Path, seconds: float) -> None:
     os.utime(path, (then, then))
 
 
-def starts_python(installed: Installed, log: Path, program: str = "popips-hook", *words: str, **env: str) -> bool:
-    """Run a hook, and tell whether it started Python."""
-    command = [str(installed.path(program)), "-c", str(installed.site.conf), *words]
-    traced = ["strace", "-f", "-qq", "-e", "trace=execve", "-o", str(log), *command]
-    assert subprocess.run(traced, env=CRON_ENVIRONMENT | env, capture_output=True).returncode == 0
-    return "python3" in log.read_text()
-
-
 def was_renewed(site: Site) -> bool:
     return (site.stamps / A).stat().st_mtime > time.time() - LONG_AGO / 2
 
@@ -63,7 +53,7 @@ def test_a_login_on_the_open_lane_renews_its_stamp_without_python(
     opened: Installed, tmp_path: Path, program: str, words: list[str], env: dict[str, str], line: str
 ) -> None:
     before = opened.site.db.read_bytes()
-    assert not starts_python(opened, tmp_path / "log", program, *words, **env)
+    assert not opened.starts_python(program, *words, **env)
     assert was_renewed(opened.site)
     assert (opened.site.stamps / A).read_text().partition("\n")[0] == f"{line} {A} RELAY"
     assert opened.site.db.read_bytes() == before
@@ -125,12 +115,12 @@ def test_what_closes_the_lane_closes_it_for_sh_and_python(
         age(site.stamps / A, LONG_AGO)
         close(site)
         assert not lane.renewed(site.config, folder, A, time.time())
-    assert starts_python(opened, tmp_path / "log", **PAM)
+    assert opened.starts_python(**PAM)
 
 
 def test_an_edit_of_the_configuration_closes_the_lane(opened: Installed, tmp_path: Path) -> None:
     edit_the_configuration(opened.site)
-    assert starts_python(opened, tmp_path / "log", **PAM)
+    assert opened.starts_python(**PAM)
     assert not was_renewed(opened.site)  # for now it is in `never`
     opened.run("popips-expire")
     assert (opened.site.names(), opened.site.records()) == (set(), {})
@@ -156,20 +146,20 @@ def test_an_edit_of_the_configuration_closes_the_lane(opened: Installed, tmp_pat
     ids=str,
 )
 def test_an_unusual_login_takes_the_long_way(opened: Installed, tmp_path: Path, odd: dict[str, str]) -> None:
-    assert starts_python(opened, tmp_path / "log", **PAM | odd)
+    assert opened.starts_python(**PAM | odd)
 
 
 def test_logins_that_are_to_be_logged_take_the_long_way(opened: Installed, tmp_path: Path) -> None:
     opened.site.configure(log_renewals="yes")
     opened.run("popips-expire")
-    assert starts_python(opened, tmp_path / "log", **PAM)
+    assert opened.starts_python(**PAM)
 
 
 def test_a_new_grant_leaves_the_lane_open_for_others(opened: Installed, tmp_path: Path) -> None:
     opened.pam(B)
     assert opened.site.records() == {A: "RELAY", B: "RELAY"}
     for address in (A, B):
-        assert not starts_python(opened, tmp_path / "log", **PAM | {"PAM_RHOST": address})
+        assert not opened.starts_python(**PAM | {"PAM_RHOST": address})
 
 
 @pytest.mark.parametrize("words", [("ins", B, "OK"), ("del", B)])
@@ -178,9 +168,9 @@ def test_an_admins_change_closes_the_lane_until_the_next_run(
 ) -> None:
     opened.pam(B)
     opened.run("popips-db", *words)
-    assert starts_python(opened, tmp_path / "log", **PAM)
+    assert opened.starts_python(**PAM)
     opened.run("popips-expire")
-    assert not starts_python(opened, tmp_path / "log", **PAM)
+    assert not opened.starts_python(**PAM)
 
 
 @pytest.mark.parametrize("due", [False, True])

@@ -17,14 +17,6 @@ V4, V6, OTHER_V4, OTHER_V6 = "192.0.2.10", "2001:db8::10", "192.0.2.11", "2001:d
 V6_KEY = "ipv6:2001:db8:0:0:0:0:0:10"
 
 
-def let_the_window_pass(box: Box) -> None:
-    """Make the stamps as old as if their window had gone by."""
-    then = time.time() - 3600
-    for stamp in box.stamps.iterdir():
-        if stamp.name != ".expire":
-            os.utime(stamp, (then, then))
-
-
 def expire(box: Box) -> None:
     done = box.popips("popips-expire")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -49,7 +41,7 @@ def test_a_login_opens_the_relay_for_its_address_and_the_expirer_closes_it(box: 
         assert box.login(protocol, address) == "ok"
         expire(box)
         assert box.rcpt(address) == RELAYED
-        let_the_window_pass(box)
+        box.let_the_window_pass()
         expire(box)
         assert box.rcpt(address) == DENIED
         assert box.records() == {}
@@ -84,7 +76,7 @@ def test_static_records_on_the_clients_address_survive_login_and_expiry(box: Box
         assert box.rcpt(address) == verdicts[address]
         assert box.login("pop3", address) == "ok"
         assert box.rcpt(address) == verdicts[address]
-    let_the_window_pass(box)
+    box.let_the_window_pass()
     expire(box)
     assert box.records() == static
     assert [line.split()[0] for line in box.logged()] == ["static:"] * 3
@@ -98,7 +90,7 @@ def test_an_ipv4_mapped_address_is_its_ipv4_address(box: Box, style: dict[str, s
     box.pam_login("::ffff:192.0.2.10")
     assert sorted(os.listdir(box.stamps)) == [".expire", V4]
     assert box.rcpt(V4) == RELAYED
-    let_the_window_pass(box)
+    box.let_the_window_pass()
     expire(box)
     assert box.rcpt(V4) == DENIED
 
@@ -109,7 +101,7 @@ def test_compressed_keys_serve_a_sendmail_that_wants_them(box: Box) -> None:
     box.pam_login(V6)
     assert box.rcpt(V6) == RELAYED
     box.configure(compressed_ipv6="no")
-    let_the_window_pass(box)
+    box.let_the_window_pass()
     expire(box)
     assert box.rcpt(V6) == DENIED
 
@@ -124,7 +116,7 @@ def test_a_rebuilt_map_gets_the_live_grants_back_at_the_next_run(box: Box, how: 
     assert (box.rcpt(V4), box.rcpt(V6), box.rcpt(OTHER_V4)) == (DENIED, DENIED, RELAYED)
     expire(box)
     assert (box.rcpt(V4), box.rcpt(V6), box.rcpt(OTHER_V4)) == (RELAYED, RELAYED, RELAYED)
-    let_the_window_pass(box)
+    box.let_the_window_pass()
     expire(box)
     assert box.records() == {OTHER_V4: "RELAY"}
 
@@ -214,7 +206,7 @@ def test_cron_runs_the_line_of_contrib(box: Box) -> None:
     *when, user, command = line.split(None, 6)
     assert (when, user) == (["*"] * 5, "root")
     box.pam_login(V4)
-    let_the_window_pass(box)
+    box.let_the_window_pass()
     words = command.replace("/usr/local", str(box.programs)).split()
     done = box.run(["/bin/sh", "-c", " ".join([*words, "-c", str(box.conf)])])
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

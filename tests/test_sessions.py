@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 import pytest
 
@@ -12,13 +11,6 @@ from tests.box import Box
 from tests.conftest import Site
 
 V4, V6, GONE, ENDED = "192.0.2.10", "2001:db8::10", "192.0.2.11", "192.0.2.12"
-
-
-def let_the_window_pass(box: Box) -> None:
-    then = time.time() - 3600
-    for stamp in box.stamps.iterdir():
-        if not stamp.name.startswith("."):
-            os.utime(stamp, (then, then))
 
 
 def granted(box: Box) -> set[str]:
@@ -33,11 +25,11 @@ def test_a_session_that_lasts_keeps_its_grant(box: Box) -> None:
     for client in (V4, V6, GONE):
         assert box.login("imap", client) == "ok"
     with box.idling(V4), box.idling(V6):
-        let_the_window_pass(box)
+        box.let_the_window_pass()
         (box.stamps / V6).unlink()  # what has no stamp gets none
         assert granted(box) == {V4}
         box.configure(doveadm=doveadm)  # renew = logins, the default
-        let_the_window_pass(box)
+        box.let_the_window_pass()
         assert granted(box) == set()
 
 
@@ -58,7 +50,7 @@ def test_where_dovecot_does_not_tell_that_is_logged_and_all_else_is_done(box: Bo
     doveadm.chmod(0o755)
     box.configure(renew="sessions", doveadm=str(doveadm))
     box.pam_login(V4)
-    let_the_window_pass(box)
+    box.let_the_window_pass()
     assert granted(box) == set()
     (line,) = [line for line in box.logged() if line.startswith("error: ")]
     assert said in line and "set doveadm in popips.conf" in line

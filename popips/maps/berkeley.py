@@ -14,7 +14,7 @@ from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, alarm, pthr
 from _stat import S_ISREG
 
 from popips.maps import Busy, Failed, MapError, Missing, Place, Undone, exists, lock
-from popips.maps.journal import Change, Journal, is_empty
+from popips.maps.journal import Change, Locked, is_empty
 from popips.maps.libdb import DB, DB_RDONLY, DB_UNKNOWN, DBError
 
 TYPE_CHECKING = False
@@ -136,7 +136,7 @@ class Reader:
         self._copy.__exit__(kind, error, traceback)
 
 
-class Writer:
+class Writer(Locked):
     """The one writer of a map: holds the writers' lock, and has finished what another left when it died."""
 
     def __init__(self, place: Place, source: str, now: float, until: float) -> None:
@@ -147,23 +147,16 @@ class Writer:
         self._place, self._source, self._now, self._until = place, source, now, until
         if not exists(place.path):
             raise _missing(place)
-        self._journal = Journal(place.path, until)
+        super().__init__(place.path, until)
         try:
             self._recover()
         except BaseException:
-            self._journal.__exit__()
+            self._journal.release()
             raise
-
-    def __enter__(self) -> Writer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._journal.__exit__()
 
     def give_way(self, until: float) -> None:
         """Let other writers have their turn; raise Busy at `until`, MapError if what they have left is no good."""
-        self._journal.release()
-        self._journal.take(until)
+        super().give_way(until)
         self._until = until
         self._recover()
 

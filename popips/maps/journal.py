@@ -15,8 +15,12 @@ import posix as os  # os itself costs a login two milliseconds
 import time
 from _stat import S_ISREG
 
-from popips.maps import Busy, Failed, MapError, Undone
+from popips.maps import Busy, Failed, MapError, Undone, Unsound
 from popips.maps.lock import PAUSE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
 
 CHUNK = 4096  # bytes: what is compared and written as one
 SECTOR = 512  # bytes: the least that a disk writes whole
@@ -116,7 +120,7 @@ def _checksum(data: bytes) -> int:
 
 
 class Journal:
-    """The journal of one map, open and locked; use it in a `with`."""
+    """The journal of one map, open and locked."""
 
     def __init__(self, map_path: str, until: float) -> None:
         """Open or make the file and take the writers' lock; raise Busy at `until`, MapError if the file is unsafe."""
@@ -148,11 +152,19 @@ class Journal:
             os.close(self.fd)
         self.fd = -1
 
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def give_way(self, until: float) -> None:
+        """Let other writers have their turn; raise Busy at `until`."""
         self.release()
+        self.take(until)
+
+    def check_mark(self, mtime: int, map_path: str) -> None:
+        """Raise Unsound unless a map of its own has the mtime, in ns, that its last change by popips gave it."""
+        if os.fstat(self.fd).st_mtime_ns != mtime:
+            raise Unsound(f"{map_path}: a change of it was not finished, or not made by popips")
+
+    def mark(self, mtime: int) -> None:
+        """Note the mtime, in ns, that a map of its own has after a change."""
+        os.utime(self.fd, ns=(mtime, mtime))
 
     def left(self) -> Change | None:
         """Give the change that a writer left when it died, if there is one."""
@@ -175,6 +187,23 @@ class Journal:
             os.ftruncate(self.fd, 0)
         except OSError:
             pass  # for the same reason
+
+
+class Locked:
+    """What holds the writers' lock of a map; use it in a `with`."""
+
+    def __init__(self, map_path: str, until: float) -> None:
+        self._journal = Journal(map_path, until)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._journal.release()
+
+    def give_way(self, until: float) -> None:
+        """Let other writers have their turn; raise Busy at `until` (time.monotonic())."""
+        self._journal.give_way(until)
 
 
 def journal_of(map_path: str) -> str:

@@ -14,7 +14,7 @@ from _stat import S_ISREG
 
 from popips.maps import Busy, Failed, MapError, Missing, Place, Unsound, berkeley, lock
 from popips.maps.berkeley import DAMAGE, LIBDB_LIMIT, Moved, Records, moved_mtime
-from popips.maps.journal import Journal
+from popips.maps.journal import Locked
 from popips.maps.libdb import DB, DB_CREATE, DB_NOSYNC, DB_UNKNOWN, IN_MEMORY, TYPES, DBEnv
 
 TYPE_CHECKING = False
@@ -24,29 +24,25 @@ if TYPE_CHECKING:
 MODE = 0o640  # as makemap has it
 
 
-class Writer:
+class Writer(Locked):
     """The one writer of the map, as berkeley.Writer is of others."""
 
     def __init__(self, place: Place, now: float, until: float) -> None:
         """Take the writers' lock; raise Busy at `until` (time.monotonic()). now: seconds since the epoch."""
+        super().__init__(place.path, until)
         self._place, self._now, self._until = place, now, until
-        self._journal = Journal(place.path, until)
         self._database: _Database | None = None  # open from the first change on, while nobody else changes the map
         self._left: int | None = None  # the mtime, in ns, that the last change gave the map
         self.held = 0.0  # seconds for which the last change had the map's lock
 
-    def __enter__(self) -> Writer:
-        return self
-
     def __exit__(self, *_: object) -> None:
         if self._database:
             self._database.close()
-        self._journal.__exit__()
+        super().__exit__()
 
     def give_way(self, until: float) -> None:
         """Let other writers have their turn; raise Busy at `until`."""
-        self._journal.release()
-        self._journal.take(until)
+        super().give_way(until)
         self._until = until
 
     def change(self, step: Callable[[Records], None], ready: object = None, still: object = None) -> Moved | None:
@@ -63,8 +59,7 @@ class Writer:
         alarm(LIBDB_LIMIT)
         try:
             before = os.fstat(fd).st_mtime_ns
-            if os.fstat(self._journal.fd).st_mtime_ns != before:
-                raise Unsound(f"{self._place.path}: a change of it was not finished, or not made by popips")
+            self._journal.check_mark(before, self._place.path)
             if self._left not in (None, before):  # what libdb has in memory is no longer what is in the file
                 self._database.close()
                 self._database = _Database()
@@ -123,7 +118,7 @@ class Writer:
         """Move the map's mtime on from what it was before the change, and the journal's with it."""
         mtime = moved_mtime(before, self._now, 0)
         os.utime(fd, ns=(mtime, mtime))
-        os.utime(self._journal.fd, ns=(mtime, mtime))
+        self._journal.mark(mtime)
         return mtime
 
     def _opened(self) -> int:

@@ -13,7 +13,7 @@ from _signal import alarm  # type: ignore[import-not-found]
 
 from popips.maps import Failed, MapError, Missing, Place, Unsound, exists
 from popips.maps.berkeley import Moved, moved_mtime
-from popips.maps.journal import Journal
+from popips.maps.journal import Locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,24 +74,13 @@ class Reader:
         pass
 
 
-class Writer:
+class Writer(Locked):
     """The one writer of the map, as berkeley.Writer is of others."""
 
     def __init__(self, place: Place, now: float, until: float) -> None:
         """Take the writers' lock; raise Busy at `until` (time.monotonic()). now: seconds since the epoch."""
+        super().__init__(place.path, until)
         self._place, self._now = place, now
-        self._journal = Journal(place.path, until)
-
-    def __enter__(self) -> Writer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._journal.__exit__()
-
-    def give_way(self, until: float) -> None:
-        """Let other writers have their turn; raise Busy at `until`."""
-        self._journal.release()
-        self._journal.take(until)
 
     def change(self, step: Callable[[Records], None], ready: object = None, still: object = None) -> Moved | None:
         """Let step change the records, and have the map made anew; give how its mtime has moved, None if not.
@@ -100,8 +89,7 @@ class Writer:
         first, Failed if postmap fails.
         """
         before = self._mtime()
-        if os.fstat(self._journal.fd).st_mtime_ns != before:
-            raise Unsound(f"{self._place.path}: a change of it was not finished, or not made by popips")
+        self._journal.check_mark(before, self._place.path)
         try:
             records = _read(self._place)
         except Missing as error:
@@ -163,7 +151,7 @@ class Writer:
                 alarm(0)
             mtime = moved_mtime(before, self._now, 0)
             os.utime(self._place.path, ns=(mtime, mtime))
-            os.utime(self._journal.fd, ns=(mtime, mtime))
+            self._journal.mark(mtime)
         except OSError as error:
             raise Failed(f"{self._place.path}: cannot be written: {error.strerror}") from None
         return mtime
