@@ -101,16 +101,21 @@ def _lock_timeout(text: str) -> float:
     return seconds
 
 
+def _one_of(first: str, second: str) -> Callable[[str], str]:
+    """Give the parser that takes these two words."""
+
+    def parse(text: str) -> str:
+        if text not in (first, second):
+            raise ValueError(f"write {first} or {second}")
+        return text
+
+    return parse
+
+
 def _yes_or_no(text: str) -> bool:
     if text not in ("yes", "no"):
         raise ValueError("write yes or no")
     return text == "yes"
-
-
-def _style(text: str) -> str:
-    if text not in ("bare", "connect"):
-        raise ValueError("write bare or connect")
-    return text
 
 
 def _value(text: str) -> str:
@@ -146,12 +151,6 @@ def _group(text: str) -> str:
     return "" if text == "all" else text
 
 
-def _renew(text: str) -> str:
-    if text not in ("logins", "sessions"):
-        raise ValueError("write logins or sessions")
-    return text
-
-
 def _pattern(text: str) -> str:
     return "" if text == "none" else text
 
@@ -160,19 +159,13 @@ def _path_or_none(text: str) -> str:
     return "" if text == "none" else _absolute(text)
 
 
-def _mta(text: str) -> str:
-    if text not in ("sendmail", "postfix"):
-        raise ValueError("write sendmail or postfix")
-    return text
-
-
 PARSERS: dict[str, Callable[[str], object]] = {
-    "mta": _mta,
+    "mta": _one_of("sendmail", "postfix"),
     "map": Place.parse,
     "stamps": _absolute,
     "window": duration,
     "value": _value,
-    "key": _style,
+    "key": _one_of("bare", "connect"),
     "compressed_ipv6": _yes_or_no,
     "never": address.networks,
     "lock_timeout": _lock_timeout,
@@ -181,7 +174,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "max_per_user": _number,
     "only_services": _services,
     "only_group": _group,
-    "renew": _renew,
+    "renew": _one_of("logins", "sessions"),
     "doveadm": str,
     "drop": _path_or_none,
     "follow_pattern": _pattern,

@@ -84,6 +84,11 @@ class Place:
         return f"postmap {self.kind}:{source}" if self.postfix else f"makemap {self.kind} {self.source} < {source}"
 
     @property
+    def nul(self) -> bytes:
+        """What stands behind keys and values where nothing is there yet to tell: postmap writes a NUL, makemap none."""
+        return b"\0" if self.postfix else b""
+
+    @property
     def folder(self) -> str:
         """The folder that the map is in."""
         return self.path.rpartition("/")[0] or "/"

@@ -72,7 +72,7 @@ def habit(db: DB, place: Place) -> bytes:
     first = db.cursor().first()
     if first:
         return b"\0" if first[0].endswith(b"\0") else b""
-    return b"\0" if place.postfix else b""
+    return place.nul
 
 
 class _Copy:

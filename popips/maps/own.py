@@ -94,7 +94,7 @@ class Writer(Locked):
         try:
             db = DB()
             db.open(f"/proc/self/fd/{built}", None, TYPES[self._place.kind], DB_CREATE)
-            made = Records(db, _habit(self._place))
+            made = Records(db, self._place.nul)
             for key, value in records:
                 made.put(key, value)
             db.close()
@@ -157,7 +157,7 @@ class _Database:
         """Let step change the records of the file, and write them; raise one of DAMAGE."""
         if not self._records:
             self._db.open(place.path, None, DB_UNKNOWN, 0)
-            self._records = Records(self._db, _habit(place))
+            self._records = Records(self._db, place.nul)
         step(self._records)
         self._environment.memp_trickle(100)
         if self._environment.memp_stat()[0]["page_dirty"]:
@@ -169,10 +169,6 @@ def _is_file(path: str) -> bool:
         return S_ISREG(os.stat(path).st_mode)  # /etc/mail/popips, say, is the stamp folder
     except OSError:
         return False
-
-
-def _habit(place: Place) -> bytes:
-    return b"\0" if place.postfix else b""
 
 
 def _copy(source: int, target: int) -> None:
