@@ -63,7 +63,7 @@ class Writer(Locked):
             if self._left not in (None, before):  # what libdb has in memory is no longer what is in the file
                 self._database.close()
                 self._database = _Database()
-            self._database.change(self._place, step)
+            self._database.change(fd, self._place.nul, step)
             after = self._left = self._moved(fd, before)
             lock.release(fd)
             return before, after
@@ -135,8 +135,9 @@ class Writer(Locked):
 class _Database:
     """The map as libdb has it open.
 
-    In an environment of its own, because libdb can then write what has changed without a sync: that would be under the
-    map's lock. It does sync when the database is closed, but then the lock is off.
+    In an environment of its own, because libdb can then write what has changed without a sync. At the end it would
+    make up for that, which takes as long as all the rest: it opens the file by its name once more, and syncs it. So it
+    gets a name that is gone by then. What was not on the disk when the power failed is made anew, whatever it was.
     """
 
     def __init__(self) -> None:
@@ -144,20 +145,24 @@ class _Database:
         self._environment.open(None, IN_MEMORY)
         self._db = DB(self._environment)
         self._records: Records | None = None
+        self._fd = -1
 
     def close(self) -> None:
         """Forget what has not been written."""
         try:
             self._db.close(DB_NOSYNC)
+            if self._fd >= 0:
+                os.close(self._fd)
             self._environment.close()
         except DAMAGE:
             pass  # all that is to be known was raised by change()
 
-    def change(self, place: Place, step: Callable[[Records], None]) -> None:
-        """Let step change the records of the file, and write them; raise one of DAMAGE."""
+    def change(self, fd: int, nul: bytes, step: Callable[[Records], None]) -> None:
+        """Let step change the records of the open file, and write them; raise one of DAMAGE."""
         if not self._records:
-            self._db.open(place.path, None, DB_UNKNOWN, 0)
-            self._records = Records(self._db, place.nul)
+            self._fd = os.dup(fd)
+            self._db.open(f"/proc/self/fd/{self._fd}", None, DB_UNKNOWN, 0)
+            self._records = Records(self._db, nul)
         step(self._records)
         self._environment.memp_trickle(100)
         if self._environment.memp_stat()[0]["page_dirty"]:
