@@ -18,20 +18,19 @@ class Refused(ValueError):
 class Network:
     """A block of addresses: the first `bits` bits of `first`, which is packed (4 or 16 bytes)."""
 
-    __slots__ = ("bits", "first")
+    __slots__ = ("_prefix", "_shift", "bits", "first")
 
     def __init__(self, first: bytes, bits: int) -> None:
         self.first, self.bits = first, bits
+        self._shift = 8 * len(first) - bits
+        self._prefix = int.from_bytes(first, "big") >> self._shift
 
     def __str__(self) -> str:
         return _text(self.first) + (f"/{self.bits}" if self.bits < 8 * len(self.first) else "")
 
     def holds(self, packed: bytes) -> bool:
         """Tell whether the packed address is one of this network's."""
-        if len(packed) != len(self.first):
-            return False
-        shift = 8 * len(packed) - self.bits
-        return int.from_bytes(packed, "big") >> shift == int.from_bytes(self.first, "big") >> shift
+        return len(packed) == len(self.first) and int.from_bytes(packed, "big") >> self._shift == self._prefix
 
 
 def _packed(text: str) -> bytes:
