@@ -5,10 +5,8 @@
 """
 
 from __future__ import annotations
-import __future__
 
 import importlib.util
-import inspect
 import marshal
 import sys
 from pathlib import Path
@@ -16,13 +14,19 @@ from pathlib import Path
 ROOMS = ("popips", "popips/maps", "pam_hook")
 # not on the way of every login: found where they are
 SELDOM = ("admin", "command", "upkeep", "survey", "pack", "own", "postmap")
+# on the way of every login, in the order in which they need each other: run without the import system, which would
+# spend on each as long as it takes to run; one that is missing here is only slower
+ALWAYS = """
+__future__ popips pam_hook pam_hook.environ pam_hook.login popips.address popips.maps popips.config popips.stamps
+popips.denials popips.maps.lock popips.maps.journal popips.watch popips.lane popips.limits popips.log popips.maps.kinds
+popips.maps.source popips.grants
+"""
 
 START = """
 import gc, sys
-from marshal import loads
 gc.disable()
 sys.path = [LIB, *sys.path, BINDING]
-Spec = type(sys.__spec__)
+Module, Spec = type(sys), type(sys.__spec__)
 class Packed:
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -37,8 +41,20 @@ class Packed:
         return None
     @staticmethod
     def exec_module(module):
-        exec(loads(PACKED[module.__name__][1]), module.__dict__)
+        exec(PACKED[module.__name__][1], module.__dict__)
 sys.meta_path.insert(0, Packed)
+for name in ALWAYS.split():
+    if name in sys.modules:
+        continue
+    is_package, code = PACKED[name]
+    module = sys.modules[name] = Module(name)
+    parent, _, child = name.rpartition(".")
+    module.__package__ = name if is_package else parent
+    if is_package:
+        module.__path__ = [LIB + "/" + name.replace(".", "/")]
+    if parent:
+        setattr(sys.modules[parent], child, module)
+    exec(code, module.__dict__)
 from MODULE import main
 sys.exit(main())
 """
@@ -46,16 +62,20 @@ sys.exit(main())
 
 def packed(root: Path, lib: str, module: str, binding: str) -> bytes:
     """Give the content of a .pyc file; root: where the rooms are now, lib: where they will be."""
-    modules = {"__future__": (False, marshal.dumps(compile(inspect.getsource(__future__), "__future__", "exec")))}
+    # of the standard library's module a login needs no more than this
+    modules = {"__future__": (False, compile("annotations = None", "__future__", "exec"))}
     for path in (path for room in ROOMS for path in sorted((root / room).glob("*.py"))):
         *parents, name = path.relative_to(root).with_suffix("").parts
         if name in SELDOM:
             continue
         is_package = name == "__init__"
         code = compile(path.read_bytes(), f"{lib}/{path.relative_to(root)}", "exec", dont_inherit=True, optimize=2)
-        modules[".".join(parents if is_package else [*parents, name])] = (is_package, marshal.dumps(code))
-    start = f"LIB, BINDING, PACKED = {lib!r}, {binding!r}, {modules!r}\n{START.replace('MODULE', module)}"
-    code = compile(start, f"{lib}/{module}", "exec", dont_inherit=True, optimize=2)
+        modules[".".join(parents if is_package else [*parents, name])] = (is_package, code)
+    names = {name: (is_package, name) for name, (is_package, _) in modules.items()}
+    start = f"LIB, BINDING, ALWAYS, PACKED = {lib!r}, {binding!r}, {ALWAYS!r}, {names!r}\n"
+    code = compile(start + START.replace("MODULE", module), f"{lib}/{module}", "exec", dont_inherit=True, optimize=2)
+    # each name's place is taken by its code, which source cannot spell
+    code = code.replace(co_consts=tuple(modules[c[1]] if c in names.values() else c for c in code.co_consts))
     # flags, time and size of a source (PEP 552): there is none to compare with
     return importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(code)
 

@@ -15,7 +15,7 @@ from _stat import S_ISREG
 
 from popips.maps import Busy, Failed, MapError, Missing, Place, Undone, exists, lock
 from popips.maps.journal import Change, Locked, is_empty
-from popips.maps.libdb import DB, DB_RDONLY, DB_UNKNOWN, DBError
+from popips.maps.libdb import DB, DB_NOSYNC, DB_RDONLY, DB_UNKNOWN, DBError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class _Copy:
 
     def _close(self, error: BaseException | None) -> None:
         try:
-            self._db.close()
+            self._db.close(DB_NOSYNC)  # what was to be written, content() has seen to
         except DAMAGE as damage:
             error = error or damage
         alarm(0)
