@@ -186,6 +186,20 @@ def test_postlogin_becomes_the_server_also_when_nothing_was_granted(installed: I
     assert "refused: " in done.stderr
 
 
+def test_what_each_login_needs_is_run_without_the_import_system(installed: Installed) -> None:
+    """A module that pack.py does not know to be needed makes each login slower."""
+    launcher = installed.programs / "lib/popips/popips-hook"
+    python = launcher.read_text().split()[0].removeprefix("#!")
+    conf = str(installed.site.conf)
+    command = [python, "-X", "importtime", "-IS", f"{launcher}.pyc", "/proc/self/environ", "-c", conf]
+    env = {"PAM_TYPE": "account", "PAM_RHOST": A, "PAM_USER": "alice", "PAM_SERVICE": "pop3"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
+    ours = {name for name in imported if name.partition(".")[0] in ("popips", "pam_hook", "__future__")}
+    assert ours == {"pam_hook.hook", "popips.maps.berkeley", "popips.maps.libdb"}
+    assert installed.site.records() == {A: "RELAY"}
+
+
 def test_postlogin_finds_a_server_by_name_without_a_path(installed: Installed) -> None:
     assert postlogin(installed, [f"IP={A}"], "echo", "here").stdout == "here\n"
 
