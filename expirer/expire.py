@@ -8,7 +8,7 @@ import sys
 import time
 
 from expirer import drop, sessions
-from popips import command, config, grants, lane, upkeep, watch
+from popips import command, config, denials, grants, lane, upkeep, watch
 from popips.log import ERROR, Log
 from popips.maps import MapError
 from popips.stamps import Folder, StampError
@@ -53,6 +53,7 @@ def _work(options: argparse.Namespace, log: Log) -> int:
             run = upkeep.expire(settings, time.time())
             _tell(run, settings, options.verbose, log)
             lane.lead(settings)
+            denials.load(folder)  # of a line in it that cannot be read the admin must hear
     # last and without the lock: where the users' data base hangs, expiry must go on
     if is_alone:
         _take_up(settings, options.verbose, log)

@@ -38,7 +38,32 @@ class Denial:
 
 
 def load(folder: Folder) -> list[Denial]:
-    """Give all that the file says, over or not; raise StampError if it cannot be read."""
+    """Give all that the file says, over or not; raise StampError if it cannot be read, or one of its lines."""
+    found = []
+    for number, line in enumerate(_lines(folder), 1):
+        try:
+            found.append(_unpacked(line))
+        except ValueError as error:  # address.Refused is one, too
+            cure = "remove the line; popips-db deny writes `ADDRESS|ADDRESS/BITS UNTIL USER`"
+            raise StampError(f"{folder.path}/{DENIED}:{number}: {error}; {cure}") from None
+    return found
+
+
+def legible(folder: Folder) -> list[Denial]:
+    """Give what load() would, without the lines that cannot be read; raise StampError if the file cannot.
+
+    For the upkeep, which must go on. Whom such a line keeps out has no grant to lose, and gets none: no login does.
+    """
+    found = []
+    for line in _lines(folder):
+        try:
+            found.append(_unpacked(line))
+        except ValueError:
+            pass
+    return found
+
+
+def _lines(folder: Folder) -> list[str]:
     with folder.naming(DENIED):
         try:
             fd = os.open(DENIED, READ, dir_fd=folder.fd)
@@ -48,18 +73,14 @@ def load(folder: Folder) -> list[Denial]:
             data = b""
             while more := os.read(fd, CHUNK):
                 data += more
-            lines = data.decode(errors="replace").splitlines()
         finally:
             os.close(fd)
-    found = []
-    for number, line in enumerate(lines, 1):
-        try:
-            text, until, by = line.split(" ")
-            found.append(Denial(text, FOR_EVER if until == "-" else float(until), by))
-        except ValueError as error:  # address.Refused is one, too
-            cure = "remove the line; popips-db deny writes `ADDRESS|ADDRESS/BITS UNTIL USER`"
-            raise StampError(f"{folder.path}/{DENIED}:{number}: {error}; {cure}") from None
-    return found
+    return data.decode(errors="replace").splitlines()
+
+
+def _unpacked(line: str) -> Denial:
+    text, until, by = line.split(" ")
+    return Denial(text, FOR_EVER if until == "-" else float(until), by)
 
 
 def of(denied: list[Denial], name: str, now: float) -> Denial | None:

@@ -131,7 +131,7 @@ def rebuild(config: Config, folder: Folder, now: float, until: float) -> None:
     A stamp whose address is barred by now gets none, and becomes due.
     """
     unsettled: list[str] = []
-    denied = denials.load(folder)
+    denied = denials.legible(folder)
 
     def records() -> Iterator[tuple[bytes, bytes]]:
         for name, stamp in folder.scan():

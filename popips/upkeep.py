@@ -34,8 +34,6 @@ TURN = 0.05  # seconds after which other writers may have theirs
 MIN_BATCH, MAX_BATCH = 10, 5000
 BATCH = 500  # addresses whose records are taken out, or put in, with one change of the map
 ONE_RUN = 60.0  # seconds: a stamp that is newer than now by less may be of a login since this run began
-MANY = 1000  # stamps, from which number on threads remove them: a disk that takes long over one can do several at once
-THREADS = 8
 PATIENCE = 10.0  # seconds to wait for a lock: no login waits here
 
 
@@ -158,7 +156,6 @@ class _Sweep:
     dry_run: bool
     run: Run = field(default_factory=Run)
     batch: int = field(default_factory=lambda: BATCH)
-    taken: dict[str, bytes] = field(default_factory=dict)  # whose records went in this turn, with their keys
     has_begun: bool = False  # the lane is closed, until this run has ended
 
     @cached_property
@@ -167,7 +164,7 @@ class _Sweep:
 
     @cached_property
     def denied(self) -> list[denials.Denial]:
-        return denials.load(self.folder)
+        return denials.legible(self.folder)
 
     def is_barred(self, name: str) -> bool:
         return bool(limits.barred(self.config, self.denied, name, self.now))
@@ -219,29 +216,24 @@ class _Sweep:
             return
         if names and not self.has_begun:
             self.begin(is_known)
-        self.in_turns(names, self._take_out, self._remove_taken)
+        self.in_turns(names, self._expire)
 
-    def in_turns(
-        self,
-        names: list[str],
-        work: Callable[[kinds.Writer, list[str]], None],
-        end_turn: Callable[[], None] = lambda: None,
-    ) -> None:
+    def in_turns(self, names: list[str], work: Callable[[kinds.Writer, list[str]], None]) -> None:
         """Do the work in batches, and let other writers, which are logins, have their turn in between."""
         if not names:
             return
         with self.writer() as writer:
+            if isinstance(writer, own.Writer):
+                self.batch = MIN_BATCH  # until pace() knows better
             end = time.monotonic() + TURN
             for batch in self.batches(names):
                 if time.monotonic() > end:
-                    end_turn()
                     writer.give_way(_until())
                     end = time.monotonic() + TURN
                 work(writer, batch)
                 self.pace(writer)
-            end_turn()
 
-    def _take_out(self, writer: kinds.Writer, names: list[str]) -> None:
+    def _expire(self, writer: kinds.Writer, names: list[str]) -> None:
         keys: dict[str, bytes] = {}
         taken: list[str] = []
 
@@ -258,29 +250,15 @@ class _Sweep:
 
         moved = writer.change(step, still=lambda: all(self.is_due(self.folder.get(name)) for name in taken))
         lane.follow(self.folder, moved)
-        self.taken.update(keys)
-
-    def _remove_taken(self) -> None:
-        """Remove the stamps whose records went, but not one that a login has renewed since: it will miss its record."""
-        names = list(self.taken)
-        gone = self._removed(names) if len(names) < MANY else self._removed_by_threads(names)
-        self.forget({name: self.taken[name] for name in gone})
-        self.taken.clear()
-
-    def _removed_by_threads(self, names: list[str]) -> list[str]:
-        from concurrent.futures import ThreadPoolExecutor  # takes longer to import than most runs take
-
-        parts = (names[at::THREADS] for at in range(THREADS))
-        with ThreadPoolExecutor(THREADS) as pool:
-            return [name for gone in pool.map(self._removed, parts) for name in gone]
-
-    def _removed(self, names: list[str]) -> list[str]:
-        return [name for name in names if self.folder.remove_if(name, self.is_due)]
+        # a login that has renewed its stamp since finds no record, and puts it: that stamp must stay
+        self.forget(keys)
 
     def forget(self, keys: dict[str, bytes]) -> None:
-        """Note that these stamps are gone; with the key of the record of each."""
+        """Remove the stamps of these names that are still due; with the key of the record of each."""
         for name, key in keys.items():
-            (self.run.kept if key in self.static else self.run.removed).append(name)
+            found = self.run.kept if key in self.static else self.run.removed
+            if self.dry_run or self.folder.remove_if(name, self.is_due):
+                found.append(name)
 
     def reconcile_all(self) -> None:
         """Look each live stamp's record up, and have those put that are not there."""

@@ -235,6 +235,25 @@ def test_a_line_that_cannot_be_read_refuses_all_logins_and_names_file_and_line(i
     assert (expired.returncode, f"{installed.site.stamps}/.denied:2: " in expired.stderr) == (73, True)
 
 
+@pytest.mark.parametrize("own", ["no", "yes"])
+def test_such_a_line_stops_neither_expiry_nor_the_mending_of_the_map(installed: Installed, own: str) -> None:
+    site = installed.site
+    if own == "yes":
+        site.access.unlink()
+    site.configure(own_map=own)
+    for address in (A, B):
+        installed.pam(address)
+    os.utime(site.stamps / A, (0, 0))
+    (site.stamps / ".denied").write_text("nonsense\n")
+    if own == "yes":
+        site.db.unlink()
+    else:
+        site.build("")
+    done = installed.run("popips-expire")
+    assert (done.returncode, f"{site.stamps}/.denied:1: " in done.stderr) == (73, True)
+    assert (site.names(), site.records()) == ({B}, {B: "RELAY"})
+
+
 def test_popips_db_denies_lists_and_undenies(installed: Installed) -> None:
     installed.pam(A)
     assert installed.run("popips-db", "deny", A, "for", "1d").returncode == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from popips import config, grants
+from popips import config, grants, upkeep
 from popips.grants import DEFERRED, GRANTED, RENEWED
 from popips.maps import MapError, journal, own
 from tests.box import Box
@@ -198,6 +198,25 @@ def test_open_connections_see_each_change(site: Site) -> None:
         site.login(f"192.0.2.{number + 10}")
         seen.append(int(site.db.stat().st_mtime))
     assert seen == sorted(set(seen))
+
+
+def test_a_run_begins_with_few_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long the lock is held for one is known only after the first: the map may have to be read from the disk."""
+    for number in range(upkeep.MIN_BATCH * 4):
+        site.login(f"192.0.2.{number}")
+    site.expire()
+    site.pass_window()
+    expire = upkeep._Sweep._expire
+    sizes: list[int] = []
+
+    def watched(self: upkeep._Sweep, writer: own.Writer, names: list[str]) -> None:
+        sizes.append(len(names))
+        expire(self, writer, names)
+
+    monkeypatch.setattr(upkeep._Sweep, "_expire", watched)
+    site.expire()
+    assert sizes[0] == upkeep.MIN_BATCH
+    assert site.records() == {}
 
 
 def test_a_run_lets_logins_have_their_turn(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
