@@ -100,15 +100,17 @@ class _Look:
             fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.folder.fd)
         try:
             with self.folder.naming(""), os.scandir(fd) as entries:
-                found.live += self.count(found, (entry for entry in entries if entry.inode() % self.processes == part))
+                found.live += self.count(found, entries, part)
         finally:
             os.close(fd)
         return found
 
-    def count(self, found: Survey, entries: Iterator[os.DirEntry[str]]) -> int:
+    def count(self, found: Survey, entries: Iterator[os.DirEntry[str]], part: int) -> int:
         """Give the number of live stamps, and note the files that need something."""
-        live, due, ahead = 0, self.due, self.ahead
+        live, due, ahead, processes = 0, self.due, self.ahead, self.processes
         for entry in entries:
+            if entry.inode() % processes != part:
+                continue
             try:
                 state = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
