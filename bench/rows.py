@@ -101,7 +101,7 @@ def expiry(lab: Lab, site: Site) -> Iterator[Row]:
     expire = lab.expirer(site, "--window", WINDOW)
     find: Program = ["/usr/bin/find", theirs.stamps, "-type", "f", "-mmin", f"+{MINUTES}"], {}
     lab.race(expire, find, rounds=1)
-    (ours, memory), (finds, _) = lab.race(expire, find, rounds=5)
+    (ours, memory), (finds, _) = lab.race(expire, find, rounds=11)
     yield Row(f"popips-expire, {size} live, none due", "find -mmin", 1.0, ours, finds)
     pipeline: Program = ["/bin/sh", HERE / "baseline.sh", lab.baseline, theirs.db, theirs.stamps, MINUTES], CRON
     ours, pipes = Times(), Times()

@@ -149,13 +149,13 @@ class _Database:
 
     def close(self) -> None:
         """Forget what has not been written."""
-        try:
-            self._db.close(DB_NOSYNC)
-            if self._fd >= 0:
-                os.close(self._fd)
-            self._environment.close()
-        except DAMAGE:
-            pass  # all that is to be known was raised by change()
+        if self._fd >= 0:
+            os.close(self._fd)
+        for part, flags in ((self._db, DB_NOSYNC), (self._environment, 0)):
+            try:
+                part.close(flags)
+            except DAMAGE:
+                pass  # all that is to be known was raised by change()
 
     def change(self, fd: int, nul: bytes, step: Callable[[Records], None]) -> None:
         """Let step change the records of the open file, and write them; raise one of DAMAGE."""
