@@ -15,7 +15,7 @@ from popips.stamps import DENIED, DENIED_NEW, READ, Folder, StampError, word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 CHUNK = 1 << 16  # bytes to read at once
 FOR_EVER = float("inf")
@@ -40,12 +40,10 @@ class Denial:
 def load(folder: Folder) -> list[Denial]:
     """Give all that the file says, over or not; raise StampError if it cannot be read, or one of its lines."""
     found = []
-    for number, line in enumerate(_lines(folder), 1):
-        try:
-            found.append(_unpacked(line))
-        except ValueError as error:  # address.Refused is one, too
-            cure = "remove the line; popips-db deny writes `ADDRESS|ADDRESS/BITS UNTIL USER`"
-            raise StampError(f"{folder.path}/{DENIED}:{number}: {error}; {cure}") from None
+    for one in _read(folder):
+        if isinstance(one, StampError):
+            raise one
+        found.append(one)
     return found
 
 
@@ -54,13 +52,17 @@ def legible(folder: Folder) -> list[Denial]:
 
     For the upkeep, which must go on. Whom such a line keeps out has no grant to lose, and gets none: no login does.
     """
-    found = []
-    for line in _lines(folder):
+    return [one for one in _read(folder) if isinstance(one, Denial)]
+
+
+def _read(folder: Folder) -> Iterator[Denial | StampError]:
+    for number, line in enumerate(_lines(folder), 1):
         try:
-            found.append(_unpacked(line))
-        except ValueError:
-            pass
-    return found
+            text, until, by = line.split(" ")
+            yield Denial(text, FOR_EVER if until == "-" else float(until), by)
+        except ValueError as error:  # address.Refused is one, too
+            cure = "remove the line; popips-db deny writes `ADDRESS|ADDRESS/BITS UNTIL USER`"
+            yield StampError(f"{folder.path}/{DENIED}:{number}: {error}; {cure}")
 
 
 def _lines(folder: Folder) -> list[str]:
@@ -76,11 +78,6 @@ def _lines(folder: Folder) -> list[str]:
         finally:
             os.close(fd)
     return data.decode(errors="replace").splitlines()
-
-
-def _unpacked(line: str) -> Denial:
-    text, until, by = line.split(" ")
-    return Denial(text, FOR_EVER if until == "-" else float(until), by)
 
 
 def of(denied: list[Denial], name: str, now: float) -> Denial | None:
