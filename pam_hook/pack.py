@@ -15,7 +15,7 @@ ROOMS = ("popips", "popips/maps", "pam_hook")
 # not on the way of every login: found where they are
 SELDOM = ("admin", "command", "upkeep", "survey", "pack", "own", "postmap")
 # on the way of every login, in the order in which they need each other: run without the import system, which would
-# spend on each as long as it takes to run; one that is missing here is only slower
+# spend on each as long as it takes to run. The packages must be here; another module that is not is only slower
 ALWAYS = """
 __future__ popips pam_hook pam_hook.environ pam_hook.login popips.address popips.maps popips.config popips.stamps
 popips.denials popips.maps.lock popips.maps.journal popips.watch popips.lane popips.limits popips.log popips.maps.kinds
@@ -30,12 +30,7 @@ Module, Spec = type(sys), type(sys.__spec__)
 class Packed:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name not in PACKED:
-            return None
-        spec = Spec(name, Packed, is_package=PACKED[name][0])
-        if spec.submodule_search_locations is not None:
-            spec.submodule_search_locations.append(LIB + "/" + name.replace(".", "/"))
-        return spec
+        return Spec(name, Packed) if name in PACKED else None
     @staticmethod
     def create_module(spec):
         return None
