@@ -152,11 +152,6 @@ class Journal:
             os.close(self.fd)
         self.fd = -1
 
-    def give_way(self, until: float) -> None:
-        """Let other writers have their turn; raise Busy at `until`."""
-        self.release()
-        self.take(until)
-
     def check_mark(self, mtime: int, map_path: str) -> None:
         """Raise Unsound unless a map of its own has the mtime, in ns, that its last change by popips gave it."""
         if os.fstat(self.fd).st_mtime_ns != mtime:
@@ -203,7 +198,8 @@ class Locked:
 
     def give_way(self, until: float) -> None:
         """Let other writers have their turn; raise Busy at `until` (time.monotonic())."""
-        self._journal.give_way(until)
+        self._journal.release()
+        self._journal.take(until)
 
 
 def journal_of(map_path: str) -> str:
