@@ -50,7 +50,7 @@ def was_renewed(site: Site) -> bool:
     ],
 )
 def test_a_login_on_the_open_lane_renews_its_stamp_without_python(
-    opened: Installed, tmp_path: Path, program: str, words: list[str], env: dict[str, str], line: str
+    opened: Installed, program: str, words: list[str], env: dict[str, str], line: str
 ) -> None:
     before = opened.site.db.read_bytes()
     assert not opened.starts_python(program, *words, **env)
@@ -106,9 +106,7 @@ CLOSES: list[Callable[[Site], object]] = [
 
 
 @pytest.mark.parametrize("close", CLOSES)
-def test_what_closes_the_lane_closes_it_for_sh_and_python(
-    opened: Installed, tmp_path: Path, close: Callable[[Site], object]
-) -> None:
+def test_what_closes_the_lane_closes_it_for_sh_and_python(opened: Installed, close: Callable[[Site], object]) -> None:
     site = opened.site
     with Folder(site.config.stamps) as folder:
         assert lane.renewed(site.config, folder, A, time.time())
@@ -118,7 +116,7 @@ def test_what_closes_the_lane_closes_it_for_sh_and_python(
     assert opened.starts_python(**PAM)
 
 
-def test_an_edit_of_the_configuration_closes_the_lane(opened: Installed, tmp_path: Path) -> None:
+def test_an_edit_of_the_configuration_closes_the_lane(opened: Installed) -> None:
     edit_the_configuration(opened.site)
     assert opened.starts_python(**PAM)
     assert not was_renewed(opened.site)  # for now it is in `never`
@@ -145,17 +143,17 @@ def test_an_edit_of_the_configuration_closes_the_lane(opened: Installed, tmp_pat
     ],
     ids=str,
 )
-def test_an_unusual_login_takes_the_long_way(opened: Installed, tmp_path: Path, odd: dict[str, str]) -> None:
+def test_an_unusual_login_takes_the_long_way(opened: Installed, odd: dict[str, str]) -> None:
     assert opened.starts_python(**PAM | odd)
 
 
-def test_logins_that_are_to_be_logged_take_the_long_way(opened: Installed, tmp_path: Path) -> None:
+def test_logins_that_are_to_be_logged_take_the_long_way(opened: Installed) -> None:
     opened.site.configure(log_renewals="yes")
     opened.run("popips-expire")
     assert opened.starts_python(**PAM)
 
 
-def test_a_new_grant_leaves_the_lane_open_for_others(opened: Installed, tmp_path: Path) -> None:
+def test_a_new_grant_leaves_the_lane_open_for_others(opened: Installed) -> None:
     opened.pam(B)
     assert opened.site.records() == {A: "RELAY", B: "RELAY"}
     for address in (A, B):
@@ -163,9 +161,7 @@ def test_a_new_grant_leaves_the_lane_open_for_others(opened: Installed, tmp_path
 
 
 @pytest.mark.parametrize("words", [("ins", B, "OK"), ("del", B)])
-def test_an_admins_change_closes_the_lane_until_the_next_run(
-    opened: Installed, tmp_path: Path, words: tuple[str, ...]
-) -> None:
+def test_an_admins_change_closes_the_lane_until_the_next_run(opened: Installed, words: tuple[str, ...]) -> None:
     opened.pam(B)
     opened.run("popips-db", *words)
     assert opened.starts_python(**PAM)
