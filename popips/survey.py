@@ -1,7 +1,7 @@
 """One look at the whole stamp folder: how many stamps are live, and which names need something done.
 
-A million stamps take as long as find(1) takes: each is looked at once, by two processes, and only the names that need
-something are kept. So the memory it takes does not depend on how many stamps there are.
+A million stamps take no longer than find(1) takes: two processes look at half of the folder each, and only the names
+that need something are kept. So the memory it takes does not depend on how many stamps there are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from stat import S_IFREG
 from popips import address
 from popips.stamps import ASIDE, OWN_FILES, SETTLED, Folder, Stamp, StampFailed, is_stamp
 
-PROCESSES = 2
 MOST = 100_000  # names that one look may find
 PLAIN = S_IFREG | SETTLED
 
@@ -47,22 +46,48 @@ LISTS = ("due", "unsettled", "ahead", "aside", "foreign")
 
 
 def survey(
-    folder: Folder, due: float, ahead: float, seconds: float = math.inf, most: float = MOST, processes: int = PROCESSES
+    folder: Folder, due: float, ahead: float, seconds: float = math.inf, most: float = MOST, alone: bool = False
 ) -> Survey:
     """Look at each stamp: one up to `due` (seconds since the epoch) is due, one later than `ahead` in the future.
 
-    Each process ends early after so many seconds, or with so many names. Raise StampFailed.
+    Each process ends early after so many seconds, or with so many names; alone: there is only one. Raise StampFailed.
     """
-    look = _Look(folder, due, ahead, time.monotonic() + seconds, most, processes)
-    running = [look.start(part) for part in range(1, processes)]
-    found = look.at(0)
-    for child, pipe in running:
-        with open(pipe, "rb") as file:
-            data = file.read()
-        if os.waitpid(child, 0)[1] or not data:
-            raise StampFailed(f"{folder.path}: cannot be read")
-        found.add(Survey(*marshal.loads(data)))
+    look = _Look(folder, due, ahead, time.monotonic() + seconds, most)
+    middle, name = (0, "") if alone else _middle(folder)
+    if not name:
+        return look.at(0)
+    child, pipe = look.start(middle)
+    found = look.at(0, name)
+    with open(pipe, "rb") as file:
+        data = file.read()
+    if os.waitpid(child, 0)[1] or not data:
+        raise StampFailed(f"{folder.path}: cannot be read")
+    found.add(Survey(*marshal.loads(data)))
     return found
+
+
+def _middle(folder: Folder) -> tuple[int, str]:
+    """Give a position about halfway through the folder, and the first name from there on; "" if it is not to be found.
+
+    On ext4 a name's position is its hash, and the end the highest one (ext4_dir_llseek in fs/ext4/dir.c). It is the
+    same for whoever opens the folder: NFS relies on that. Where there is nothing halfway, as on tmpfs, one process
+    looks at all.
+    """
+    fd = _opened(folder)
+    try:
+        middle = os.lseek(fd, os.lseek(fd, 0, os.SEEK_END) // 2, os.SEEK_SET)
+        with os.scandir(fd) as entries:
+            return middle, next((entry.name for entry in entries), "")
+    except OSError:
+        return 0, ""
+    finally:
+        os.close(fd)
+
+
+def _opened(folder: Folder) -> int:
+    # not the folder's own descriptor: two processes would share its place in the folder
+    with folder.naming(""):
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder.fd)
 
 
 @dataclass(frozen=True)
@@ -72,17 +97,16 @@ class _Look:
     ahead: float
     end: float
     most: float
-    processes: int
 
-    def start(self, part: int) -> tuple[int, int]:
-        """Have a child look at its part; give its process id, and the pipe that its findings will come from."""
+    def start(self, position: int) -> tuple[int, int]:
+        """Have a child look from there on; give its process id, and the pipe that its findings will come from."""
         read, write = os.pipe()
         child = os.fork()
         if child:
             os.close(write)
             return child, read
         try:
-            found = self.at(part)
+            found = self.at(position)
             lists = [getattr(found, name) for name in LISTS]
             with open(write, "wb") as file:
                 file.write(marshal.dumps((found.live, *lists, found.is_whole)))
@@ -92,25 +116,25 @@ class _Look:
         finally:
             os._exit(1)
 
-    def at(self, part: int) -> Survey:
-        """Look at the files whose inode has this remainder."""
+    def at(self, position: int, end: str = "") -> Survey:
+        """Look at the files from a position in the folder on, up to the one of that name."""
         found = Survey()
-        # not the folder's own descriptor: two processes would share its place in the folder
-        with self.folder.naming(""):
-            fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.folder.fd)
+        fd = _opened(self.folder)
         try:
-            with self.folder.naming(""), os.scandir(fd) as entries:
-                found.live += self.count(found, entries, part)
+            with self.folder.naming(""):
+                os.lseek(fd, position, os.SEEK_SET)
+                with os.scandir(fd) as entries:
+                    found.live += self.count(found, entries, end)
         finally:
             os.close(fd)
         return found
 
-    def count(self, found: Survey, entries: Iterator[os.DirEntry[str]], part: int) -> int:
+    def count(self, found: Survey, entries: Iterator[os.DirEntry[str]], end: str) -> int:
         """Give the number of live stamps, and note the files that need something."""
-        live, due, ahead, processes = 0, self.due, self.ahead, self.processes
+        live, due, ahead = 0, self.due, self.ahead
         for entry in entries:
-            if entry.inode() % processes != part:
-                continue
+            if entry.name == end:
+                break
             try:
                 state = entry.stat(follow_symlinks=False)
             except FileNotFoundError:

@@ -179,8 +179,8 @@ class _Sweep:
         """Give what is in the stamp folder."""
         if bound is ALL:
             return survey(self.folder, self.now - self.config.window, self.now + ONE_RUN)
-        limits = bound.seconds, bound.grants, 1
-        return survey(self.folder, self.now - self.config.window, self.now + ONE_RUN, *limits)
+        limits = bound.seconds, bound.grants
+        return survey(self.folder, self.now - self.config.window, self.now + ONE_RUN, *limits, alone=True)
 
     def clear_up(self, found: Survey) -> None:
         """Finish what another run has left, and note what there is."""
