@@ -199,8 +199,12 @@ class _Sweep:
             yield batch
 
     def pace(self, writer: kinds.Writer) -> None:
-        """Fit the size of the next batch to the time that the lock was held for the last."""
+        """Fit the size of the next batch to the time that the lock was held for the last, and pause for as long.
+
+        flock(2) wakes who waits, but does not hand the lock over: taken again at once, it would never be theirs.
+        """
         if isinstance(writer, own.Writer) and writer.held:
+            time.sleep(writer.held)
             self.batch = max(MIN_BATCH, min(MAX_BATCH, int(self.batch * min(2.0, HOLD / writer.held))))
 
     def begin(self, is_known: bool) -> None:
@@ -212,11 +216,13 @@ class _Sweep:
     def expire(self, names: list[str], is_known: bool) -> None:
         """Take the records of these stamps out, if they are due, and then the stamps."""
         if self.dry_run:
-            self.forget({name: self.record(name)[0] for name in names})
+            self.forget(names)
             return
         if names and not self.has_begun:
             self.begin(is_known)
-        self.in_turns(names, self._expire)
+        self.in_turns(names, self._take_out)
+        # not by turns with the records: what waits for the map's lock would wait for the disk to free the stamps
+        self.in_turns(names, lambda _, batch: self.forget(batch))
 
     def in_turns(self, names: list[str], work: Callable[[kinds.Writer, list[str]], None]) -> None:
         """Do the work in batches, and let other writers, which are logins, have their turn in between."""
@@ -233,8 +239,7 @@ class _Sweep:
                 work(writer, batch)
                 self.pace(writer)
 
-    def _expire(self, writer: kinds.Writer, names: list[str]) -> None:
-        keys: dict[str, bytes] = {}
+    def _take_out(self, writer: kinds.Writer, names: list[str]) -> None:
         taken: list[str] = []
 
         def step(records: Records) -> None:
@@ -242,7 +247,6 @@ class _Sweep:
             for name in names:
                 stamp = self.folder.get(name)
                 key, value = self.record(name)
-                keys[name] = key
                 ours = is_seen(stamp) and key not in self.static and records.get(key) == value
                 if ours and self.is_due(stamp):
                     records.delete(key)
@@ -250,13 +254,14 @@ class _Sweep:
 
         moved = writer.change(step, still=lambda: all(self.is_due(self.folder.get(name)) for name in taken))
         lane.follow(self.folder, moved)
-        # a login that has renewed its stamp since finds no record, and puts it: that stamp must stay
-        self.forget(keys)
 
-    def forget(self, keys: dict[str, bytes]) -> None:
-        """Remove the stamps of these names that are still due; with the key of the record of each."""
-        for name, key in keys.items():
-            found = self.run.kept if key in self.static else self.run.removed
+    def forget(self, names: list[str]) -> None:
+        """Remove the stamps of these names that are still due.
+
+        A login that has renewed its stamp since finds no record, and puts it: that stamp must stay.
+        """
+        for name in names:
+            found = self.run.kept if self.static and self.record(name)[0] in self.static else self.run.removed
             if self.dry_run or self.folder.remove_if(name, self.is_due):
                 found.append(name)
 
