@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import marshal
 import sys
@@ -55,6 +56,25 @@ sys.exit(main())
 """
 
 
+class _Bare(ast.NodeTransformer):
+    """Takes the types out: nobody asks for them here, and each login would make objects of them."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        made = ast.Assign([node.target], node.value) if node.value else None
+        return made and ast.copy_location(made, node)
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
+
+
 def packed(root: Path, lib: str, module: str, binding: str) -> bytes:
     """Give the content of a .pyc file; root: where the rooms are now, lib: where they will be."""
     # of the standard library's module a login needs no more than this
@@ -64,7 +84,8 @@ def packed(root: Path, lib: str, module: str, binding: str) -> bytes:
         if name in SELDOM:
             continue
         is_package = name == "__init__"
-        code = compile(path.read_bytes(), f"{lib}/{path.relative_to(root)}", "exec", dont_inherit=True, optimize=2)
+        source = _Bare().visit(ast.parse(path.read_bytes()))
+        code = compile(source, f"{lib}/{path.relative_to(root)}", "exec", dont_inherit=True, optimize=2)
         modules[".".join(parents if is_package else [*parents, name])] = (is_package, code)
     names = {name: (is_package, name) for name, (is_package, _) in modules.items()}
     start = f"LIB, BINDING, ALWAYS, PACKED = {lib!r}, {binding!r}, {ALWAYS!r}, {names!r}\n"
