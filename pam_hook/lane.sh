@@ -29,7 +29,8 @@ renewed() {
 # is_open CONF: tell whether the lane on descriptor 3 is the one that there is, and the map is as it was
 is_open() {
     [ /dev/fd/3 -ef "$1.lane" ] && ! [ "$1" -nt "$lane_stamps/.expire" ] && [ -f "$lane_map" ] &&
-        ! [ "$lane_map" -nt "$1.lane" ] && ! [ "$lane_map" -ot "$1.lane" ] && ! [ -s "$lane_map.popips" ]
+        ! [ "$lane_map" -nt "$1.lane" ] && ! [ "$lane_map" -ot "$1.lane" ] &&
+        { ! [ -s "$lane_map.popips" ] || [ -x "$lane_map.popips" ]; }
 }
 
 # long_way PROGRAM ARGUMENT...: have Python grant, and wait for it no longer than a login may be held up

@@ -11,7 +11,7 @@ import time
 from popips import address, denials, lane, limits
 from popips.log import INFO, WARNING
 from popips.maps import Busy, MapError, Unsound, kinds, source
-from popips.maps.journal import is_empty
+from popips.maps.journal import is_idle
 from popips.stamps import Folder, Line, Stamp, StampError, word
 
 TYPE_CHECKING = False
@@ -89,7 +89,7 @@ def grant(config: Config, text: str, login: Login, now: float) -> Outcome:
 def _granted(config: Config, folder: Folder, name: str, login: Login, now: float, until: float) -> str:
     # renewed before the look at the map: an expirer about to take the record out looks at the stamp once more
     may_read = not config.map.own  # a copy of a big map takes longer than to look in place
-    if is_seen(folder.get(name)) and folder.renew(name, now) and may_read and is_empty(config.map.path):
+    if is_seen(folder.get(name)) and folder.renew(name, now) and may_read and is_idle(config.map.path):
         with kinds.reader(config.map, until) as records:
             verdict = standing(config, folder, records, name)
         if verdict:

@@ -4,7 +4,7 @@ popips-expire leaves the file .lane in the stamp folder once it has seen that ev
 says what it holds for, and its mtime is the map's. A login has only to renew its stamp, if
   - the stamp is settled;
   - .lane is the same file before and after that: it is removed before anybody takes records out;
-  - the map has the mtime of .lane, and its journal is empty: nothing but grants has changed it since;
+  - the map has the mtime of .lane, and its journal is done with: nothing but grants has changed it since;
   - popips.conf is as it was, and the expirer has run a short while ago.
 pam_hook/lane.sh tests the same in sh, before Python is started. Wherever one of these is in doubt, the map is asked.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import posix as os  # os itself costs a login two milliseconds
 
-from popips.maps.journal import is_empty, journal_of
+from popips.maps.journal import is_idle, journal_of
 from popips.stamps import ALIVE, LANE, READ, RUN_FILE, Folder
 from popips.watch import DEAD_AFTER
 
@@ -65,7 +65,7 @@ def _is_current(config: Config, folder: Folder, fd: int) -> bool:
     ours, named = os.fstat(fd), os.stat(LANE, dir_fd=folder.fd, follow_symlinks=False)
     asked = os.stat(config.map.path, follow_symlinks=False)
     is_ours = ours.st_ino == named.st_ino and ours.st_nlink == 1
-    return is_ours and asked.st_mtime_ns == named.st_mtime_ns and is_empty(config.map.path)
+    return is_ours and asked.st_mtime_ns == named.st_mtime_ns and is_idle(config.map.path)
 
 
 def _text(config: Config) -> bytes:

@@ -20,7 +20,7 @@ from popips.config import Config
 from popips.grants import RENEWED, is_seen, limit, rebuild, record, standing, take_out
 from popips.log import INFO, WARNING
 from popips.maps import Place, kinds, own, source
-from popips.maps.journal import is_empty
+from popips.maps.journal import is_idle
 from popips.stamps import RUN_FILE, Folder, Stamp, StampError, is_stamp, word
 from popips.survey import Survey, survey
 
@@ -143,7 +143,7 @@ def expire(config: Config, now: float, bound: Bound = ALL, dry_run: bool = False
 
 def recover(config: Config, place: Place, now: float) -> None:
     """Finish what a writer of the map left when it died, if one did. Raise MapError."""
-    if not is_empty(place.path):
+    if not is_idle(place.path):
         with _writer(config, place, now):
             pass
 

@@ -72,6 +72,7 @@ def replace(site: Site) -> None:
 
 def leave_a_journal(site: Site) -> None:
     Path(f"{site.db}.popips").write_bytes(b"x")
+    Path(f"{site.db}.popips").chmod(0o600)
 
 
 def edit_the_configuration(site: Site) -> None:

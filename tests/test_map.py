@@ -162,10 +162,48 @@ def test_a_step_that_changes_nothing_leaves_the_file_alone(site: Site) -> None:
     assert site.db.stat().st_mtime_ns == before.st_mtime_ns
 
 
-def test_between_changes_the_journal_is_empty_and_roots_own(site: Site) -> None:
+def test_between_changes_the_journal_is_done_with_and_roots_own(site: Site) -> None:
     put(site, "192.0.2.10")
-    state = Path(f"{site.db}.popips").stat()
-    assert (state.st_size, state.st_mode & 0o777) == (0, 0o600)
+    assert Path(f"{site.db}.popips").stat().st_mode & 0o777 == journal.DONE
+    assert journal.is_idle(str(site.db))
+
+
+def test_of_a_big_change_little_stays_in_the_journal(site: Site) -> None:
+    def step(records: Records) -> None:
+        for number in range(100):
+            records.put(b"198.18.0.%d" % number, b"x" * 900)
+
+    with Writer(site.place, "", site.now, soon()) as writer:
+        writer.change(step)
+    assert Path(f"{site.db}.popips").stat().st_size == journal.ROOM
+
+
+def test_only_its_mode_says_that_a_change_is_done(site: Site) -> None:
+    put(site, "192.0.2.10")
+    kept = journal.Journal(str(site.db), soon())
+    done = kept.left()
+    Path(kept.path).chmod(journal.LEFT)
+    assert (done, bool(kept.left())) == (None, True)
+
+
+def test_a_writer_that_dies_while_it_keeps_a_change_leaves_none(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bytes, or those of the change before, must not be taken for one that was begun."""
+    put(site, "192.0.2.10")
+    monkeypatch.setattr("popips.maps.journal.os.fchmod", lambda fd, mode: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        put(site, "192.0.2.11")
+    assert journal.is_idle(str(site.db))
+
+
+def test_a_journal_of_an_older_version_is_finished(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was empty between changes; its mode was 0600 always, as it is while there is something to be finished."""
+    monkeypatch.setattr(journal.Journal, "clear", lambda self: None)
+    put(site, "192.0.2.10")
+    assert not journal.is_idle(str(site.db))
+    monkeypatch.undo()
+    delete(site, "192.0.2.99")
+    assert journal.is_idle(str(site.db))
+    assert site.records()["192.0.2.10"] == "RELAY"
 
 
 # ---- the lock
@@ -310,12 +348,12 @@ def test_the_next_writer_finishes_or_forgets_what_a_dead_one_began(
         death(patch)
         with pytest.raises(Killed), Writer(site.place, "", NOW, soon()) as writer:
             writer.change(splits)
-    assert Path(f"{site.db}.popips").stat().st_size > 0
+    assert not journal.is_idle(str(site.db))
     put(site, "192.0.2.10")
     after = site.records()
     assert after.items() >= static.items()
     assert len(after) - len(static) in (1, 401)
-    assert Path(f"{site.db}.popips").stat().st_size == 0
+    assert journal.is_idle(str(site.db))
 
 
 def test_what_a_dead_writer_left_is_never_put_over_an_admins_rebuild(site: Site) -> None:

@@ -14,7 +14,7 @@ from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, alarm, pthr
 from _stat import S_ISREG
 
 from popips.maps import Busy, Failed, MapError, Missing, Place, Undone, exists, lock
-from popips.maps.journal import Change, Locked, is_empty
+from popips.maps.journal import Change, Locked, is_idle
 from popips.maps.libdb import DB, DB_NOSYNC, DB_RDONLY, DB_UNKNOWN, DBError
 
 TYPE_CHECKING = False
@@ -161,7 +161,7 @@ class Writer(Locked):
         self._recover()
 
     def _recover(self) -> None:
-        if is_empty(self._place.path):
+        if is_idle(self._place.path):
             return
         change = self._journal.left()
         if change:  # where no byte of it was written, it is as if it had never been

@@ -5,7 +5,9 @@ libdb wrote a page split lost a hundred records of others, and db_verify saw not
 map itself. It changes a copy in memory; the pages in which the copy differs go, old and new, into the journal; when
 that is on the disk, the new ones go into the map. Whoever takes the writers' lock next finishes what was begun.
 
-The file stays, empty, between changes: its flock is the lock that lets one writer of popips in at a time.
+The file stays between changes: its flock is the lock that lets one writer of popips in at a time. Its mode says whether
+what it holds is to be finished: 0700 is done with, and kept only because new blocks for each change cost more than all
+the rest of the journal; any other is not, unless the file is empty.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import fcntl
 import posix as os  # os itself costs a login two milliseconds
 import time
-from _stat import S_ISREG
+from _stat import S_ISREG, S_IXUSR
 
 from popips.maps import Busy, Failed, MapError, Undone, Unsound
 from popips.maps.lock import PAUSE
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 CHUNK = 4096  # bytes: what is compared and written as one
 SECTOR = 512  # bytes: the least that a disk writes whole
+ROOM = 1 << 16  # bytes of the journal that stay on the disk; a login's change takes less
+LEFT, DONE = 0o600, 0o700
 MAGIC = b"popips1\n"
 PRIME = 2**61 - 1
 
@@ -163,14 +167,16 @@ class Journal:
 
     def left(self) -> Change | None:
         """Give the change that a writer left when it died, if there is one."""
-        size = os.fstat(self.fd).st_size
-        return Change.unpack(os.pread(self.fd, size, 0)) if size else None
+        state = os.fstat(self.fd)
+        return None if _is_done(state) else Change.unpack(os.pread(self.fd, state.st_size, 0))
 
     def keep(self, change: Change) -> None:
         """Bring the change to the disk; raise Failed if that is not possible."""
+        data = change.pack()
         try:
-            os.ftruncate(self.fd, 0)
-            _write_all(self.fd, change.pack(), 0)
+            _write_all(self.fd, data, 0)
+            os.ftruncate(self.fd, len(data))
+            os.fchmod(self.fd, LEFT)  # after the bytes: those of the change before are not to be taken for left
             os.fsync(self.fd)
         except OSError as error:
             self.clear()
@@ -179,7 +185,9 @@ class Journal:
     def clear(self) -> None:
         """Say that the map holds the change, or never will. Not synced: to write it once more does no harm."""
         try:
-            os.ftruncate(self.fd, 0)
+            os.fchmod(self.fd, DONE)
+            if os.fstat(self.fd).st_size > ROOM:
+                os.ftruncate(self.fd, ROOM)
         except OSError:
             pass  # for the same reason
 
@@ -207,12 +215,16 @@ def journal_of(map_path: str) -> str:
     return map_path + ".popips"
 
 
-def is_empty(map_path: str) -> bool:
+def is_idle(map_path: str) -> bool:
     """Tell, without the lock, that no writer is at work on the map and none died there."""
     try:
-        return os.stat(journal_of(map_path), follow_symlinks=False).st_size == 0
+        return _is_done(os.stat(journal_of(map_path), follow_symlinks=False))
     except FileNotFoundError:
         return True
+
+
+def _is_done(state: os.stat_result) -> bool:
+    return state.st_size == 0 or bool(state.st_mode & S_IXUSR)
 
 
 def _open(path: str) -> int:
@@ -221,7 +233,7 @@ def _open(path: str) -> int:
         try:
             fd = os.open(path, flags)
         except FileNotFoundError:
-            fd = os.open(path, flags | os.O_CREAT, 0o600)
+            fd = os.open(path, flags | os.O_CREAT, LEFT)
             os.utime(fd, (0, 0))  # a map made just now might have the very same time: see popips.maps.own
             sync_folder(path.rpartition("/")[0])
     except OSError as error:

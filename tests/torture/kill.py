@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from popips import grants, lane, upkeep
 from popips.maps.berkeley import Records, Writer
-from popips.maps.journal import Change
+from popips.maps.journal import Change, is_idle
 from popips.stamps import ASIDE, OWN_FILES, SETTLED
 from tests.box import CRON_ENVIRONMENT
 from tests.conftest import Site
@@ -304,7 +304,7 @@ class Judge:
             f"without a stamp {sorted(bare)[:3]}" if bare else "",
             f"stray files {stray}" if stray else "",
             f"db_verify: {verified.stderr[-200:]!r}" if verified.returncode else "",
-            "the journal is not empty" if Path(f"{self.site.db}.popips").stat().st_size else "",
+            "" if is_idle(str(self.site.db)) else "the journal is not done with",
         ]
         found = {key: records[key] for key in self.asked & records.keys()}
         return Verdict("; ".join(filter(None, faults)), len(lost), len(bare), found)
