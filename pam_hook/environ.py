@@ -7,13 +7,18 @@ class Unclear(Exception):
     """The environment does not say one thing; str() tells why."""
 
 
-def initial(path: str) -> list[tuple[bytes, bytes]]:
-    """Give names and values in their order, doubled ones too; path: /proc/PID/environ of lane.sh.
+def initial(pid: str) -> list[tuple[bytes, bytes]]:
+    """Give names and values in their order, doubled ones too; pid: of lane.sh, or self.
 
     sh hands on one value a name only, and Python adds LC_CTYPE to what it gets in the C locale (PEP 538).
     """
-    with open(path, "rb") as file:
-        return parsed(file.read())
+    return parsed(read(pid))
+
+
+def read(pid: str) -> bytes:
+    """Give the environment of a process as it was started."""
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        return file.read()
 
 
 def parsed(data: bytes) -> list[tuple[bytes, bytes]]:

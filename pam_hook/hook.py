@@ -21,30 +21,31 @@ Grants relaying to the address of a login. A line for pam_exec(8), as in
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run for hook.sh, with the path of its environment and its own arguments; give the exit status.
+    """Run for hook.sh, the first argument says what for; give the exit status.
 
-    With --crashed instead, say what became of such a run.
+    grant SHELL ARGUMENT..., the pid of lane.sh and what that was called with; usage ARGUMENT...; --crashed SHELL says
+    what became of a grant.
     """
-    argv = sys.argv[1:] if argv is None else argv
-    if argv == ["--crashed"]:
-        login.bounded(PROGRAM, lambda: login.crashed(PROGRAM))
-    path, *words = argv
+    task, *words = sys.argv[1:] if argv is None else argv
+    if task == "--crashed":
+        login.bounded(PROGRAM, words[0], lambda: login.crashed(PROGRAM), is_last=True)
+    if task == "grant":
+        login.bounded(PROGRAM, words[0], lambda: _act(*words), is_last=True)
     if words in (["--help"], ["--version"]):
         sys.stdout.write(USAGE if words == ["--help"] else f"{PROGRAM} {popips.__version__}\n")
         return 0
-    if len(words) == 2 and words[0] == "-c":
-        login.bounded(PROGRAM, lambda: _act(path, words[1]))
-    if sys.stderr is not None and sys.stderr.isatty():
-        sys.stderr.write(USAGE)
-        return 64  # EX_USAGE
-    return login.bounded(PROGRAM, lambda: login.refuse(PROGRAM, "called with wrong arguments"))
+    sys.stderr.write(USAGE)
+    return 64  # EX_USAGE
 
 
-def _act(path: str, conf: str) -> None:
+def _act(shell: str, *words: str) -> None:
+    if len(words) != 2 or words[0] != "-c":
+        login.refuse(PROGRAM, "called with wrong arguments")
+        return
     try:
-        pam = environ.single(environ.initial(path), b"PAM_")
+        pam = environ.single(environ.initial(shell), b"PAM_")
     except (environ.Unclear, OSError) as reason:
         login.refuse(PROGRAM, str(reason))
         return
     if pam.get("PAM_TYPE") in ACTS_ON:
-        login.admit(PROGRAM, conf, pam.get("PAM_RHOST", ""), pam.get("PAM_USER", ""), pam.get("PAM_SERVICE", ""))
+        login.admit(PROGRAM, words[1], pam.get("PAM_RHOST", ""), pam.get("PAM_USER", ""), pam.get("PAM_SERVICE", ""))

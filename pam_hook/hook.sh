@@ -1,10 +1,15 @@
 
-# ---- popips-hook, for pam_exec: what else it may be told, Python reads and answers
+# ---- popips-hook, for pam_exec
 
 case $#:${1-} in
-    0:) conf=/etc/popips.conf ;;
-    2:-c) conf=$2 ;;
-    *) exec "$python" -IS "$lib/popips-hook" /proc/self/environ "$@" ;;
+    0:) set -- -c /etc/popips.conf ;;
+    2:-c) ;;
+    1:--help | 1:--version) exec "$python" -IS "$lib/popips-hook" usage "$1" ;;
+    *)
+        [ -t 2 ] && exec "$python" -IS "$lib/popips-hook" usage
+        long_way popips-hook grant $$ "$@"
+        exit 0
+        ;;
 esac
 
 # is_single: tell whether the variables of PAM are there once each: read leaves out the NULs between them
@@ -18,8 +23,8 @@ is_single() {
 
 case ${PAM_TYPE-} in
     auth | account | open_session)
-        renewed "$conf" "${PAM_RHOST-}" "${PAM_USER-}" "${PAM_SERVICE-}" popips-hook && exit 0
+        renewed "$2" "${PAM_RHOST-}" "${PAM_USER-}" "${PAM_SERVICE-}" popips-hook && exit 0
         ;;
 esac
-long_way popips-hook "/proc/$$/environ" -c "$conf"
+long_way popips-hook grant $$ "$@"
 exit 0

@@ -35,18 +35,18 @@ is_open() {
 
 # long_way PROGRAM ARGUMENT...: have Python grant, and wait for it no longer than a login may be held up
 long_way() {
-    late=
-    trap late=yes USR1 # sent by the program itself: a dying disk can keep it for ever
+    told=
+    trap told=yes USR1 # sent by the program itself, when nobody need wait for it: a dying disk can keep it for ever
     program=$1
     shift
     start "$program.pyc" "$@"
     if [ $status -gt 0 ] && [ $status -lt 128 ]; then # Python is of another version than at `make install`
         start "$program" "$@"
     fi
-    trap - USR1
-    if [ $status -gt 128 ] && ! [ $late ]; then # a damaged map can crash libdb
-        start "$program" --crashed
+    if [ $status -gt 128 ] && ! [ $told ]; then # a damaged map can crash libdb
+        start "$program" --crashed $$
     fi
+    trap - USR1
 }
 
 start() {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import posix as os  # os itself costs a login two milliseconds
 import time
 from _signal import SIGUSR1  # type: ignore[import-not-found]
-from _thread import start_new_thread
+from _thread import allocate_lock, start_new_thread
 
 # A login may be held up for 2 seconds at the very most, the start of Python included
 LIMIT = 1.8  # seconds after which lane.sh is told to wait no longer
@@ -24,24 +24,32 @@ if TYPE_CHECKING:
     from popips.log import Log
 
 
-def bounded(program: str, work: Callable[[], None]) -> NoReturn:
-    """Do the work, and end the process; its parent, lane.sh, hears after LIMIT seconds that it is still at it.
+def bounded(program: str, shell: str, work: Callable[[], None], is_last: bool) -> NoReturn:
+    """Do the work, and end the process; lane.sh, whose pid is `shell`, is told after LIMIT seconds not to wait for it.
 
-    A thread tells it, for a signal handler would have to wait until, say, fsync returns. No error leaves this.
+    A thread tells it, for a signal handler would have to wait until, say, fsync returns. Where lane.sh has nothing
+    else to do (is_last), it is told as soon as the work is done: the end of a process takes a while, too. It is told
+    once, for afterwards it may be another program. No error leaves this.
     """
+    untold = allocate_lock()
+
+    def tell() -> None:
+        if untold.acquire(False) and str(os.getppid()) == shell:
+            os.kill(os.getppid(), SIGUSR1)
+
+    def tell_late() -> None:
+        time.sleep(LIMIT)
+        tell()
+
     try:
-        start_new_thread(_tell, (os.getppid(),))
+        start_new_thread(tell_late, ())
         work()
+        if is_last:
+            tell()
     except BaseException as error:
         os.write(2, f"{program}: {error!r}\n".encode(errors="replace"))
     finally:
         os._exit(0)  # Python's own way to end takes a fifth of the whole time
-
-
-def _tell(parent: int) -> None:
-    time.sleep(LIMIT)
-    if os.getppid() == parent:
-        os.kill(parent, SIGUSR1)
 
 
 def admit(program: str, conf: str, address: str, user: str, service: str) -> None:

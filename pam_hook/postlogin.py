@@ -23,17 +23,17 @@ Grants relaying to the address of a login, then becomes SERVER. A line for Dovec
 def main(argv: list[str] | None = None) -> int:
     """Run for postlogin.sh, the first argument says what for; give the exit status.
 
-    grant ENVIRON -c FILE; environ ENVIRON prints that file so that sh can keep it in a variable, POPIPS_ENVIRON;
-    become SERVER ARGUMENT... becomes the server with it; usage ARGUMENT...; --crashed says what became of a grant.
+    grant SHELL -c FILE, with the pid of lane.sh; environ SHELL prints the environment of that so that it can keep it in
+    a variable, POPIPS_ENVIRON; become SERVER ARGUMENT... becomes the server with it; usage ARGUMENT...;
+    --crashed SHELL says what became of a grant.
     """
     task, *words = sys.argv[1:] if argv is None else argv
     if task == "--crashed":
-        login.bounded(PROGRAM, lambda: login.crashed(PROGRAM))
+        login.bounded(PROGRAM, words[0], lambda: login.crashed(PROGRAM), is_last=False)
     if task == "grant":
-        login.bounded(PROGRAM, lambda: _act(words[0], words[2]))
+        login.bounded(PROGRAM, words[0], lambda: _act(words[0], words[2]), is_last=False)
     if task == "environ":
-        with open(words[0], "rb") as file:
-            sys.stdout.write(file.read().hex())
+        sys.stdout.write(environ.read(words[0]).hex())
         return 0
     if task == "become":
         return _become(words)
@@ -44,8 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     return 64  # EX_USAGE
 
 
-def _act(path: str, conf: str) -> None:
-    variables = dict(environ.initial(path))
+def _act(shell: str, conf: str) -> None:
+    variables = dict(environ.initial(shell))
     address, user = (variables.get(name, b"").decode("utf-8", "surrogateescape") for name in (b"IP", b"USER"))
     # script-login does not say for which server it runs; only an IMAP session has a token
     login.admit(PROGRAM, conf, address, user, "imap" if b"AUTH_TOKEN" in variables else "pop3")

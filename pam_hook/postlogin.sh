@@ -14,14 +14,14 @@ is_single() { :; }
 service=pop3
 [ "${AUTH_TOKEN+there}" ] && service=imap
 renewed "$conf" "${IP-}" "${USER-}" "$service" popips-postlogin ||
-    long_way popips-postlogin grant "/proc/$$/environ" -c "$conf"
+    long_way popips-postlogin grant $$ -c "$conf"
 
 # plain: tell whether sh hands the environment on as it is: it drops names that it cannot have, like NAME/PART=, which
 # Dovecot makes of the user's fields, and sets some itself, as this program does
 plain() {
     ! IFS= read -r all && case $all in
         '' | *PWD=* | *IFS=* | *PS[124]=* | *OPTIND=* | *PPID=* | *LINENO=* | *POPIPS_ENVIRON=*) false ;;
-        *python=* | *lib=* | *conf=* | *service=* | *all=* | *late=* | *program=* | *status=*) false ;;
+        *python=* | *lib=* | *conf=* | *service=* | *all=* | *told=* | *program=* | *status=*) false ;;
         *lane_*=* | *stamp=* | *key=* | *value=*) false ;;
     esac && case ${USERDB_KEYS-} in
         *[!A-Za-z0-9_\ ]*) false ;;
@@ -29,7 +29,7 @@ plain() {
 } </proc/self/environ
 
 if ! plain; then
-    POPIPS_ENVIRON=$("$python" -IS "$lib/popips-postlogin" environ "/proc/$$/environ")
+    POPIPS_ENVIRON=$("$python" -IS "$lib/popips-postlogin" environ $$)
     [ "$POPIPS_ENVIRON" ] && export POPIPS_ENVIRON && exec "$python" -IS "$lib/popips-postlogin" become "$@"
 fi
 unset PWD

@@ -134,6 +134,16 @@ def test_a_hook_that_hangs_is_left_behind(installed: Installed) -> None:
         pass
 
 
+@pytest.mark.parametrize("right", [True, False])
+def test_the_hook_signals_nobody_but_its_own_shell(installed: Installed, right: bool) -> None:
+    """Its parent is a server of logins: a SIGUSR1 might end it."""
+    parent = ["/bin/sh", "-c", "trap 'echo signalled' USR1; \"$@\"; echo $?", "sh", str(installed.path("popips-hook"))]
+    words = ["-c", str(installed.site.conf)] if right else ["--wrong"]
+    env = {"PAM_RHOST": A, "PAM_USER": "alice", "PAM_SERVICE": "pop3", "PAM_TYPE": "account"}
+    assert subprocess.run([*parent, *words], env=env, capture_output=True, text=True).stdout == "0\n"
+    assert installed.site.names() == ({A} if right else set())
+
+
 def test_the_byte_code_of_another_python_is_no_harm(installed: Installed, tmp_path: Path) -> None:
     """As after an upgrade of Python, until the next `make install`."""
     lib = installed.programs / "lib/popips"
@@ -179,6 +189,13 @@ def test_postlogin_becomes_the_server_with_environment_and_arguments_untouched(
     assert "secret" not in done.stderr
 
 
+def test_postlogin_leaves_the_server_no_child(installed: Installed) -> None:
+    """It would be there, dead, for as long as the session lasts: no server waits for a child that it has not made."""
+    done = postlogin(installed, [f"IP={A}", "USER=alice"], sys.executable, "-c", "import os; os.wait()")
+    assert "ChildProcessError" in done.stderr
+    assert installed.site.names() == {A}
+
+
 @pytest.mark.parametrize("ip", ["", "mx.example.test", "127.0.0.1"])
 def test_postlogin_becomes_the_server_also_when_nothing_was_granted(installed: Installed, ip: str) -> None:
     done = postlogin(installed, [f"IP={ip}", "USER=alice"], "/bin/echo", "here")
@@ -191,7 +208,7 @@ def test_what_each_login_needs_is_run_without_the_import_system(installed: Insta
     launcher = installed.programs / "lib/popips/popips-hook"
     python = launcher.read_text().split()[0].removeprefix("#!")
     conf = str(installed.site.conf)
-    command = [python, "-X", "importtime", "-IS", f"{launcher}.pyc", "/proc/self/environ", "-c", conf]
+    command = [python, "-X", "importtime", "-IS", f"{launcher}.pyc", "grant", "self", "-c", conf]
     env = {"PAM_TYPE": "account", "PAM_RHOST": A, "PAM_USER": "alice", "PAM_SERVICE": "pop3"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}

@@ -87,7 +87,7 @@ class Program:
             script = programs / "sbin" / self.name
         else:
             script = programs / "lib/popips" / self.name
-            words = [*(["grant"] if self.name == "popips-postlogin" else []), "/proc/self/environ", *words]
+            words = ["grant", "self", *words]
         with script.open() as file:
             interpreter, option = file.readline().removeprefix("#!").split()
         return [os.path.realpath(interpreter), option, str(script), *words]
