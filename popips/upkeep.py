@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from popips.maps import Records
 
 LOGGED = 1000  # lines of a kind that a run logs one by one
-HOLD = 0.0008  # seconds that the lock of a map of its own is to be held at once
+HOLD = 0.0005  # seconds that the lock of a map of its own is to be held at once
 TURN = 0.05  # seconds after which other writers may have theirs
 MIN_BATCH, MAX_BATCH = 10, 5000
 BATCH = 500  # addresses whose records are taken out, or put in, with one change of the map
@@ -240,13 +240,14 @@ class _Sweep:
                 self.pace(writer)
 
     def _take_out(self, writer: kinds.Writer, names: list[str]) -> None:
+        # before the lock is taken: a login that changes one of them renews the stamp
+        pairs = {name: self.record(name) for name in names}
         taken: list[str] = []
 
         def step(records: Records) -> None:
             taken.clear()
-            for name in names:
+            for name, (key, value) in pairs.items():
                 stamp = self.folder.get(name)
-                key, value = self.record(name)
                 ours = is_seen(stamp) and key not in self.static and records.get(key) == value
                 if ours and self.is_due(stamp):
                     records.delete(key)
