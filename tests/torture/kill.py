@@ -17,6 +17,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from stat import S_IXUSR
 from typing import TypeVar
 
 from popips import grants, lane, upkeep
@@ -346,9 +347,9 @@ def run(programs: Path, scenario: Scenario, size: int, most: int = 300, most_aga
 
 
 def is_half_written(files: Files) -> bool:
-    """Tell whether a change of the map was begun: there is a journal, or the mtime that own.py goes by is another."""
+    """Tell whether a change of the map was begun: its journal is left, or the mtime that own.py goes by is another."""
     journal, db = (files.get(name, (b"", 0, 0)) for name in ("access.db.popips", "access.db"))
-    return bool(journal[0]) or ("access" not in files and journal[2] != db[2] != 0)
+    return bool(journal[0] and not journal[1] & S_IXUSR) or ("access" not in files and journal[2] != db[2] != 0)
 
 
 def spread(found: list[T], most: int) -> list[T]:
