@@ -22,7 +22,7 @@ from popips.log import INFO, WARNING
 from popips.maps import Place, kinds, own, source
 from popips.maps.journal import is_idle
 from popips.stamps import RUN_FILE, Folder, Stamp, StampError, is_stamp, word
-from popips.survey import Survey, survey
+from popips.survey import MOST, Survey, survey
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -177,10 +177,8 @@ class _Sweep:
 
     def look(self, bound: Bound) -> Survey:
         """Give what is in the stamp folder."""
-        if bound is ALL:
-            return survey(self.folder, self.now - self.config.window, self.now + ONE_RUN)
-        limits = bound.seconds, bound.grants
-        return survey(self.folder, self.now - self.config.window, self.now + ONE_RUN, *limits, alone=True)
+        due, ahead, most = self.now - self.config.window, self.now + ONE_RUN, min(MOST, bound.grants)
+        return survey(self.folder, due, ahead, bound.seconds, most, alone=bound is not ALL)
 
     def clear_up(self, found: Survey) -> None:
         """Finish what another run has left, and note what there is."""
