@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 
 from bench.lab import BLOCK, PAM, Lab, Program, must_hold
-from bench.site import HERE, LIVE, READER, Site
-from bench.table import Row, Times, longest, share
+from bench.site import HERE, LINE, LIVE, READER, Site
+from bench.table import UNJUDGED, Row, Times, longest, share
 from popips.grants import GRANTED, RENEWED
 
 FRESH = 1 << 23  # from this number on, no address has a grant
@@ -104,17 +104,20 @@ def expiry(lab: Lab, site: Site) -> Iterator[Row]:
     (ours, memory), (finds, _) = lab.race(expire, find, rounds=11)
     yield Row(f"popips-expire, {size} live, none due", "find -mmin", 1.0, ours, finds)
     pipeline: Program = ["/bin/sh", HERE / "baseline.sh", lab.baseline, theirs.db, theirs.stamps, MINUTES], CRON
-    ours, pipes = Times(), Times()
+    ours, pipes, filled = Times(), Times(), Times()
     held, pipes_held = Times(), Times()
     for _ in range(3):
         due = let_some_be_due(lab, site)
         lab.settle(site)
         ours += timed(lab, site, expire, held, memory)
         must_hold(site, site.built - due, site.built - due)
-        let_some_be_due(lab, theirs)
-        pipes += timed(lab, theirs, pipeline, pipes_held, [])
-        must_hold(theirs, theirs.built - due, lab.stamps - due)
+        for line, times in (b"", pipes), (LINE, filled):
+            theirs.line = line
+            let_some_be_due(lab, theirs)
+            times.extend(timed(lab, theirs, pipeline, pipes_held, []))
+            must_hold(theirs, theirs.built - due, lab.stamps - due)
     yield Row(f"popips-expire, a tenth of {size} due", "find | xargs rm, C deleter", 0.6, ours, pipes)
+    yield Row("(beside stamps that hold a line, as ours do)", "the same", UNJUDGED, ours, filled)
     yield Row("the map's lock held meanwhile, longest", "(the C deleter)", 10, held, pipes_held, longest, absolute=True)
     busy, idle = Times(), Times()
     lab.box.start_sendmail()

@@ -33,7 +33,7 @@ class Site:
         """
         self.own = settings.get("own_map") == "yes"
         self.access, self.stamps, self.conf = folder / "access", folder / "popips", folder / "popips.conf"
-        self.db, self._kept, self._line = folder / "access.db", folder / "kept.db", line
+        self.db, self._kept, self.line = folder / "access.db", folder / "kept.db", line
         self.stamps.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.configure(**settings)
         self.build(())
@@ -73,7 +73,7 @@ class Site:
 
     def _make(self, name: str, when: float) -> None:
         file = os.open(self.stamps / name, os.O_WRONLY | os.O_CREAT, SETTLED)
-        os.write(file, self._line.replace(b"@", name.encode()))
+        os.write(file, self.line.replace(b"@", name.encode()))
         os.utime(file, (when, when))
         os.close(file)
 
