@@ -56,7 +56,8 @@ class Row:
     def _numbers(self, values: Times | None) -> str:
         if not values:
             return f"{'-':>9}" * 3
-        return "".join(f"{value:>9.4g}" for value in (self.figure(values), share(0.1)(values), share(0.9)(values)))
+        shown = self.figure(values), share(0.1)(values), share(0.9)(values)
+        return "".join(f"{value:>9,.0f}" if value >= 1000 else f"{value:>9.4g}" for value in shown)
 
 
 def printed(rows: list[Row]) -> str:
