@@ -16,10 +16,10 @@ renewed() {
         . /dev/fd/3
         stamp=$lane_stamps/$2
         [ "$lane_conf" = "$1" ] && [ -f "$stamp" ] && [ -x "$stamp" ] && is_open "$1" && is_single && {
-            IFS=' ' read -r lane_user _ _ key value <&4 &&
+            IFS= read -r record <&4 && IFS=' ' read -r lane_user _ <&4 &&
                 case $lane_by_user in ?*) [ "$lane_user" = "$3" ] ;; esac &&
                 case " ${lane_services:-$4} " in *" $4 "*) ;; *) false ;; esac &&
-                printf '%s\n' "$3 $4 $5 $key $value" 1<>/dev/fd/4 &&
+                printf '%s\n' "$record" "$3 $4 $5" 1<>/dev/fd/4 &&
                 [ /dev/fd/4 -ef "$stamp" ] && [ -x "$stamp" ] && is_open "$1" &&
                 [ "$stamp" -nt "$lane_stamps/.expire" ] && [ "$lane_stamps/.alive" -nt "$stamp" ]
         } 4<"$stamp"

@@ -22,7 +22,7 @@ plain() {
     ! IFS= read -r all && case $all in
         '' | *PWD=* | *IFS=* | *PS[124]=* | *OPTIND=* | *PPID=* | *LINENO=* | *POPIPS_ENVIRON=*) false ;;
         *python=* | *lib=* | *conf=* | *service=* | *all=* | *told=* | *program=* | *status=*) false ;;
-        *lane_*=* | *stamp=* | *key=* | *value=*) false ;;
+        *lane_*=* | *stamp=* | *record=*) false ;;
     esac && case ${USERDB_KEYS-} in
         *[!A-Za-z0-9_\ ]*) false ;;
     esac

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PATH = "/etc/popips.conf"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SERVICE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"  # what a service's name may hold
+LONGEST_VALUE = 3000  # characters
 LONGEST_WAIT = 2.0  # seconds: a login is not held up for longer, whatever it waits for
 
 
@@ -119,8 +120,8 @@ def _yes_or_no(text: str) -> bool:
 
 
 def _value(text: str) -> str:
-    if not text.isprintable() or not text.isascii():
-        raise ValueError("write one line of ASCII, RELAY for instance")
+    if not text.isprintable() or not text.isascii() or len(text) > LONGEST_VALUE:
+        raise ValueError(f"write one line of ASCII, RELAY for instance, of at most {LONGEST_VALUE} characters")
     return text
 
 
@@ -155,6 +156,10 @@ def _pattern(text: str) -> str:
     return "" if text == "none" else text
 
 
+def _networks(text: str) -> tuple[address.Network, ...]:
+    return () if text == "none" else address.networks(text)
+
+
 def _path_or_none(text: str) -> str:
     return "" if text == "none" else _absolute(text)
 
@@ -167,7 +172,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "value": _value,
     "key": _one_of("bare", "connect"),
     "compressed_ipv6": _yes_or_no,
-    "never": address.networks,
+    "never": _networks,
     "lock_timeout": _lock_timeout,
     "log_renewals": _yes_or_no,
     "own_map": _yes_or_no,

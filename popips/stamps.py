@@ -1,10 +1,12 @@
 """The stamp folder: a file for each address that logged in, its mtime the time of the last login.
 
-A stamp holds one line, `USER SERVICE WRITER KEY VALUE`: the login, and the record that was put for it, so that it is
-known again after key or value were changed in popips.conf. A stamp without the line is valid. Its mode says how far
-it has come: 0400 is pending, left while the map was locked, and nobody has seen yet whether the address has a static
-record; 0700 is settled, its record was seen in the map, or put there; any other, one made by hand for instance, is
-neither.
+A stamp holds two lines: `KEY VALUE`, the record that was put for it, so that it is known again after key or value were
+changed in popips.conf, and `USER SERVICE WRITER`, the latest login. The record stands first, for it is the same whoever
+writes: lane.sh reads byte by byte, while another lane.sh may write. A stamp without the lines is valid.
+
+Its mode says how far it has come: 0400 is pending, left while the map was locked, and nobody has seen yet whether the
+address has a static record; 0700 is settled, its record was seen in the map, or put there; any other, one made by hand
+for instance, is neither.
 """
 
 from __future__ import annotations
@@ -21,9 +23,9 @@ if TYPE_CHECKING:
 PENDING = 0o400
 SEEN = 0o600
 SETTLED = 0o700  # a bit that sh can test, too
-LONGEST_LINE = 512  # bytes
+LONGEST = 4096  # bytes: what a stamp holds is less, see popips.config.LONGEST_VALUE
 SAFE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._@+-/:%"  # what a word may hold as it is
-RUN_FILE = ".expire"  # the expirer's own: locked while it runs, its mtime the end of the last run
+RUN_FILE = ".expire"  # the expirer's own: locked while it runs, its mtime the begin of the last whole run
 ASIDE = ".due-"  # before the name of a stamp that is being removed
 TOLD = ".told-"  # and what has been told: a file for each thing, its mtime the last time
 TOLD_FILES = {"expirer": TOLD + "expirer", "edit": TOLD + "edit"}
@@ -71,14 +73,18 @@ class Line:
 
     def pack(self) -> bytes:
         """Write it as bytes that unpack() reads."""
-        return f"{self.user} {self.service} {self.writer} {self.key} {self.value}\n".encode()
+        return f"{self.key} {self.value}\n{self.user} {self.service} {self.writer}\n".encode()
 
     @classmethod
     def unpack(cls, data: bytes) -> Line | None:
         """Read what pack() wrote; None for all else."""
-        text = data.partition(b"\n")[0].decode("ascii", "replace")
-        fields = text.split(" ", 4)
-        return cls(*fields) if len(fields) == 5 and text.isprintable() and text.isascii() else None
+        try:
+            record, login, _ = data.decode("ascii").split("\n", 2)
+            user, service, writer = login.split(" ")
+            key, value = record.split(" ", 1)
+        except ValueError:
+            return None
+        return cls(user, service, writer, key, value) if (record + login).isprintable() else None
 
 
 class Stamp:
@@ -278,16 +284,17 @@ class Folder:
             os.fsync(self.fd)
 
     def line(self, name: str) -> Line | None:
-        """Give what a stamp holds; None if it is nothing, or not what popips writes."""
+        """Give what a stamp holds; None if it is nothing, or not what popips writes for this address."""
         with self.naming(name):
             try:
                 fd = os.open(name, READ, dir_fd=self.fd)
             except FileNotFoundError:
                 return None
             try:
-                return Line.unpack(os.read(fd, LONGEST_LINE))
+                line = Line.unpack(os.read(fd, LONGEST))
             finally:
                 os.close(fd)
+        return line if line and address.of_key(line.key) == name else None
 
 
 def is_stamp(state: os.stat_result) -> bool:

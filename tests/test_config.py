@@ -61,6 +61,7 @@ def test_without_settings_every_key_has_its_default(tmp_path: Path, text: str | 
         ("max_per_user = 3", "max_per_user", 3),
         ("only_services = pop3, imap sshd", "only_services", ("pop3", "imap", "sshd")),
         ("only_services = all", "only_services", ()),
+        ("never = none", "never", ()),
         ("only_group = roamers", "only_group", "roamers"),
         ("only_group = all", "only_group", ""),
         ("renew = sessions", "renew", "sessions"),
@@ -109,6 +110,7 @@ def test_a_map_is_named_with_or_without_db(tmp_path: Path, path: str) -> None:
         ("drop = drop", "write an absolute path"),
         ("mta = exim", "write sendmail or postfix"),
         ("value = REL\x01AY", "write one line of ASCII"),
+        (f"value = {'x' * 3001}", "of at most 3000 characters"),
         ("value = RELAY\nvalue = OK", "set twice"),
     ],
 )

@@ -6,6 +6,7 @@ sh and Python have to agree on that, so there is one table for both.
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from popips import lane, upkeep
 from popips.stamps import Folder
 from popips.survey import Survey
+from tests.box import ROOT
 from tests.conftest import Installed, Site
 
 A, B = "192.0.2.10", "192.0.2.11"
@@ -55,8 +57,26 @@ def test_a_login_on_the_open_lane_renews_its_stamp_without_python(
     before = opened.site.db.read_bytes()
     assert not opened.starts_python(program, *words, **env)
     assert was_renewed(opened.site)
-    assert (opened.site.stamps / A).read_text().partition("\n")[0] == f"{line} {A} RELAY"
+    assert (opened.site.stamps / A).read_text().splitlines()[:2] == [f"{A} RELAY", line]
     assert opened.site.db.read_bytes() == before
+
+
+def test_two_logins_that_write_the_stamp_at_once_leave_its_record_as_it_is(opened: Installed, tmp_path: Path) -> None:
+    """dash reads byte by byte: here another user's login writes after each word that is read."""
+    stamp = opened.site.stamps / A
+    other = f"printf '%s\\n' '{A} RELAY' 'somebody.with.a.long.name imap popips-postlogin' 1<>'{stamp}'"
+    parts = [(ROOT / "pam_hook" / part).read_text() for part in ("lane.sh", "hook.sh")]
+    hook = tmp_path / "hook"
+    hook.write_text(
+        'read() { command read "$@" && ' + other + "; }\n" + "".join(parts).replace("@PYTHON@", "/bin/false")
+    )
+    for user in ("bo", "alice", "another.with.a.name.that.is.longer"):
+        age(stamp, LONG_AGO)
+        subprocess.run(["/bin/sh", hook, "-c", opened.site.conf], env=PAM | {"PAM_USER": user}, check=True)
+        assert was_renewed(opened.site)
+        with Folder(str(opened.site.stamps)) as folder:
+            line = folder.line(A)
+        assert line and (line.key, line.value, line.user) == (A, "RELAY", user)
 
 
 def rebuild(site: Site) -> None:

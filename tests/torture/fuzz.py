@@ -32,7 +32,7 @@ from tests.torture import Row
 from tests.torture.kill import fast_folder
 
 SEEDS = [text.encode("utf-8", "surrogatepass") for text, _ in cases() if len(text) < 100]
-SEEDS += [b"map = hash:/x", b"window = 15m", b"never = 10.0.0.0/8", b"alice pop3 popips-hook 192.0.2.1 RELAY\n"]
+SEEDS += [b"map = hash:/x", b"window = 15m", b"never = 10.0.0.0/8", b"192.0.2.1 RELAY\nalice pop3 popips-hook\n"]
 SEEDS += [b"PAM_RHOST=192.0.2.1", b"192.0.2.1 RELAY\nkey value", b"-", b"\0", b"\n", b"=", b"#", b"\xff\xfe"]
 HANGS_AFTER = 10  # seconds
 GRANTED = "192.0.2.1"
@@ -120,7 +120,7 @@ def feed_config(data: bytes, site: Site) -> str:
 def feed_standard_input(data: bytes, _: Site) -> str:
     sys.stdin = io.StringIO(data.decode("utf-8", "surrogateescape"))
     try:
-        admin._wanted(["-"], strict=True)
+        admin._wanted(["-"], config.Config())
     except command.UsageError:
         pass
     finally:
@@ -130,7 +130,7 @@ def feed_standard_input(data: bytes, _: Site) -> str:
 
 def feed_text_file(data: bytes, site: Site) -> str:
     site.access.write_bytes(data)
-    return "" if all(key == key.lower() for key in source.keys(str(site.access))) else "a key in upper case"
+    return "" if all(key == key.lower() for key in source.records(str(site.access))) else "a key in upper case"
 
 
 def feed_stamp(data: bytes, site: Site) -> str:

@@ -187,7 +187,7 @@ def with_a_split_to_come(site: Site) -> None:
 
 def with_a_page_to_empty(site: Site) -> None:
     """Give the grant of NEW a value so long that it has pages of its own."""
-    site.configure(value="x" * 9000)
+    site.configure(value="x" * 3000)
     grant(site, NEW)
     site.configure()
 
