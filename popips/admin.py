@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         "words",
         nargs="*",
         metavar="ADDRESS[/BITS] [for TIME]",
-        help="no login opens the relay for it, and what grants it has end; for ever, or for a time: for 1d",
+        help="no login opens the relay for it, and what grants it has end; for ever, or for 90s, 15m, 2h, 1d",
     )
     undeny = verbs.add_parser("undeny", help="end what deny began", allow_abbrev=False)
     undeny.add_argument("text", metavar="ADDRESS[/BITS]", help="as it was denied")
@@ -98,7 +98,7 @@ def _work(options: argparse.Namespace) -> int:
         return _list(settings, place, _arguments(options.keys))
     if options.verb == "del":
         return _delete(settings, place, _arguments(options.keys))
-    wanted = _wanted(options.words, strict=place == settings.map)
+    wanted = _wanted(options.words, settings if place == settings.map else None)
     if wanted.addresses and place != settings.map:
         text = f"{wanted.addresses[0]}: grants go to the map of {options.conf}; for {place} write KEY VALUE"
         raise command.UsageError(text)
@@ -144,10 +144,10 @@ class Wanted:
     records: list[Record]
 
 
-def _wanted(words: list[str], strict: bool) -> Wanted:
+def _wanted(words: list[str], settings: config.Config | None) -> Wanted:
     """Read the arguments of ins; raise UsageError for what is neither addresses nor KEY VALUE pairs.
 
-    strict: this is the access map, in which an address is no value and ADDRESS/BITS no key.
+    settings: if it is the map of these, in which an address is no value, ADDRESS/BITS no key, and IPv6 has a form.
     """
     wanted = Wanted([], [])
     plain = [word for word in words if word != "-"]
@@ -156,21 +156,21 @@ def _wanted(words: list[str], strict: bool) -> Wanted:
     elif len(plain) % 2:
         raise command.UsageError(f"{plain[-1]}: a key without a value; write addresses alone, or KEY VALUE pairs")
     else:
-        wanted.records.extend(_record(key, value, strict) for key, value in zip(plain[::2], plain[1::2]))
+        wanted.records.extend(_record(key, value, settings) for key, value in zip(plain[::2], plain[1::2]))
     for number, line in enumerate(sys.stdin if "-" in words else (), 1):
         try:
-            _read_line(line.strip(), wanted, strict)
+            _read_line(line.strip(), wanted, settings)
         except command.UsageError as error:
             raise command.UsageError(f"standard input:{number}: {error}") from None
     return wanted
 
 
-def _read_line(line: str, wanted: Wanted, strict: bool) -> None:
+def _read_line(line: str, wanted: Wanted, settings: config.Config | None) -> None:
     if not line or line.startswith("#"):  # as makemap has it
         return
     key, _, value = line.replace("\t", " ").partition(" ")
     if value:
-        wanted.records.append(_record(key, value.strip(), strict))
+        wanted.records.append(_record(key, value.strip(), settings))
     else:
         wanted.addresses.append(_checked(key))
 
@@ -179,21 +179,25 @@ def _like_an_address(word: str) -> bool:
     return bool(re.fullmatch(r"[0-9a-fA-F.:]*[.:][0-9a-fA-F.:]*(/[0-9]*|%\w*)?", word))
 
 
-def _checked(word: str) -> str:
+def _checked(word: str, cure: str = "write an address, or KEY VALUE") -> str:
     try:
         return address.parse(word)
     except address.Refused as reason:
-        raise command.UsageError(f"{word}: {reason}; write an address, or KEY VALUE") from None
+        raise command.UsageError(f"{word}: {reason}; {cure}") from None
 
 
-def _record(key: str, value: str, strict: bool) -> Record:
+def _record(key: str, value: str, settings: config.Config | None) -> Record:
     if not key or not value or "\0" in key + value or key.split() != [key]:
         raise command.UsageError(f"{key!r} {value!r}: a key is one word, and a value is not empty")
-    if strict and _like_an_address(value):
+    if not settings:
+        return Record(_key(key), value)
+    if _like_an_address(value):
         raise command.UsageError(f"{key} {value}: an address is no value; write addresses alone, or KEY VALUE pairs")
-    if strict and _like_an_address(key) and "/" in key:
-        raise command.UsageError(f"{key}: sendmail looks up no ADDRESS/BITS; write 192.0.2 for 192.0.2.0/24")
-    return Record(_key(key), value)
+    if _like_an_address(key) and "/" in key:
+        raise command.UsageError(f"{key}: no map is asked for ADDRESS/BITS; write 192.0.2 for 192.0.2.0/24")
+    if _like_an_address(key) and ":" in key and not address.is_address(key) and settings.mta == "sendmail":
+        raise command.UsageError(f"{key}: sendmail asks for IPv6 networks by another key; write ipv6:{key}")
+    return Record(upkeep.normal_key(settings, key), value)
 
 
 def _key(text: str) -> str:
@@ -207,7 +211,8 @@ def _forms(settings: config.Config, text: str) -> list[str]:
         return [_key(text)]
     name = address.parse(text)
     styles = dict.fromkeys((settings.key, *settings.styles))
-    return [address.key(name, style, settings.compressed_ipv6).decode() for style in styles]
+    forms = [address.key(name, style, settings.compressed_ipv6).decode() for style in styles]
+    return list(dict.fromkeys([*forms, _key(text)]))
 
 
 def _until() -> float:
@@ -237,9 +242,9 @@ def _printable(data: bytes) -> str:
 
 
 def _list_grants(settings: config.Config, names: list[str]) -> int:
-    wanted = {address.of_key(name) or name for name in names}
+    wanted = {address.of_key(name.lower()) or name for name in names}
     seen = set()
-    static = source.keys(settings.source(settings.map))
+    text = source.records(settings.source(settings.map))
     with stamps.Folder(settings.stamps) as folder, _records_or_none(settings) as records:
         for name, stamp in sorted(folder.scan(), key=lambda entry: entry[0]):
             if wanted and name not in wanted:
@@ -249,7 +254,7 @@ def _list_grants(settings: config.Config, names: list[str]) -> int:
             user, service = (line.user, line.service) if line else ("-", "-")
             last = _time(stamp.time)
             standing = grants.standing(settings, folder, records, name) if records else None
-            if standing == grants.STATIC or grants.record(settings, folder, name)[0] in static:
+            if _is_static(standing, grants.record(settings, folder, name), text):
                 left = grants.STATIC
             else:
                 left = _left(stamp.time + settings.window - time.time(), pending=stamp.pending or not standing)
@@ -257,6 +262,12 @@ def _list_grants(settings: config.Config, names: list[str]) -> int:
     for name in sorted(wanted - seen):
         sys.stderr.write(f"{PROGRAM}: {name}: no grant\n")
     return 1 if wanted - seen else 0
+
+
+def _is_static(standing: str | None, record: tuple[bytes, bytes], text: dict[bytes, bytes]) -> bool:
+    """Tell whether the record that belongs to a stamp is the admin's, or would be if he built the map from his text."""
+    key, value = record
+    return standing == grants.STATIC or (key in text and (not standing or text[key] == value))
 
 
 @contextmanager
@@ -333,11 +344,12 @@ def _deny(settings: config.Config, options: argparse.Namespace) -> int:
 
 
 def _denial(words: list[str], now: float) -> denials.Denial:
+    text = address.of_key(words[0].lower()) or words[0]
     try:
         if words[1:2] == ["for"] and len(words) == 3:
-            return denials.Denial(words[0], now + config.duration(words[2]), _user())
+            return denials.Denial(text, now + config.duration(words[2]), _user())
         if len(words) == 1:
-            return denials.Denial(words[0], denials.FOR_EVER, _user())
+            return denials.Denial(text, denials.FOR_EVER, _user())
         raise ValueError("one address or network at a time")
     except ValueError as error:
         cure = "write ADDRESS or ADDRESS/BITS, and `for 1d` if not for ever"
@@ -356,19 +368,21 @@ def _undeny(settings: config.Config, options: argparse.Namespace) -> int:
 
 def _why(settings: config.Config, options: argparse.Namespace) -> int:
     """Tell in a line; the status is 0 if the address may relay by a grant."""
-    name, now = _checked(options.text), time.time()
+    name, now = address.of_key(options.text.lower()) or _checked(options.text, "write an address"), time.time()
     upkeep.recover(settings, settings.map, now)
     with stamps.Folder(settings.stamps) as folder, _records_or_none(settings) as records:
         stamp, line = folder.get(name), folder.line(name)
         standing = grants.standing(settings, folder, records, name) if records else None
         reason = limits.barred(settings, denials.load(folder), name, now)
-        its_key = grants.record(settings, folder, name)[0]
-        admins = _static(settings, name, records)
-    if standing == grants.STATIC or its_key in source.keys(settings.source(settings.map)):
-        standing, reason = grants.STATIC, f"static: {admins}"
+        record = grants.record(settings, folder, name)
+        forms = _forms(settings, name)
+        admins, wider = (_admins(records, keys) for keys in (forms, [key for form in forms for key in _networks(form)]))
+    if _is_static(standing, record, source.records(settings.source(settings.map))):
+        standing, reason = grants.STATIC, f"static: {admins or 'the text of the map has a record on it'}"
     elif not stamp:
         window = _left(settings.window, pending=False)
         reason = reason or f"no grant in the last {window}; a login that was refused is in the mail log"
+        reason += f"; static for its network: {wider}" if wider else ""
     who = f"user={line.user} service={line.service} by={line.writer} " if line else ""
     login = f"{who}last={_time(stamp.time)} until={_time(stamp.time + settings.window)}" if stamp else ""
     if standing == grants.RENEWED:
@@ -382,11 +396,18 @@ def _why(settings: config.Config, options: argparse.Namespace) -> int:
     return 1
 
 
-def _static(settings: config.Config, name: str, records: Records | None) -> str:
-    """Give the admin's records on an address."""
-    found = [(form, records.get(form.encode())) for form in _forms(settings, name)] if records else []
-    there = [f"{form} {_printable(value)}" for form, value in found if value is not None]
-    return f"the admin has {', '.join(there)}" if there else "the map's text has a record on it"
+def _admins(records: Records | None, keys: Iterable[str]) -> str:
+    """Give those of the records that are there in words, "" if none is."""
+    found = [(key, records.get(key.encode())) for key in keys] if records else []
+    there = [f"{key} {_printable(value)}" for key, value in found if value is not None]
+    return f"the admin has {', '.join(there)}" if there else ""
+
+
+def _networks(key: str) -> Iterator[str]:
+    """Give the keys of the networks that an address is in, as sendmail and Postfix look them up, too: see access(5)."""
+    part = ":" if key.count(":") > 1 else "."
+    while (key := key.rpartition(part)[0]) and not key.endswith("ipv6"):
+        yield key
 
 
 def _time(seconds: float) -> str:

@@ -11,13 +11,14 @@ import fcntl
 import posix as os  # os itself costs a login two milliseconds
 
 from popips import address
-from popips.stamps import DENIED, DENIED_NEW, READ, Folder, StampError, word
+from popips.stamps import DENIED, DENIED_NEW, READ, RUN_FILE, Folder, StampError, word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CHUNK = 1 << 16  # bytes to read at once
+CLOCK = 1.0  # seconds by which the clocks of files and of programs may differ
 FOR_EVER = float("inf")
 
 
@@ -45,6 +46,18 @@ def load(folder: Folder) -> list[Denial]:
             raise one
         found.append(one)
     return found
+
+
+def are_new(folder: Folder) -> bool:
+    """Tell whether the file has changed since the expirer's last run began: who was denied then may still have a grant.
+
+    Whoever denied him takes the grant out, but may be killed before, or not get the map's lock.
+    """
+    try:
+        denied, run = (os.stat(name, dir_fd=folder.fd, follow_symlinks=False).st_mtime for name in (DENIED, RUN_FILE))
+    except FileNotFoundError:
+        return False
+    return denied > run - CLOCK
 
 
 def legible(folder: Folder) -> list[Denial]:

@@ -74,7 +74,9 @@ def grant(config: Config, text: str, login: Login, now: float) -> Outcome:
             try:
                 is_current = lane.renewed(config, folder, name, now)
                 verdict = RENEWED if is_current else _granted(config, folder, name, login, now, until)
-                is_his = verdict == GRANTED or (verdict == RENEWED and _note(folder, name, login, now))
+                is_his = verdict == GRANTED or (verdict == RENEWED and _note(config, folder, name, login, now))
+                if is_his and verdict == RENEWED and not folder.get(name):  # ended just now, as another user's grant
+                    verdict = _granted(config, folder, name, login, now, until)
                 gone = _one_too_many(config, folder, name, login, now, until) if is_his else []
             except (MapError, OSError) as error:
                 if not (is_seen(folder.get(name)) and folder.renew(name, now)):
@@ -115,7 +117,7 @@ def _granted(config: Config, folder: Folder, name: str, login: Login, now: float
             moved = writer.change(step, ready=folder.sync)
             if verdict == GRANTED:
                 folder.settle(name)
-                lane.follow(folder, moved)
+            lane.follow(folder, moved)
 
     try:
         change()
@@ -126,9 +128,10 @@ def _granted(config: Config, folder: Folder, name: str, login: Login, now: float
 
 
 def rebuild(config: Config, folder: Folder, now: float, until: float) -> None:
-    """Make a map of its own anew, with the record of each live stamp. Raise Busy at `until` (time.monotonic()).
+    """Make a map of its own anew, with the record of each stamp. Raise Busy at `until` (time.monotonic()).
 
-    A stamp whose address is barred by now gets none, and becomes due.
+    One that is due gets its record, too: a login may renew it at any moment, and is told that all is well. But one
+    whose address is barred by now gets none, and becomes due.
     """
     unsettled: list[str] = []
     denied = denials.legible(folder)
@@ -137,9 +140,8 @@ def rebuild(config: Config, folder: Folder, now: float, until: float) -> None:
         for name, stamp in folder.scan():
             if time.monotonic() > until:
                 raise Busy(f"{config.map.path}: too many stamps to make it anew now; popips-expire does it")
-            if stamp.time <= now - config.window:
-                continue
             if limits.barred(config, denied, name, now):
+                folder.unsettle(name)
                 folder.renew(name, 0)
                 continue
             if not stamp.settled:
@@ -184,17 +186,17 @@ def _new_line(config: Config, name: str, login: Login) -> Line:
     return Line(login.user, login.service, login.writer, key, config.value)
 
 
-def _note(folder: Folder, name: str, login: Login, now: float) -> bool:
+def _note(config: Config, folder: Folder, name: str, login: Login, now: float) -> bool:
     """Let the stamp say who logged in last; tell whether that is another user than before."""
-    line = folder.line(name)
-    if not line:
-        return False
-    latest = Line(login.user, login.service, login.writer, line.key, line.value)
-    if login.service == limits.PUSHED and latest.user != line.user:
+    line, latest = folder.line(name), _new_line(config, name, login)
+    if line:
+        latest.key, latest.value = line.key, line.value
+    is_another = not line or latest.user != line.user
+    if login.service == limits.PUSHED and is_another:
         return False  # anybody can push any address: that must not make another's grant his own, to end it by the next
-    if latest.pack() != line.pack():
+    if not line or latest.pack() != line.pack():
         folder.note(name, latest, now)
-    return latest.user != line.user
+    return is_another
 
 
 def _one_too_many(config: Config, folder: Folder, name: str, login: Login, now: float, until: float) -> list[str]:
@@ -236,13 +238,13 @@ def take_out(config: Config, folder: Folder, which: Callable[[], list[str]], now
     which tells them, under the writers' lock, so that no login comes in between. Raise MapError or StampError.
     """
     text = config.source(config.map)
-    static = source.keys(text)
     names: list[str] = []
 
     def step(records: Records) -> None:
+        static = source.records(text)  # now: whatever the map holds by now is in the text by now
         for name in names:
-            key, _ = record(config, folder, name)
-            if key not in static and standing(config, folder, records, name) == RENEWED:
+            key, value = record(config, folder, name)
+            if static.get(key) != value and standing(config, folder, records, name) == RENEWED:
                 records.delete(key)
 
     with kinds.writer(config.map, text, now, until) as writer:

@@ -108,10 +108,11 @@ def expire(config: Config, now: float, bound: Bound = ALL, dry_run: bool = False
     StampError; what was done until then is whole.
     """
     with Folder(config.stamps) as folder:
-        sweep = _Sweep(config, folder, now, dry_run)
+        sweep = _Sweep(config, folder, now, dry_run, source.Text(config.source(config.map)))
+        sweep.text.records()  # if it cannot be read, that is to be told before it is needed
         if not dry_run:
             recover(config, config.map, now)
-        is_known = lane.holds(config, folder)
+        is_known = lane.holds(config, folder) and not denials.are_new(folder)
         if config.map.own and not is_known and not dry_run and bound is ALL:
             rebuild(config, folder, now, math.inf)
             is_known = True
@@ -154,13 +155,11 @@ class _Sweep:
     folder: Folder
     now: float
     dry_run: bool
+    text: source.Text  # of the map
     run: Run = field(default_factory=Run)
     batch: int = field(default_factory=lambda: BATCH)
+    taken: set[str] = field(default_factory=set)  # whose records went, where the map has a text
     has_begun: bool = False  # the lane is closed, until this run has ended
-
-    @cached_property
-    def static(self) -> frozenset[bytes]:
-        return source.keys(self.config.source(self.config.map))
 
     @cached_property
     def denied(self) -> list[denials.Denial]:
@@ -244,23 +243,29 @@ class _Sweep:
 
         def step(records: Records) -> None:
             taken.clear()
+            static = self.text.records()  # now: whatever the map holds by now is in the text by now
             for name, (key, value) in pairs.items():
                 stamp = self.folder.get(name)
-                ours = is_seen(stamp) and key not in self.static and records.get(key) == value
+                # where the text says something else, it was edited since the map was made: that is not in the map yet
+                ours = is_seen(stamp) and static.get(key) != value and records.get(key) == value
                 if ours and self.is_due(stamp):
                     records.delete(key)
                     taken.append(name)
 
         moved = writer.change(step, still=lambda: all(self.is_due(self.folder.get(name)) for name in taken))
         lane.follow(self.folder, moved)
+        if self.text.records():
+            self.taken.update(taken)
 
     def forget(self, names: list[str]) -> None:
         """Remove the stamps of these names that are still due.
 
         A login that has renewed its stamp since finds no record, and puts it: that stamp must stay.
         """
+        static = self.text.records()
         for name in names:
-            found = self.run.kept if self.static and self.record(name)[0] in self.static else self.run.removed
+            is_kept = static and name not in self.taken and self.record(name)[0] in static
+            found = self.run.kept if is_kept else self.run.removed
             if self.dry_run or self.folder.remove_if(name, self.is_due):
                 found.append(name)
 
@@ -294,10 +299,11 @@ class _Sweep:
         if not self.dry_run:
             self.in_turns(names, self._reconcile)
             return
+        text = self.text.records()
         with kinds.reader(self.config.map, _until()) as records:
             for name in names:
                 stamp, standing = self.folder.get(name), self.standing(records, name)
-                if stamp and not standing and self.record(name)[0] not in self.static:
+                if stamp and not standing and self.record(name)[0] not in text:
                     self.run.restored.append(name)
                 elif stamp and stamp.pending:
                     self.run.static.append(name)
@@ -310,13 +316,14 @@ class _Sweep:
         def step(records: Records) -> None:
             for found in (restored, static, there):
                 found.clear()
+            text = self.text.records()
             for name in names:
                 stamp = self.folder.get(name)
                 key, value = self.record(name)
                 standing = self.standing(records, name)
                 if stamp and self.is_barred(name):
                     self.folder.renew(name, 0)  # due, the next time
-                elif stamp and not standing and key not in self.static:
+                elif stamp and not standing and key not in text:
                     restored.append(name)
                     self.folder.unsettle(name)
                     records.put(key, value)
@@ -418,13 +425,18 @@ def _stamps_of(config: Config, place: Place) -> Folder | nullcontext[None]:
     return Folder(config.stamps) if has_stamps else nullcontext()
 
 
+def normal_key(config: Config, text: str) -> str:
+    """Give the key by which the MTA asks for what a text says: in lower case, and an IPv6 address in its own form."""
+    text = text.lower()
+    name = address.of_key(text)
+    style = "connect" if text.startswith("connect:") else config.styles[0]
+    return address.key(name, style, config.compressed_ipv6).decode() if name else text
+
+
 def _target(config: Config, folder: Folder | None, word: str) -> Target:
-    key = word.lower().encode()
+    keys = {word.lower().encode(), normal_key(config, word).encode()}  # as it is written, too: somebody may have put it
     name = address.of_key(word.lower())
-    if name is None:
-        return Target(frozenset({key}), None)
-    its = record(config, folder, name)[0] if folder and folder.get(name) else None
-    if address.is_address(word):
-        bare = address.key(name, config.styles[0], config.compressed_ipv6)
-        return Target(frozenset({bare, its or bare}), name if its else None)
-    return Target(frozenset({key}), name if its == key else None)
+    its = record(config, folder, name)[0] if name and folder and folder.get(name) else None
+    if its and address.is_address(word):
+        keys.add(its)
+    return Target(frozenset(keys), name if its in keys else None)

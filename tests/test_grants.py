@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from popips import grants, stamps, upkeep
+from popips.config import Config
 from popips.grants import DEFERRED, GRANTED, REFUSED, RENEWED, STATIC
-from popips.maps import MapError, berkeley, journal
+from popips.maps import MapError, berkeley, journal, kinds
 from tests.conftest import Site
 
 A, B, SIX = "192.0.2.10", "192.0.2.11", "2001:db8::10"
@@ -56,7 +58,7 @@ def test_a_second_login_renews_the_window(site: Site) -> None:
 def test_the_stamp_says_who_logged_in_last(site: Site) -> None:
     site.login(A, "alice", "pop3")
     site.login(A, "bob dobs\n", "imap")
-    assert (site.stamps / A).read_text() == f"bob%20dobs%0A imap test {A} RELAY\n"
+    assert (site.stamps / A).read_text() == f"{A} RELAY\nbob%20dobs%0A imap test\n"
 
 
 def test_value_and_key_come_from_the_configuration(site: Site) -> None:
@@ -184,7 +186,9 @@ def test_a_login_puts_its_own_record_back_at_once(site: Site) -> None:
     assert site.records() == {A: "RELAY"}
 
 
-@pytest.mark.parametrize("content", ["", "\n", "nonsense", "a b c", "\xff\xfe", "a b c d e f\nmore\n", "x" * 5000])
+@pytest.mark.parametrize(
+    "content", ["", "\n", "nonsense", "a b c", "\xff\xfe", "a b\nc d e f\n", f"{B} RELAY\na b c\n", "x" * 5000]
+)
 def test_a_stamp_made_by_hand_is_a_grant_whatever_it_holds(site: Site, content: str) -> None:
     (site.stamps / A).write_text(content)
     os.utime(site.stamps / A, (site.now, site.now))
@@ -280,6 +284,56 @@ def test_a_stamp_folder_that_is_none_is_refused(site: Site, what: str) -> None:
     with pytest.raises(stamps.StampError, match="install -d -m 0700"):
         site.expire()
     assert site.records() == {}
+
+
+@pytest.mark.parametrize(("said", "left"), [("RELAY", {A: "RELAY"}), ("REJECT", {}), ("", {})])
+def test_a_grant_ends_unless_the_text_says_that_very_record(site: Site, said: str, left: dict[str, str]) -> None:
+    site.login(A)
+    site.access.write_text(f"{A}\t{said}  \n{A} other\n")  # and the admin has not built the map from it
+    site.pass_window()
+    told = site.expire()
+    assert (told.kept, told.removed) == (([A], []) if left else ([], [A]))
+    assert (site.records(), site.names()) == (left, set())
+
+
+def test_a_record_that_the_admin_makes_while_grants_are_taken_out_stays(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("popips.upkeep.BATCH", 1)
+    for address in (A, B):
+        site.login(address)
+    site.pass_window()
+    take_out = upkeep._Sweep._take_out
+    made: list[str] = []
+
+    def then_made(self: upkeep._Sweep, writer: kinds.Writer, names: list[str]) -> None:
+        take_out(self, writer, names)
+        if not made:
+            made.extend({A, B} - set(names))
+            site.build(f"{made[0]}\tRELAY\n")
+
+    monkeypatch.setattr(upkeep._Sweep, "_take_out", then_made)
+    assert site.expire().kept == made
+    assert (site.records(), site.names()) == ({made[0]: "RELAY"}, set())
+
+
+def test_a_login_whose_grant_ends_as_anothers_just_then_gets_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.login(A)
+    note = grants._note
+
+    def ended(config: Config, folder: stamps.Folder, *words: Any) -> bool:
+        grants.take_out(config, folder, lambda: [A], site.now, time.monotonic() + 9)
+        return note(config, folder, *words)
+
+    monkeypatch.setattr(grants, "_note", ended)
+    assert site.login(A, "bob") == GRANTED
+    assert (site.records(), site.names()) == ({A: "RELAY"}, {A})
+
+
+def test_a_text_that_cannot_be_read_is_told_of_before_it_is_needed(site: Site) -> None:
+    site.configure(static_source=f"{site.folder}/none")
+    with pytest.raises(MapError, match=r"none: cannot be read .*; set static_source"):
+        site.expire(dry_run=True)
 
 
 def test_a_dry_run_tells_the_same_and_changes_nothing(site: Site) -> None:
@@ -562,7 +616,9 @@ class Life(RuleBasedStateMachine):
     def expire(self) -> None:
         self.site.expire()
         due = {name for name, at in self.last.items() if at <= self.site.now - 900}
-        self.static |= dict.fromkeys(due & self.text.keys(), "RELAY")  # deleted, but the text still names it
+        self.static |= {
+            name: "RELAY" for name in due if self.text.get(name) == "RELAY"
+        }  # deleted, but the text says it
         self.last = {name: at for name, at in self.last.items() if name not in due}
         self.check()
 

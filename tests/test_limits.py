@@ -307,7 +307,7 @@ def test_the_fast_lane_is_not_for_a_login_that_a_limit_may_bar(
 
 def test_popips_db_tells_why(installed: Installed) -> None:
     site = installed.site
-    site.build("198.51.100.7\tREJECT\n")
+    site.build("198.51.100.7\tREJECT\nconnect:10.1\tRELAY\nipv6:2001:db8:1\tOK\n")
     for address in (A, B, "198.51.100.7"):
         installed.pam(address)
     installed.run("popips-db", "deny", B)
@@ -319,8 +319,13 @@ def test_popips_db_tells_why(installed: Installed) -> None:
         "198.51.100.7": (1, "198.51.100.7: not granted: static: the admin has 198.51.100.7 REJECT"),
         "127.0.0.1": (1, "127.0.0.1: not granted: in a network of `never`"),
         "203.0.113.1": (1, "203.0.113.1: not granted: no grant in the last 15m00s; a login that was refused is"),
+        "IPv6:2001:db8:1::1": (1, "2001:db8:1::1: not granted: no grant in"),
     }
     for address, (status, words) in told.items():
         done = installed.run("popips-db", "why", address)
         assert (done.returncode, done.stdout[: len(words)]) == (status, words)
+    for address, record in (("10.1.2.9", "connect:10.1 RELAY"), ("2001:db8:1::1", "ipv6:2001:db8:1 OK")):
+        told_of = installed.run("popips-db", "why", address).stdout
+        assert told_of.endswith(f"; static for its network: the admin has {record}\n")
+    assert "static" not in installed.run("popips-db", "why", "10.2.2.9").stdout
     assert installed.run("popips-db", "why", "here").returncode == 64

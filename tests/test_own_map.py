@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from popips import config, grants, upkeep
+from popips import config, denials, grants, lane, upkeep
+from popips.config import Config
 from popips.grants import DEFERRED, GRANTED, RENEWED
-from popips.maps import MapError, journal, own
+from popips.maps import MapError, journal, kinds, lock, own
+from popips.stamps import Folder
 from tests.box import Box
 from tests.conftest import Installed, Site
 
@@ -239,6 +242,79 @@ def test_a_run_lets_logins_have_their_turn(site: Site, monkeypatch: pytest.Monke
     monkeypatch.setattr(own.Writer, "give_way", login_meanwhile)
     assert len(site.expire().removed) == 3
     assert site.records() == dict.fromkeys(new, "RELAY")
+
+
+def test_whoever_waits_for_the_writers_lock_gets_his_turn(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.login(A)
+    pauses = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        assert site.login(B) == GRANTED
+
+    with kinds.own_writer(site.config.map, site.now, time.monotonic() + 9) as writer:
+        monkeypatch.setattr(time, "sleep", pause)
+        writer.give_way(time.monotonic() + 9)
+    assert pauses == [2 * lock.PAUSE]
+
+
+def test_a_due_grant_that_a_login_renews_while_the_map_is_made_anew_is_there(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.login(A)
+    site.expire()
+    site.pass_window()
+    site.db.unlink()
+    rebuild = grants.rebuild
+
+    def then_renewed(config: Config, folder: Folder, now: float, until: float) -> None:
+        rebuild(config, folder, now, until)
+        assert folder.renew(A, now)  # as a login does that finds the map locked
+
+    monkeypatch.setattr(upkeep, "rebuild", then_renewed)
+    site.expire()
+    assert (site.records(), site.names()) == ({A: "RELAY"}, {A})
+
+
+def test_a_login_during_a_run_leaves_the_lane_open(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.login(A)
+    site.pass_window()
+    site.login(B)
+    site.expire()
+    site.login("192.0.2.12")
+    begin = upkeep._Sweep.begin
+
+    def then_renewed(self: upkeep._Sweep, is_known: bool) -> None:
+        begin(self, is_known)
+        assert site.login(B) == RENEWED
+
+    monkeypatch.setattr(upkeep._Sweep, "begin", then_renewed)
+    site.pass_window()
+    (site.stamps / B).touch()
+    os.utime(site.stamps / B, (site.now, site.now))
+    assert site.expire().removed == ["192.0.2.12"]
+    with Folder(str(site.stamps)) as folder:
+        assert lane.holds(site.config, folder)
+
+
+@pytest.mark.parametrize("own_map", ["yes", "no"])
+def test_a_denial_holds_though_whoever_said_it_was_killed_before_he_took_the_grant_out(
+    site: Site, own_map: str
+) -> None:
+    site.configure(own_map=own_map)
+    if own_map == "no":
+        site.build("")
+    site.login(A)
+    site.login(B)
+    site.expire()
+    with Folder(str(site.stamps)) as folder:
+        denials.add(folder, denials.Denial(A, denials.FOR_EVER, "root"), site.now)
+        assert lane.holds(site.config, folder)
+    os.utime(site.stamps / ".denied", (site.now, site.now))
+    site.now += 60
+    site.expire()
+    site.expire()
+    assert (site.records(), site.names()) == ({B: "RELAY"}, {B})
 
 
 # ---- beside the admin's access map, in each of the three ways of contrib/

@@ -207,6 +207,7 @@ class Locked:
     def give_way(self, until: float) -> None:
         """Let other writers have their turn; raise Busy at `until` (time.monotonic())."""
         self._journal.release()
+        time.sleep(2 * PAUSE)  # who waits looks at it every PAUSE
         self._journal.take(until)
 
 
@@ -236,6 +237,8 @@ def _open(path: str) -> int:
             fd = os.open(path, flags | os.O_CREAT, LEFT)
             os.utime(fd, (0, 0))  # a map made just now might have the very same time: see popips.maps.own
             sync_folder(path.rpartition("/")[0])
+    except FileNotFoundError:
+        raise Failed(f"{path}: its folder is missing; make that, or name another map") from None
     except OSError as error:
         raise Failed(f"{path}: cannot be opened: {error.strerror}") from None
     state = os.fstat(fd)
