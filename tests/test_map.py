@@ -123,6 +123,21 @@ def test_a_map_with_duplicate_keys_has_them_replaced_and_deleted_together(site: 
     assert site.records() == {"192.0.2.1": "RELAY", "192.0.2.2": "OK"}
 
 
+def test_no_limit_runs_but_while_libdb_does(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pager, or a cold disk with many stamps, may keep whoever reads for longer than libdb ever takes."""
+    site.build("192.0.2.1 REJECT\n192.0.2.2 OK\n")
+    armed: list[int] = []
+    monkeypatch.setattr(berkeley, "alarm", armed.append)
+    with Reader(site.place, soon()) as records:
+        assert armed.pop() == 0
+        for _ in records.items():
+            assert armed.pop() == 0
+        records.get(b"192.0.2.1")
+        assert armed.pop() == 0
+    assert (armed[-1], set(armed)) == (0, {0, berkeley.LIBDB_LIMIT})
+    assert armed.count(0) + 4 == armed.count(berkeley.LIBDB_LIMIT)  # four were looked at, and are gone
+
+
 # ---- in place
 
 

@@ -13,7 +13,7 @@ import time
 from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, alarm, pthread_sigmask  # type: ignore[import-not-found]
 from _stat import S_ISREG
 
-from popips.maps import Busy, Failed, MapError, Missing, Place, Undone, exists, lock
+from popips.maps import KINDS, Busy, Failed, MapError, Missing, Place, Undone, exists, lock
 from popips.maps.journal import Change, Locked, is_idle
 from popips.maps.libdb import DB, DB_NOSYNC, DB_RDONLY, DB_UNKNOWN, DBError
 
@@ -32,6 +32,19 @@ AHEAD = 60  # seconds that a map's mtime may run ahead of the clock
 Moved = tuple[int, int]  # a map's mtime before and after a change, in ns
 
 
+class _Limit:
+    """In a `with`: a call of libdb, which ends the process if it goes on for too long."""
+
+    def __enter__(self) -> None:
+        alarm(LIBDB_LIMIT)
+
+    def __exit__(self, *_: object) -> None:
+        alarm(0)
+
+
+LIMIT = _Limit()
+
+
 class Records:
     """The records of an open database, in its own habit: with a NUL behind key and value, or without.
 
@@ -45,26 +58,31 @@ class Records:
 
     def get(self, key: bytes) -> bytes | None:
         """Give the value of the key, None if there is none."""
-        value: bytes | None = self._db.get(key + self._nul)
+        with LIMIT:
+            value: bytes | None = self._db.get(key + self._nul)
         return value if value is None else value.rstrip(b"\0")
 
     def put(self, key: bytes, value: bytes) -> None:
         """Put the record, in place of those that had the key."""
         self.delete(key)
-        self._db.put(key + self._nul, value + self._nul)
+        with LIMIT:
+            self._db.put(key + self._nul, value + self._nul)
 
     def delete(self, key: bytes) -> None:
         """Take out all records of the key, if there are any."""
-        if self._db.has_key(key + self._nul):
-            self._db.delete(key + self._nul)
+        with LIMIT:
+            if self._db.has_key(key + self._nul):
+                self._db.delete(key + self._nul)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Give all records, in the file's order."""
         cursor = self._db.cursor()
-        record = cursor.first()
+        with LIMIT:
+            record = cursor.first()
         while record:
             yield record[0].rstrip(b"\0"), record[1].rstrip(b"\0")
-            record = cursor.next()
+            with LIMIT:
+                record = cursor.next()
 
 
 def habit(db: DB, place: Place) -> bytes:
@@ -87,12 +105,12 @@ class _Copy:
             self._fd = os.memfd_create("popips")
         except OSError as error:
             raise Failed(f"{place.path}: cannot be copied: {error.strerror}") from None
-        alarm(LIBDB_LIMIT)
         self._db = DB()
         try:
             os.write(self._fd, content)
-            self._db.open(f"/proc/self/fd/{self._fd}", None, DB_UNKNOWN, flags)
-            self.records = Records(self._db, habit(self._db, place))
+            with LIMIT:
+                self._db.open(f"/proc/self/fd/{self._fd}", None, DB_UNKNOWN, flags)
+                self.records = Records(self._db, habit(self._db, place))
         except BaseException as error:
             self._close(error)
             raise
@@ -105,17 +123,18 @@ class _Copy:
 
     def _close(self, error: BaseException | None) -> None:
         try:
-            self._db.close(DB_NOSYNC)  # what was to be written, content() has seen to
+            with LIMIT:
+                self._db.close(DB_NOSYNC)  # what was to be written, content() has seen to
         except DAMAGE as damage:
             error = error or damage
-        alarm(0)
         os.close(self._fd)
         if isinstance(error, DAMAGE):
             raise _damaged(self._place, error) from None
 
     def content(self, most: int) -> bytes:
         """Give the bytes, as libdb has written them by sync(); raise MapError if they are more than that."""
-        self._db.sync()
+        with LIMIT:
+            self._db.sync()
         size = os.fstat(self._fd).st_size
         if size > most:
             raise _damaged(self._place, f"libdb made {size} bytes of it")
@@ -337,6 +356,8 @@ def _damaged(place: Place, error: object) -> MapError:
 def _how_to_make(place: Place) -> str:
     if place.own:
         return "popips-expire makes it anew"
+    if place.source.endswith(tuple(KINDS.values())):
+        return f"is it the right path? {place.source} is a map's own name"  # which makemap would overwrite
     if exists(place.source):
         return f"make it: {place.build(place.source)}"
     return f"is it the right path? an empty one is made by: {_empty(place)}"

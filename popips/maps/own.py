@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import posix as os  # os itself costs a login two milliseconds
 import time
-from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, alarm, pthread_sigmask  # type: ignore[import-not-found]
+from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, pthread_sigmask  # type: ignore[import-not-found]
 from _stat import S_ISREG
 
 from popips.maps import Busy, Failed, MapError, Missing, Place, Unsound, berkeley, lock
-from popips.maps.berkeley import DAMAGE, LIBDB_LIMIT, Moved, Records, moved_mtime
+from popips.maps.berkeley import DAMAGE, LIMIT, Moved, Records, moved_mtime
 from popips.maps.journal import Locked
 from popips.maps.libdb import DB, DB_CREATE, DB_NOSYNC, DB_UNKNOWN, IN_MEMORY, TYPES, DBEnv
 
@@ -56,7 +56,6 @@ class Writer(Locked):
         fd = self._locked()
         start = time.monotonic()
         mask = pthread_sigmask(SIG_BLOCK, (SIGHUP, SIGINT, SIGTERM))
-        alarm(LIBDB_LIMIT)
         try:
             before = os.fstat(fd).st_mtime_ns
             self._journal.check_mark(before, self._place.path)
@@ -73,7 +72,6 @@ class Writer(Locked):
             raise Failed(f"{self._place.path}: cannot be written: {error.strerror}") from None
         finally:
             os.close(fd)
-            alarm(0)
             pthread_sigmask(SIG_SETMASK, mask)
             self.held = time.monotonic() - start
 
@@ -161,12 +159,14 @@ class _Database:
         """Let step change the records of the open file, and write them; raise one of DAMAGE."""
         if not self._records:
             self._fd = os.dup(fd)
-            self._db.open(f"/proc/self/fd/{self._fd}", None, DB_UNKNOWN, 0)
+            with LIMIT:
+                self._db.open(f"/proc/self/fd/{self._fd}", None, DB_UNKNOWN, 0)
             self._records = Records(self._db, nul)
         step(self._records)
-        self._environment.memp_trickle(100)
-        if self._environment.memp_stat()[0]["page_dirty"]:
-            self._db.sync()
+        with LIMIT:
+            self._environment.memp_trickle(100)
+            if self._environment.memp_stat()[0]["page_dirty"]:
+                self._db.sync()
 
 
 def _is_file(path: str) -> bool:
