@@ -33,6 +33,7 @@ class Survey:
     aside: list[str] = field(default_factory=list)  # of stamps that were moved aside, without that part of the name
     foreign: list[str] = field(default_factory=list)  # no stamps
     is_whole: bool = True  # False if there were too many names, or too little time
+    is_all: bool = False  # the end of the folder was reached, though it was to be looked at up to a name that has gone
 
     def add(self, other: Survey) -> None:
         """Put what another process has found to it."""
@@ -62,7 +63,8 @@ def survey(
         data = file.read()
     if os.waitpid(child, 0)[1] or not data:
         raise StampFailed(f"{folder.path}: cannot be read")
-    found.add(Survey(*marshal.loads(data)))
+    if not found.is_all:
+        found.add(Survey(*marshal.loads(data)))
     return found
 
 
@@ -134,7 +136,7 @@ class _Look:
         live, due, ahead = 0, self.due, self.ahead
         for entry in entries:
             if entry.name == end:
-                break
+                return live
             try:
                 state = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
@@ -148,7 +150,8 @@ class _Look:
                 live += self.sort(found, entry.name, state)
             if len(found.due) + len(found.unsettled) >= self.most or time.monotonic() >= self.end:
                 found.is_whole = False
-                break
+                return live
+        found.is_all = True
         return live
 
     def sort(self, found: Survey, name: str, state: os.stat_result) -> bool:

@@ -83,8 +83,13 @@ def test_a_network_holds_what_the_standard_library_says(
 ) -> None:
     bits = min(bits, base.max_prefixlen)
     network = ipaddress.ip_network((base, bits), strict=False)
-    if getattr(ip, "ipv4_mapped", None) is None:
+    if getattr(ip, "ipv4_mapped", None) is getattr(base, "ipv4_mapped", None) is None:
         assert address.is_in(str(ip), address.networks(f"{base}/{bits}")) == (ip in network)
+
+
+@pytest.mark.parametrize(("text", "is_there"), [("192.0.2.0/120", True), ("192.0.2.1", True), ("192.0.3.0/120", False)])
+def test_a_network_of_mapped_addresses_is_one_of_ipv4(text: str, is_there: bool) -> None:
+    assert address.is_in(address.parse("::ffff:192.0.2.1"), address.networks(f"::ffff:{text}")) == is_there
 
 
 @pytest.mark.parametrize("text", ["10.0.0.0/33", "10/8", "fe80::/129", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/x", "mx"])
