@@ -36,10 +36,11 @@ hook = sed -e 's|@PYTHON@|$(PYTHON)|' -e 's|@LIB@|$(LIB)|' pam_hook/lane.sh $(2)
 launcher = printf '%s\n' '\#!$(PYTHON) -IS' 'import sys' "sys.path = ['$(LIB)', *sys.path, '$$binding']" \
     'from $(2) import main' 'sys.exit(main())' > '$(DESTDIR)$(1)'; chmod 0755 '$(DESTDIR)$(1)'
 
+# mkdir, where a folder is not popips' own: install would give it another mode, /etc/mail for instance
 install: deps
 	@umask 022; set -e; \
-	install -d $(foreach room,$(ROOMS),'$(DESTDIR)$(LIB)/$(room)') '$(DESTDIR)$(SBIN)' '$(DESTDIR)$(LIBEXEC)' \
-	    '$(DESTDIR)$(MAN)/man5' '$(DESTDIR)$(MAN)/man7' '$(DESTDIR)$(MAN)/man8' '$(DESTDIR)$(DOC)'; \
+	mkdir -p '$(DESTDIR)$(SBIN)' '$(DESTDIR)$(MAN)/man5' '$(DESTDIR)$(MAN)/man7' '$(DESTDIR)$(MAN)/man8'; \
+	install -d $(foreach room,$(ROOMS),'$(DESTDIR)$(LIB)/$(room)') '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)'; \
 	for room in $(ROOMS); do install -m 0644 $$room/*.py '$(DESTDIR)$(LIB)'/$$room; done; \
 	install -d '$(DESTDIR)$(LIB)/follower/formats'; install -m 0644 follower/formats/* '$(DESTDIR)$(LIB)/follower/formats'; \
 	$(PYTHON) -m compileall -q -d '$(LIB)' '$(DESTDIR)$(LIB)'; \
@@ -59,12 +60,14 @@ install: deps
 	$(call hook,$(LIBEXEC)/popips-postlogin,pam_hook/postlogin.sh); \
 	if [ `id -u` = 0 ]; then chown -R root:root '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)' \
 	    '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire' '$(DESTDIR)$(SBIN)/popips-follow'; fi; \
-	test -d '$(DESTDIR)$(STAMPS)' || { install -d "$$(dirname '$(DESTDIR)$(STAMPS)')"; install -d -m 0700 '$(DESTDIR)$(STAMPS)'; }
+	test -d '$(DESTDIR)$(STAMPS)' || { mkdir -p "$$(dirname '$(DESTDIR)$(STAMPS)')"; install -d -m 0700 '$(DESTDIR)$(STAMPS)'; }
 
 # the map, popips.conf and the stamps stay: they are the admin's
 uninstall:
-	@found=$$(grep -rls '$(LIBEXEC)/' '$(DESTDIR)/etc/dovecot' '$(DESTDIR)/etc/pam.d'); test -z "$$found" || \
-	    { echo "uninstall: take the hook out first, or Dovecot refuses every login:" $$found >&2; exit 1; }
+	@found=$$(cd '$(DESTDIR)/etc' && grep -rlsE --exclude='*.bak' --exclude='*~' '^[^#]*($(LIBEXEC)|$(SBIN))/popips-' \
+	    dovecot pam.d cron.d systemd | sort | sed 's|^|$(DESTDIR)/etc/|'); test -z "$$found" || \
+	    { echo "uninstall: take popips out of these, or a login server refuses every login, and cron has nothing to run:" \
+	        $$found >&2; exit 1; }
 	rm -rf '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)'
 	rm -f '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire' '$(DESTDIR)$(SBIN)/popips-follow'
 	cd man && for page in *.[578]; do rm -f '$(DESTDIR)$(MAN)'/man$${page##*.}/$$page; done

@@ -185,7 +185,7 @@ def test_postlogin_becomes_the_server_with_environment_and_arguments_untouched(
     handed_on, arguments = done.stdout.rsplit("\0", 1)
     assert (sorted(handed_on.split("\0")), arguments) == (sorted(environment), "['-c', 'x y', '']")
     assert installed.site.records() == {A: "RELAY"}
-    assert (installed.site.stamps / A).read_text().startswith("alice imap popips-postlogin ")
+    assert (installed.site.stamps / A).read_text() == f"{A} RELAY\nalice imap popips-postlogin\n"
     assert "secret" not in done.stderr
 
 
@@ -319,6 +319,20 @@ DIALOGUES: list[tuple[str, list[tuple[str, str, int, str, str]]]] = [
         ],
     ),
     (
+        "IPv6, in whatever form, is put as sendmail asks for it",
+        [
+            ("ins 2001:DB8::10 REJECT connect:IPv6:2001:db8::11 REJECT ipv6:2001:db8 REJECT", "", 0, "", ""),
+            ("lst 2001:db8::10", "", 0, f"{SIX_KEY}\tREJECT\n", ""),
+            ("lst 2001:db8:0::11", "", 0, "connect:ipv6:2001:db8:0:0:0:0:0:11\tREJECT\n", ""),
+            ("lst ipv6:2001:db8", "", 0, "ipv6:2001:db8\tREJECT\n", ""),
+            ("ins 2001:db8 REJECT", "", 64, "", "popips-db: 2001:db8: sendmail asks for IPv6 networks by another key"),
+            ("del IPv6:2001:db8::10 connect:ipv6:2001:db8::11", "", 0, "", ""),
+            ("ins 2001:db8::10", "", 0, "", ""),
+            ("del ipv6:2001:db8::10 ipv6:2001:db8", "", 0, "", ""),
+            ("lst", "", 0, "", ""),
+        ],
+    ),
+    (
         "standard input",
         [
             ("ins -", "192.0.2.1\tERROR:550 go away\n\nexample.com REJECT\n", 0, "", ""),
@@ -341,7 +355,7 @@ DIALOGUES: list[tuple[str, list[tuple[str, str, int, str, str]]]] = [
             ("ins 224.0.0.1", "", 64, "", "popips-db: 224.0.0.1: not a unicast address"),
             ("ins 192.0.2.1 10.0.0.0/8", "", 64, "", "popips-db: 10.0.0.0/8: not an IPv4 or IPv6 address"),
             ("ins 192.0.2.5 10.2.3.4 a.example REJECT", "", 64, "", "popips-db: 192.0.2.5 10.2.3.4: an address is no"),
-            ("ins 192.0.2.0/24 RELAY", "", 64, "", "popips-db: 192.0.2.0/24: sendmail looks up no ADDRESS/BITS"),
+            ("ins 192.0.2.0/24 RELAY", "", 64, "", "popips-db: 192.0.2.0/24: no map is asked for ADDRESS/BITS"),
             ("ins -", "192.0.2.1\nxx\n", 64, "", "popips-db: standard input:2: xx: not an IPv4 or IPv6 address"),
             ("ins -", "a OK\n192.0.2.1 10.1.1.1\n", 64, "", "popips-db: standard input:2: 192.0.2.1 10.1.1.1: an"),
             ("-m hash:/x lst --grants", "", 64, "", "popips-db: lst --grants: grants are in the map of {conf}"),
@@ -354,6 +368,13 @@ DIALOGUES: list[tuple[str, list[tuple[str, str, int, str, str]]]] = [
                 66,
                 "",
                 "popips-db: /no/such.db: there is no such file; is it the right path?",
+            ),
+            (
+                "-m hash:{db}.db lst",
+                "",
+                66,
+                "",
+                "popips-db: {db}.db: there is no such file; is it the right path? {db} is",
             ),
             ("-m hash:{conf} lst", "", 66, "", "popips-db: {conf}.db: there is no such file"),
             ("-m btree:{db} lst", "", 65, "", "popips-db: {db}: not a btree file of Berkeley DB; make it: makemap"),
@@ -427,6 +448,13 @@ def test_another_map_can_be_listed_and_changed(installed: Installed, tmp_path: P
     assert installed.site.records() == {}
 
 
+def test_an_ipv6_record_that_somebody_put_as_it_is_can_be_seen_and_deleted(installed: Installed) -> None:
+    installed.site.build(f"{SIX} REJECT\n")
+    assert installed.run("popips-db", "lst", SIX).stdout == f"{SIX}\tREJECT\n"
+    assert installed.run("popips-db", "del", SIX).returncode == 0
+    assert installed.site.records() == {}
+
+
 def test_a_deleted_record_leaves_the_other_form_of_its_address(installed: Installed) -> None:
     installed.site.build(f"connect:{A} REJECT\n")
     installed.run("popips-db", "ins", A, "RELAY")
@@ -463,7 +491,12 @@ def test_a_reader_that_leaves_early_gets_no_traceback(installed: Installed) -> N
 
 def test_make_install_stages_into_destdir_and_make_uninstall_leaves_map_and_stamps(tmp_path: Path) -> None:
     make = ["make", "-s", "-C", str(Path(__file__).parent.parent), f"DESTDIR={tmp_path}", "PREFIX=/usr"]
+    shared = {tmp_path / "etc/mail": 0o2755, tmp_path / "usr/sbin": 0o2775}  # as Debian has the first
+    for folder, mode in shared.items():
+        folder.mkdir(parents=True)
+        folder.chmod(mode)
     subprocess.run([*make, "install"], check=True)
+    assert {folder: folder.stat().st_mode & 0o7777 for folder in shared} == shared
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
     assert {"usr/sbin/popips-db", "usr/libexec/popips/popips-hook", "usr/share/man/man8/popips-db.8"} <= files
     assert "/usr/lib/popips" in (tmp_path / "usr/sbin/popips-db").read_text()
@@ -471,10 +504,15 @@ def test_make_install_stages_into_destdir_and_make_uninstall_leaves_map_and_stam
     stack = tmp_path / "etc/pam.d/pop3"
     stack.parent.mkdir(parents=True)
     stack.write_text("account optional pam_exec.so quiet /usr/libexec/popips/popips-hook\n")
+    stack.with_suffix(".bak").write_text(stack.read_text())
+    cron = tmp_path / "etc/cron.d/popips"
+    cron.parent.mkdir()
+    cron.write_text("* * * * * root /usr/sbin/popips-expire\n")
     refused = subprocess.run([*make, "uninstall"], capture_output=True, text=True)
     assert refused.returncode == 2
-    assert f"take the hook out first, or Dovecot refuses every login: {stack}\n" in refused.stderr
-    stack.unlink()
+    assert f"refuses every login, and cron has nothing to run: {cron} {stack}\n" in refused.stderr
+    stack.write_text("# /usr/libexec/popips/popips-hook was here\n")
+    cron.unlink()
     subprocess.run([*make, "uninstall"], check=True)
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if "popips" in path.name}
     assert left == {"etc/mail/popips"}
