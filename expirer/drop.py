@@ -94,12 +94,15 @@ def _drops(path: str, old: float) -> Iterator[Drop | DropError]:
                 yield DropError(f"{path}/{user}: {_reason(error)}; it is to be its user's, mode 0700, or not to be")
                 continue
             try:
-                drops = [drop for name in _names(fd) if (drop := _taken(fd, name, user, uid, old))]
+                taken = [_taken(fd, name, user, uid, old) for name in _names(fd)]
             except (OSError, DropError) as error:
                 yield DropError(f"{path}/{user}: {_reason(error)}; may popips-expire write there?")
                 continue
             finally:
                 os.close(fd)
+            for odd in (found for found in taken if isinstance(found, DropError)):
+                yield DropError(f"{path}/{user}: {odd}")
+            drops = [found for found in taken if isinstance(found, Drop)]
             if drops:
                 yield max(drops, key=lambda drop: drop.time)
     finally:
@@ -126,18 +129,21 @@ def _opened(name: str, owner: int, within: int | None = None) -> int:
     return fd
 
 
-def _taken(folder: int, name: str, user: str, owner: int, old: float) -> Drop | None:
-    """Read a file and remove it; None if it is not to be read yet, or never."""
+def _taken(folder: int, name: str, user: str, owner: int, old: float) -> Drop | DropError | None:
+    """Read a file and remove it; None if it is not to be read yet, DropError if it is none that counts."""
+    odd = DropError(f"{word(name)}: removed, for it was not a plain file of the user's own")
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     except OSError:
         _remove(folder, name)
-        return None
+        return odd
     try:
         state = os.fstat(fd)
+        if stat.S_ISDIR(state.st_mode):
+            return None
         if not stat.S_ISREG(state.st_mode) or state.st_uid != owner or state.st_nlink != 1:
             _remove(folder, name)
-            return None
+            return odd
         text = os.read(fd, LONGEST).decode("ascii", "replace")
         if state.st_mtime > old and not (text.endswith("\n") and _is_closed(fd)):
             return None
@@ -150,7 +156,7 @@ def _taken(folder: int, name: str, user: str, owner: int, old: float) -> Drop | 
 def _remove(folder: int, name: str) -> None:
     try:
         os.unlink(name, dir_fd=folder)
-    except (FileNotFoundError, IsADirectoryError):
+    except FileNotFoundError:
         pass
     except OSError as error:
         raise DropError(f"{name} cannot be removed: {error.strerror}") from None

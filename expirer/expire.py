@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     made.add_argument("-n", "--dry-run", action="store_true", help="print what would be done, change nothing")
     made.add_argument("-v", "--verbose", action="store_true", help="print what is done")
-    made.add_argument("--window", metavar="TIME", help="instead of the window of the configuration: 90s, 15m, 2h")
+    made.add_argument("--window", metavar="TIME", help="instead of the window of the configuration: 90s, 15m, 2h, 1d")
     return made
 
 
@@ -49,7 +49,7 @@ def _work(options: argparse.Namespace, log: Log) -> int:
     with Folder(settings.stamps) as folder, upkeep.alone(folder) as is_alone:
         if is_alone:
             _tell_of_an_edit(settings, folder, log)
-            _renew(settings, log)
+            _renew(settings, options.verbose, log)
             run = upkeep.expire(settings, time.time())
             _tell(run, settings, options.verbose, log)
             lane.lead(settings)
@@ -78,13 +78,16 @@ def _take_up(settings: config.Config, verbose: bool, log: Log) -> None:
         log.line(ERROR, f"error: {error}")
 
 
-def _renew(settings: config.Config, log: Log) -> None:
+def _renew(settings: config.Config, verbose: bool, log: Log) -> None:
     """Let sessions that last keep their grants. Where Dovecot does not answer, expiry must go on."""
     if settings.renew == "sessions":
         try:
             sessions.renew(settings, time.time)
         except sessions.SessionError as error:
-            log.line(ERROR, f"error: {error}")
+            text = f"error: {error}"
+            log.line(ERROR, text)
+            if verbose:
+                sys.stdout.write(f"{text}\n")
 
 
 def _tell_of_an_edit(settings: config.Config, folder: Folder, log: Log) -> None:

@@ -35,7 +35,7 @@ def bounded(program: str, shell: str, work: Callable[[], None], is_last: bool) -
 
     def tell() -> None:
         if untold.acquire(False) and str(os.getppid()) == shell:
-            os.kill(os.getppid(), SIGUSR1)
+            os.kill(int(shell), SIGUSR1)
 
     def tell_late() -> None:
         time.sleep(LIMIT)

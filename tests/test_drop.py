@@ -58,7 +58,7 @@ def test_an_address_that_is_dropped_is_granted(site: Site, text: str, name: str)
     path = put(site, text)
     assert take_up(site) == ["granted"]
     assert site.names() == {name}
-    assert (site.stamps / name).read_text().startswith(f"{ALICE} drop {PROGRAM} ")
+    assert (site.stamps / name).read_text().endswith(f"\n{ALICE} drop {PROGRAM}\n")
     assert not path.exists()
 
 
@@ -152,11 +152,12 @@ def fifo(path: Path) -> None:
 
 
 @pytest.mark.parametrize("odd", [link, link_to_his_own, second_name, fifo, lambda path: os.chown(path, uid(BOB), -1)])
-def test_what_is_not_a_plain_file_of_the_user_is_removed_unread(site: Site, odd: object) -> None:
+def test_what_is_not_a_plain_file_of_the_user_is_removed_unread_and_named(site: Site, odd: object) -> None:
     path = put(site, A)
     assert callable(odd)
     odd(path)
-    assert take_up(site) == []
+    (told,) = take_up(site)
+    assert told.endswith(f"/{ALICE}: {path.name}: removed, for it was not a plain file of the user's own")
     assert (site.names(), os.path.lexists(path)) == (set(), False)
 
 
