@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from popips import address, denials, lane, limits
+from popips import address, denials, lane, limits, watch
 from popips.log import INFO, WARNING
 from popips.maps import Busy, MapError, Unsound, kinds, source
 from popips.maps.journal import is_idle
@@ -100,7 +100,7 @@ def _granted(config: Config, folder: Folder, name: str, login: Login, now: float
 
     def step(records: Records) -> None:
         nonlocal verdict
-        verdict = standing(config, folder, records, name) or GRANTED
+        verdict = standing(config, folder, records, name) or (STATIC if _is_to_be_static(config, name) else GRANTED)
         if limits.barred(config, denials.load(folder), name, now):
             verdict = REFUSED  # just now: whoever said so takes out what there is
         elif verdict == GRANTED:
@@ -169,6 +169,14 @@ def standing(config: Config, folder: Folder, records: Records, name: str) -> str
             return RENEWED if there == value else STATIC
     forms = (address.key(name, style, config.compressed_ipv6) for style in config.styles)
     return STATIC if any(records.get(form) is not None for form in forms) else None
+
+
+def _is_to_be_static(config: Config, name: str) -> bool:
+    """Tell whether the admin has written a record on the address into the map's text, and not built the map since."""
+    if not watch.edit_is_pending(config):
+        return False
+    said = source.records(config.source(config.map))
+    return any(address.key(name, style, config.compressed_ipv6) in said for style in config.styles)
 
 
 def record(config: Config, folder: Folder, name: str) -> tuple[bytes, bytes]:

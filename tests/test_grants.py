@@ -286,6 +286,15 @@ def test_a_stamp_folder_that_is_none_is_refused(site: Site, what: str) -> None:
     assert site.records() == {}
 
 
+@pytest.mark.parametrize("key", [A, f"Connect:{A}"])
+def test_a_record_that_the_admin_has_written_and_not_built_yet_is_static_for_a_new_login(site: Site, key: str) -> None:
+    site.access.write_text(f"{key} REJECT\n")
+    later = site.db.stat().st_mtime + 1
+    os.utime(site.access, (later, later))
+    assert [site.login(A), site.login(B)] == [STATIC, GRANTED]
+    assert (site.records(), site.names()) == ({B: "RELAY"}, {B})
+
+
 @pytest.mark.parametrize(("said", "left"), [("RELAY", {A: "RELAY"}), ("REJECT", {}), ("", {})])
 def test_a_grant_ends_unless_the_text_says_that_very_record(site: Site, said: str, left: dict[str, str]) -> None:
     site.login(A)
