@@ -79,7 +79,10 @@ class Line:
     def unpack(cls, data: bytes) -> Line | None:
         """Read what pack() wrote; None for all else."""
         try:
-            record, login, _ = data.decode("ascii").split("\n", 2)
+            record, login = (line.decode("ascii") for line in data.split(b"\n", 2)[:2])
+            if address.of_key(record.partition(" ")[0]) is None:  # as it was written before: all in one line
+                *words, record = record.split(" ", 3)
+                login = " ".join(words)
             user, service, writer = login.split(" ")
             key, value = record.split(" ", 1)
         except ValueError:
@@ -169,8 +172,7 @@ class Folder:
             try:
                 if not pending:
                     os.fchmod(fd, SEEN)
-                # in this order a stamp that held a line is never without one
-                os.ftruncate(fd, os.write(fd, line.pack()))
+                os.write(fd, line.pack())  # at once, and what stands behind it stays: somebody may write just now
                 os.utime(fd, (now, now))
                 if not is_new:
                     os.fsync(fd)  # its mode, and the record that it names, must be there before the record is
@@ -185,7 +187,7 @@ class Folder:
             except FileNotFoundError:
                 return
             try:
-                os.ftruncate(fd, os.write(fd, line.pack()))
+                os.write(fd, line.pack())
                 os.utime(fd, (now, now))
             finally:
                 os.close(fd)
@@ -207,13 +209,17 @@ class Folder:
             raise StampError(f"{self.path}/{name}: not a plain file of root: remove it")
         return fd, False
 
-    def unsettle(self, name: str) -> None:
-        """Make a stamp neither pending nor settled, on the disk, too; its time stays."""
+    def unsettle(self, name: str, durably: bool = True) -> None:
+        """Make a stamp neither pending nor settled, on the disk, too, if it is to be durable; its time stays."""
         with self.naming(name):
-            fd = os.open(name, READ, dir_fd=self.fd)
+            try:
+                fd = os.open(name, READ, dir_fd=self.fd)
+            except FileNotFoundError:
+                return
             try:
                 os.fchmod(fd, SEEN)
-                os.fsync(fd)
+                if durably:
+                    os.fsync(fd)
             finally:
                 os.close(fd)
 
