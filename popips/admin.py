@@ -208,7 +208,7 @@ def _key(text: str) -> str:
 def _forms(settings: config.Config, text: str) -> list[str]:
     """Give the keys that a text may stand for: itself, or the keys of the address that it is."""
     if not address.is_address(text):
-        return [_key(text)]
+        return list(dict.fromkeys([_key(text), upkeep.normal_key(settings, text)]))
     name = address.parse(text)
     styles = dict.fromkeys((settings.key, *settings.styles))
     forms = [address.key(name, style, settings.compressed_ipv6).decode() for style in styles]
@@ -244,7 +244,7 @@ def _printable(data: bytes) -> str:
 def _list_grants(settings: config.Config, names: list[str]) -> int:
     wanted = {address.of_key(name.lower()) or name for name in names}
     seen = set()
-    text = source.records(settings.source(settings.map))
+    text = source.records(settings.source(settings.map), settings.mta == "postfix")
     with stamps.Folder(settings.stamps) as folder, _records_or_none(settings) as records:
         for name, stamp in sorted(folder.scan(), key=lambda entry: entry[0]):
             if wanted and name not in wanted:
@@ -377,7 +377,7 @@ def _why(settings: config.Config, options: argparse.Namespace) -> int:
         record = grants.record(settings, folder, name)
         forms = _forms(settings, name)
         admins, wider = (_admins(records, keys) for keys in (forms, [key for form in forms for key in _networks(form)]))
-    if _is_static(standing, record, source.records(settings.source(settings.map))):
+    if _is_static(standing, record, source.records(settings.source(settings.map), settings.mta == "postfix")):
         standing, reason = grants.STATIC, f"static: {admins or 'the text of the map has a record on it'}"
     elif not stamp:
         window = _left(settings.window, pending=False)

@@ -48,7 +48,7 @@ def load(folder: Folder) -> list[Denial]:
     return found
 
 
-def are_new(folder: Folder) -> bool:
+def are_new(folder: Folder, now: float) -> bool:
     """Tell whether the file has changed since the expirer's last run began: who was denied then may still have a grant.
 
     Whoever denied him takes the grant out, but may be killed before, or not get the map's lock.
@@ -57,7 +57,7 @@ def are_new(folder: Folder) -> bool:
         denied, run = (os.stat(name, dir_fd=folder.fd, follow_symlinks=False).st_mtime for name in (DENIED, RUN_FILE))
     except FileNotFoundError:
         return False
-    return denied > run - CLOCK
+    return run - CLOCK < denied <= now + CLOCK
 
 
 def legible(folder: Folder) -> list[Denial]:

@@ -128,10 +128,10 @@ def _granted(config: Config, folder: Folder, name: str, login: Login, now: float
 
 
 def rebuild(config: Config, folder: Folder, now: float, until: float) -> None:
-    """Make a map of its own anew, with the record of each stamp. Raise Busy at `until` (time.monotonic()).
+    """Make a map of its own anew, with the record of each live stamp. Raise Busy at `until` (time.monotonic()).
 
-    One that is due gets its record, too: a login may renew it at any moment, and is told that all is well. But one
-    whose address is barred by now gets none, and becomes due.
+    A stamp whose address is barred by now gets none, and becomes due. One that is due is settled no more: a login may
+    renew it at any moment, and the next run has to look.
     """
     unsettled: list[str] = []
     denied = denials.legible(folder)
@@ -140,9 +140,13 @@ def rebuild(config: Config, folder: Folder, now: float, until: float) -> None:
         for name, stamp in folder.scan():
             if time.monotonic() > until:
                 raise Busy(f"{config.map.path}: too many stamps to make it anew now; popips-expire does it")
-            if limits.barred(config, denied, name, now):
-                folder.unsettle(name)
+            is_barred = bool(limits.barred(config, denied, name, now))
+            is_live = stamp.time > now - config.window and not is_barred
+            if not (is_live and stamp.settled):
+                folder.unsettle(name, durably=False)
+            if is_barred:
                 folder.renew(name, 0)
+            if not is_live:
                 continue
             if not stamp.settled:
                 unsettled.append(name)
@@ -151,7 +155,6 @@ def rebuild(config: Config, folder: Folder, now: float, until: float) -> None:
     with kinds.own_writer(config.map, now, until) as writer:
         writer.rebuild(records())
         for name in unsettled:
-            folder.unsettle(name)
             folder.settle(name)
 
 
@@ -175,7 +178,7 @@ def _is_to_be_static(config: Config, name: str) -> bool:
     """Tell whether the admin has written a record on the address into the map's text, and not built the map since."""
     if not watch.edit_is_pending(config):
         return False
-    said = source.records(config.source(config.map))
+    said = source.records(config.source(config.map), config.map.postfix)
     return any(address.key(name, style, config.compressed_ipv6) in said for style in config.styles)
 
 
@@ -249,7 +252,7 @@ def take_out(config: Config, folder: Folder, which: Callable[[], list[str]], now
     names: list[str] = []
 
     def step(records: Records) -> None:
-        static = source.records(text)  # now: whatever the map holds by now is in the text by now
+        static = source.records(text, config.map.postfix)  # now: whatever the map holds by now is in the text by now
         for name in names:
             key, value = record(config, folder, name)
             if static.get(key) != value and standing(config, folder, records, name) == RENEWED:

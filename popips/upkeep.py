@@ -108,16 +108,16 @@ def expire(config: Config, now: float, bound: Bound = ALL, dry_run: bool = False
     StampError; what was done until then is whole.
     """
     with Folder(config.stamps) as folder:
-        sweep = _Sweep(config, folder, now, dry_run, source.Text(config.source(config.map)))
+        sweep = _Sweep(config, folder, now, dry_run, source.Text(config.source(config.map), config.map.postfix))
         sweep.text.records()  # if it cannot be read, that is to be told before it is needed
         if not dry_run:
             recover(config, config.map, now)
-        is_known = lane.holds(config, folder) and not denials.are_new(folder)
+        is_known = lane.holds(config, folder) and not denials.are_new(folder, now)
         if config.map.own and not is_known and not dry_run and bound is ALL:
             rebuild(config, folder, now, math.inf)
             is_known = True
         found = sweep.look(bound)
-        if not (dry_run or lane.holds(config, folder)):
+        if not (dry_run or (is_known and lane.holds(config, folder))):
             sweep.begin(is_known)
         while True:
             sweep.clear_up(found)
@@ -158,7 +158,6 @@ class _Sweep:
     text: source.Text  # of the map
     run: Run = field(default_factory=Run)
     batch: int = field(default_factory=lambda: BATCH)
-    taken: set[str] = field(default_factory=set)  # whose records went, where the map has a text
     has_begun: bool = False  # the lane is closed, until this run has ended
 
     @cached_property
@@ -254,8 +253,6 @@ class _Sweep:
 
         moved = writer.change(step, still=lambda: all(self.is_due(self.folder.get(name)) for name in taken))
         lane.follow(self.folder, moved)
-        if self.text.records():
-            self.taken.update(taken)
 
     def forget(self, names: list[str]) -> None:
         """Remove the stamps of these names that are still due.
@@ -264,7 +261,7 @@ class _Sweep:
         """
         static = self.text.records()
         for name in names:
-            is_kept = static and name not in self.taken and self.record(name)[0] in static
+            is_kept = static and self.record(name) in static.items()
             found = self.run.kept if is_kept else self.run.removed
             if self.dry_run or self.folder.remove_if(name, self.is_due):
                 found.append(name)
@@ -369,17 +366,22 @@ def make_static(config: Config, place: Place, pairs: dict[bytes, bytes], now: fl
 
     def step(records: Records) -> None:
         for key, value in pairs.items():
+            its = granted.get(key)
+            if its and its[0] != key and text.get(its[0]) != its[1] and records.get(its[0]) == its[1]:
+                records.delete(its[0])  # in another form, by which the MTA may ask first
             if records.get(key) != value:
                 records.put(key, value)
 
     with _stamps_of(config, place) as folder, _writer(config, place, now) as writer:
+        names = {key: name for key in pairs if (name := address.of_key(key.decode())) and folder and folder.get(name)}
+        granted = {key: record(config, folder, name) for key, name in names.items() if folder}
+        text = source.records(config.source(place), place.postfix)
         if folder:
             lane.withdraw(folder)
         writer.change(step)
-        for key in pairs:
-            stamp = _target(config, folder, key.decode()).stamp
-            if folder and stamp:
-                folder.remove(stamp)
+        for name in names.values():
+            if folder:
+                folder.remove(name)
 
 
 def revoke(config: Config, place: Place, words: list[str], now: float) -> list[str]:

@@ -16,10 +16,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from popips import grants, stamps, upkeep
+from popips import denials, grants, stamps, upkeep
 from popips.config import Config
 from popips.grants import DEFERRED, GRANTED, REFUSED, RENEWED, STATIC
-from popips.maps import MapError, berkeley, journal, kinds
+from popips.maps import MapError, berkeley, journal, kinds, source
 from tests.conftest import Site
 
 A, B, SIX = "192.0.2.10", "192.0.2.11", "2001:db8::10"
@@ -129,7 +129,7 @@ def test_a_key_of_the_text_file_is_static_even_with_a_stamp(site: Site, value: s
     site.build(f"# mine\n\n{A}\t{value}\n")
     assert site.expire().restored == []
     site.pass_window()
-    assert site.expire().kept == [A]
+    assert site.expire().kept == ([A] if value == "RELAY" else [])
     assert (site.names(), site.records()) == (set(), {A: value})
 
 
@@ -197,6 +197,47 @@ def test_a_stamp_made_by_hand_is_a_grant_whatever_it_holds(site: Site, content: 
     site.pass_window()
     assert site.expire().removed == [A]
     assert site.records() == {}
+
+
+@pytest.mark.parametrize("line", [f"alice pop3 test connect:{A} OK\n", f"connect:{A} OK\nalice pop3 test\nleft\xff\n"])
+def test_the_record_that_a_stamp_names_goes_with_it_whatever_the_configuration_says_now(site: Site, line: str) -> None:
+    """The former is how a stamp was written before; in the latter a longer line was there."""
+    site.configure(key="connect", value="OK")
+    site.login(A)
+    (site.stamps / A).write_text(line, encoding="latin-1")
+    site.configure()
+    site.login(A, "bob")
+    site.now += 1
+    os.utime(site.stamps / A, (site.now, site.now))
+    site.pass_window()
+    assert site.expire().removed == [A]
+    assert (site.records(), site.names()) == ({}, set())
+
+
+def test_a_record_of_the_admins_ends_a_grant_in_another_form(site: Site) -> None:
+    site.configure(key="connect")
+    site.login(A)
+    site.configure()
+    upkeep.make_static(site.config, site.place, {A.encode(): b"REJECT"}, site.now)
+    assert (site.records(), site.names()) == ({A: "REJECT"}, set())
+
+
+def test_a_text_that_is_away_for_a_moment_is_as_it_was(site: Site) -> None:
+    site.access.write_text(f"{A} RELAY\n")
+    text = source.Text(str(site.access), postfix=False)
+    assert text.records() == {A.encode(): b"RELAY"}
+    site.access.unlink()
+    assert text.records() == {A.encode(): b"RELAY"}
+    site.access.write_text(f"{B} OK\n")
+    assert text.records() == {B.encode(): b"OK"}
+
+
+@pytest.mark.parametrize(("postfix", "value"), [(True, b"OK more"), (False, b"")])
+def test_a_line_that_begins_with_a_blank_goes_on_with_the_one_before_for_postmap_only(
+    site: Site, postfix: bool, value: bytes
+) -> None:
+    site.access.write_text(f"{A}\n  OK\n# no\n\tmore\n{B} x\n")
+    assert source.records(str(site.access), postfix) == {A.encode(): value, B.encode(): b"x"}
 
 
 def test_a_stamp_from_the_future_counts_as_made_now(site: Site) -> None:
@@ -300,8 +341,8 @@ def test_a_grant_ends_unless_the_text_says_that_very_record(site: Site, said: st
     site.login(A)
     site.access.write_text(f"{A}\t{said}  \n{A} other\n")  # and the admin has not built the map from it
     site.pass_window()
-    told = site.expire()
-    assert (told.kept, told.removed) == (([A], []) if left else ([], [A]))
+    would_be, told = site.expire(dry_run=True), site.expire()
+    assert (told.kept, told.removed) == (would_be.kept, would_be.removed) == (([A], []) if left else ([], [A]))
     assert (site.records(), site.names()) == (left, set())
 
 
@@ -324,6 +365,29 @@ def test_a_record_that_the_admin_makes_while_grants_are_taken_out_stays(
     monkeypatch.setattr(upkeep._Sweep, "_take_out", then_made)
     assert site.expire().kept == made
     assert (site.records(), site.names()) == ({made[0]: "RELAY"}, set())
+
+
+def test_a_map_that_is_built_while_a_denial_is_made_up_for_is_looked_at(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for address in (A, B):
+        site.login(address)
+    site.expire()
+    with stamps.Folder(str(site.stamps)) as folder:
+        denials.add(folder, denials.Denial(A, denials.FOR_EVER, "root"), site.now)
+    os.utime(site.stamps / ".denied", (site.now, site.now))
+    site.now += 60
+    begin = upkeep._Sweep.begin
+
+    def once_built(self: upkeep._Sweep, is_known: bool) -> None:
+        site.build("")
+        begin(self, is_known)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(upkeep._Sweep, "begin", once_built)
+        site.expire()
+    site.expire()
+    assert (site.records(), site.names()) == ({B: "RELAY"}, {B})
 
 
 def test_a_login_whose_grant_ends_as_anothers_just_then_gets_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

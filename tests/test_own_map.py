@@ -258,6 +258,15 @@ def test_whoever_waits_for_the_writers_lock_gets_his_turn(site: Site, monkeypatc
     assert pauses == [2 * lock.PAUSE]
 
 
+def test_a_login_that_makes_the_map_anew_opens_nothing_that_was_over(site: Site) -> None:
+    site.login(A)
+    site.expire()
+    site.pass_window()
+    site.db.unlink()
+    assert site.login(B) == GRANTED
+    assert site.records() == {B: "RELAY"}
+
+
 def test_a_due_grant_that_a_login_renews_while_the_map_is_made_anew_is_there(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

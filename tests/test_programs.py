@@ -324,6 +324,7 @@ DIALOGUES: list[tuple[str, list[tuple[str, str, int, str, str]]]] = [
             ("ins 2001:DB8::10 REJECT connect:IPv6:2001:db8::11 REJECT ipv6:2001:db8 REJECT", "", 0, "", ""),
             ("lst 2001:db8::10", "", 0, f"{SIX_KEY}\tREJECT\n", ""),
             ("lst 2001:db8:0::11", "", 0, "connect:ipv6:2001:db8:0:0:0:0:0:11\tREJECT\n", ""),
+            ("lst ipv6:2001:db8::10", "", 0, f"{SIX_KEY}\tREJECT\n", ""),
             ("lst ipv6:2001:db8", "", 0, "ipv6:2001:db8\tREJECT\n", ""),
             ("ins 2001:db8 REJECT", "", 64, "", "popips-db: 2001:db8: sendmail asks for IPv6 networks by another key"),
             ("del IPv6:2001:db8::10 connect:ipv6:2001:db8::11", "", 0, "", ""),
