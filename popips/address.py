@@ -91,7 +91,7 @@ def networks(text: str) -> tuple[Network, ...]:
         if slash and not (bits.isascii() and bits.isdigit() and int(bits) <= longest):
             raise Refused(f"{word}: the number of bits goes from 0 to {longest}")
         shift = longest - (int(bits) if slash else longest)
-        if first.startswith(MAPPED) and shift <= 32:  # as parse() gives the addresses in it
+        if first.startswith(MAPPED) and shift < 32:  # as parse() gives the addresses in it
             first, longest = first[12:], 32
         masked = int.from_bytes(first, "big") >> shift << shift
         found.append(Network(masked.to_bytes(len(first), "big"), longest - shift))

@@ -87,7 +87,9 @@ def test_a_network_holds_what_the_standard_library_says(
         assert address.is_in(str(ip), address.networks(f"{base}/{bits}")) == (ip in network)
 
 
-@pytest.mark.parametrize(("text", "is_there"), [("192.0.2.0/120", True), ("192.0.2.1", True), ("192.0.3.0/120", False)])
+@pytest.mark.parametrize(
+    ("text", "is_there"), [("192.0.2.0/120", True), ("192.0.2.1", True), ("192.0.3.0/120", False), ("0:0/96", False)]
+)
 def test_a_network_of_mapped_addresses_is_one_of_ipv4(text: str, is_there: bool) -> None:
     assert address.is_in(address.parse("::ffff:192.0.2.1"), address.networks(f"::ffff:{text}")) == is_there
 

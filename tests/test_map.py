@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from popips.maps import Busy, MapError, Missing, Place, berkeley, journal, lock
 from popips.maps.berkeley import Reader, Records, Writer
+from popips.maps.libdb import DBError
 from tests.conftest import NOW, Site
 
 
@@ -136,6 +137,20 @@ def test_no_limit_runs_but_while_libdb_does(site: Site, monkeypatch: pytest.Monk
         assert armed.pop() == 0
     assert (armed[-1], set(armed)) == (0, {0, berkeley.LIBDB_LIMIT})
     assert armed.count(0) + 4 == armed.count(berkeley.LIBDB_LIMIT)  # four were looked at, and are gone
+
+
+def test_a_map_that_goes_round_in_a_circle_comes_to_an_end() -> None:
+    class Circle:
+        def cursor(self) -> Circle:
+            return self
+
+        def first(self) -> tuple[bytes, bytes]:
+            return b"192.0.2.1", b"REJECT"
+
+        next = first
+
+    with pytest.raises(DBError, match="more records than bytes"):
+        list(Records(Circle(), b"", 10).items())
 
 
 # ---- in place

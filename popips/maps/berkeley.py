@@ -52,9 +52,9 @@ class Records:
     the two loses keys. makemap writes none, postmap does.
     """
 
-    def __init__(self, db: DB, nul: bytes) -> None:
-        """nul: the habit, a NUL or nothing; see habit()."""
-        self._db, self._nul = db, nul
+    def __init__(self, db: DB, nul: bytes, most: float = float("inf")) -> None:
+        """nul: the habit, a NUL or nothing; see habit(). most: so many records there are at most."""
+        self._db, self._nul, self._most = db, nul, most
 
     def get(self, key: bytes) -> bytes | None:
         """Give the value of the key, None if there is none."""
@@ -79,8 +79,12 @@ class Records:
         cursor = self._db.cursor()
         with LIMIT:
             record = cursor.first()
+        given = 0
         while record:
             yield record[0].rstrip(b"\0"), record[1].rstrip(b"\0")
+            given += 1
+            if given > self._most:  # the pages of a damaged map may go round in a circle
+                raise DBError("more records than bytes")
             with LIMIT:
                 record = cursor.next()
 
@@ -110,7 +114,7 @@ class _Copy:
             os.write(self._fd, content)
             with LIMIT:
                 self._db.open(f"/proc/self/fd/{self._fd}", None, DB_UNKNOWN, flags)
-                self.records = Records(self._db, habit(self._db, place))
+                self.records = Records(self._db, habit(self._db, place), len(content))
         except BaseException as error:
             self._close(error)
             raise
