@@ -64,7 +64,7 @@ install: deps
 
 # the map, popips.conf and the stamps stay: they are the admin's
 uninstall:
-	@found=$$(cd '$(DESTDIR)/etc' && grep -rlsE --exclude='*.bak' --exclude='*~' '^[^#]*($(LIBEXEC)|$(SBIN))/popips-' \
+	@found=$$(cd '$(DESTDIR)/etc' && grep -RlsE --exclude='*.bak' --exclude='*~' '^[^#]*($(LIBEXEC)|$(SBIN))/popips-' \
 	    dovecot pam.d cron.d systemd | sort | sed 's|^|$(DESTDIR)/etc/|'); test -z "$$found" || \
 	    { echo "uninstall: take popips out of these, or a login server refuses every login, and cron has nothing to run:" \
 	        $$found >&2; exit 1; }

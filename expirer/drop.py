@@ -100,8 +100,9 @@ def _drops(path: str, old: float) -> Iterator[Drop | DropError]:
                 continue
             finally:
                 os.close(fd)
-            for odd in (found for found in taken if isinstance(found, DropError)):
-                yield DropError(f"{path}/{user}: {odd}")
+            odd = [found for found in taken if isinstance(found, DropError)]
+            if odd:
+                yield DropError(f"{path}/{user}: {odd[0]}" + (f", and {len(odd) - 1} more" if odd[1:] else ""))
             drops = [found for found in taken if isinstance(found, Drop)]
             if drops:
                 yield max(drops, key=lambda drop: drop.time)
@@ -134,6 +135,8 @@ def _taken(folder: int, name: str, user: str, owner: int, old: float) -> Drop | 
     odd = DropError(f"{word(name)}: removed, for it was not a plain file of the user's own")
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except FileNotFoundError:
+        return None  # renamed just now
     except OSError:
         _remove(folder, name)
         return odd

@@ -161,6 +161,13 @@ def test_what_is_not_a_plain_file_of_the_user_is_removed_unread_and_named(site: 
     assert (site.names(), os.path.lexists(path)) == (set(), False)
 
 
+def test_of_many_odd_files_one_line_tells(site: Site) -> None:
+    for name in ("one", "two", "three"):
+        link(put(site, A, name=name))
+    (told,) = take_up(site)
+    assert told.endswith(" own, and 2 more")
+
+
 def test_a_folder_within_is_left(site: Site) -> None:
     put(site, A)
     (site.folder / "drop" / ALICE / "folder").mkdir()
