@@ -81,8 +81,8 @@ class Line:
         try:
             record, login = (line.decode("ascii") for line in data.split(b"\n", 2)[:2])
             if address.of_key(record.partition(" ")[0]) is None:  # as it was written before: all in one line
-                *words, record = record.split(" ", 3)
-                login = " ".join(words)
+                user, service, _, record = record.split(" ", 3)
+                login = f"{user} {service} "  # no writer: so the next login sees that it is to be written anew
             user, service, writer = login.split(" ")
             key, value = record.split(" ", 1)
         except ValueError:

@@ -214,6 +214,13 @@ def test_the_record_that_a_stamp_names_goes_with_it_whatever_the_configuration_s
     assert (site.records(), site.names()) == ({}, set())
 
 
+def test_a_stamp_as_it_was_written_before_is_written_anew_by_the_next_login(site: Site) -> None:
+    site.login(A)
+    (site.stamps / A).write_text(f"alice pop3 test {A} RELAY\n")
+    assert site.login(A) == RENEWED
+    assert (site.stamps / A).read_text().startswith(f"{A} RELAY\nalice pop3 test\n")
+
+
 def test_a_record_of_the_admins_ends_a_grant_in_another_form(site: Site) -> None:
     site.configure(key="connect")
     site.login(A)
