@@ -83,6 +83,8 @@ class Line:
             if address.of_key(record.partition(" ")[0]) is None:  # as it was written before: all in one line
                 user, service, _, record = record.split(" ", 3)
                 login = f"{user} {service} "  # no writer: so the next login sees that it is to be written anew
+                if address.of_key(record.partition(" ")[0]) is None:
+                    return None
             user, service, writer = login.split(" ")
             key, value = record.split(" ", 1)
         except ValueError:
