@@ -84,10 +84,7 @@ def _renew(settings: config.Config, verbose: bool, log: Log) -> None:
         try:
             sessions.renew(settings, time.time)
         except sessions.SessionError as error:
-            text = f"error: {error}"
-            log.line(ERROR, text)
-            if verbose:
-                sys.stdout.write(f"{text}\n")
+            _say(ERROR, f"error: {error}", verbose, log)
 
 
 def _tell_of_an_edit(settings: config.Config, folder: Folder, log: Log) -> None:
@@ -98,8 +95,12 @@ def _tell_of_an_edit(settings: config.Config, folder: Folder, log: Log) -> None:
 
 def _tell(run: upkeep.Run, settings: config.Config, verbose: bool, log: Log) -> None:
     for level, text in run.describe(str(settings.map)):
-        log.line(level, text)
-        if verbose:
-            sys.stdout.write(f"{text}\n")
+        _say(level, text, verbose, log)
     if verbose:
         sys.stdout.write(f"{run.live} live, {len(run.removed) + len(run.kept)} due\n")
+
+
+def _say(level: int, text: str, verbose: bool, log: Log) -> None:
+    log.line(level, text)
+    if verbose:
+        sys.stdout.write(f"{text}\n")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from popips import address, command, config, denials, grants, limits, stamps, upkeep, watch
 from popips.log import ERROR, INFO, Log
-from popips.maps import MapError, Place, kinds, source
+from popips.maps import MapError, Place, kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def _printable(data: bytes) -> str:
 def _list_grants(settings: config.Config, names: list[str]) -> int:
     wanted = {address.of_key(name.lower()) or name for name in names}
     seen = set()
-    text = source.records(settings.source(settings.map), settings.mta == "postfix")
+    text = grants.said(settings)
     with stamps.Folder(settings.stamps) as folder, _records_or_none(settings) as records:
         for name, stamp in sorted(folder.scan(), key=lambda entry: entry[0]):
             if wanted and name not in wanted:
@@ -377,7 +377,7 @@ def _why(settings: config.Config, options: argparse.Namespace) -> int:
         record = grants.record(settings, folder, name)
         forms = _forms(settings, name)
         admins, wider = (_admins(records, keys) for keys in (forms, [key for form in forms for key in _networks(form)]))
-    if _is_static(standing, record, source.records(settings.source(settings.map), settings.mta == "postfix")):
+    if _is_static(standing, record, grants.said(settings)):
         standing, reason = grants.STATIC, f"static: {admins or 'the text of the map has a record on it'}"
     elif not stamp:
         window = _left(settings.window, pending=False)

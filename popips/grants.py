@@ -178,8 +178,13 @@ def _is_to_be_static(config: Config, name: str) -> bool:
     """Tell whether the admin has written a record on the address into the map's text, and not built the map since."""
     if not watch.edit_is_pending(config):
         return False
-    said = source.records(config.source(config.map), config.map.postfix)
-    return any(address.key(name, style, config.compressed_ipv6) in said for style in config.styles)
+    static = said(config)
+    return any(address.key(name, style, config.compressed_ipv6) in static for style in config.styles)
+
+
+def said(config: Config) -> dict[bytes, bytes]:
+    """Give the records that the map's text says. Raise MapError."""
+    return source.records(config.source(config.map), config.map.postfix)
 
 
 def record(config: Config, folder: Folder, name: str) -> tuple[bytes, bytes]:
@@ -199,9 +204,11 @@ def _new_line(config: Config, name: str, login: Login) -> Line:
 
 def _note(config: Config, folder: Folder, name: str, login: Login, now: float) -> bool:
     """Let the stamp say who logged in last; tell whether that is another user than before."""
-    line, latest = folder.line(name), _new_line(config, name, login)
+    line = folder.line(name)
     if line:
-        latest.key, latest.value = line.key, line.value
+        latest = Line(login.user, login.service, login.writer, line.key, line.value)
+    else:
+        latest = _new_line(config, name, login)
     is_another = not line or latest.user != line.user
     if login.service == limits.PUSHED and is_another:
         return False  # anybody can push any address: that must not make another's grant his own, to end it by the next
@@ -248,17 +255,16 @@ def take_out(config: Config, folder: Folder, which: Callable[[], list[str]], now
 
     which tells them, under the writers' lock, so that no login comes in between. Raise MapError or StampError.
     """
-    text = config.source(config.map)
     names: list[str] = []
 
     def step(records: Records) -> None:
-        static = source.records(text, config.map.postfix)  # now: whatever the map holds by now is in the text by now
+        static = said(config)  # now: whatever the map holds by now is in the text by now
         for name in names:
             key, value = record(config, folder, name)
             if static.get(key) != value and standing(config, folder, records, name) == RENEWED:
                 records.delete(key)
 
-    with kinds.writer(config.map, text, now, until) as writer:
+    with kinds.writer(config.map, config.source(config.map), now, until) as writer:
         names += which()
         if names:
             lane.withdraw(folder)

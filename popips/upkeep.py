@@ -365,21 +365,22 @@ def make_static(config: Config, place: Place, pairs: dict[bytes, bytes], now: fl
     """
 
     def step(records: Records) -> None:
+        for its_key, its_value in granted.values():
+            # in another form, by which the MTA may ask first
+            if its_key not in pairs and text.get(its_key) != its_value and records.get(its_key) == its_value:
+                records.delete(its_key)
         for key, value in pairs.items():
-            its = granted.get(key)
-            if its and its[0] != key and text.get(its[0]) != its[1] and records.get(its[0]) == its[1]:
-                records.delete(its[0])  # in another form, by which the MTA may ask first
             if records.get(key) != value:
                 records.put(key, value)
 
     with _stamps_of(config, place) as folder, _writer(config, place, now) as writer:
-        names = {key: name for key in pairs if (name := address.of_key(key.decode())) and folder and folder.get(name)}
-        granted = {key: record(config, folder, name) for key, name in names.items() if folder}
+        names = {name for key in pairs if (name := address.of_key(key.decode()))}
+        granted = {name: record(config, folder, name) for name in names if folder.get(name)} if folder else {}
         text = source.records(config.source(place), place.postfix)
         if folder:
             lane.withdraw(folder)
         writer.change(step)
-        for name in names.values():
+        for name in granted:
             if folder:
                 folder.remove(name)
 

@@ -17,8 +17,10 @@ class Text:
 
     def records(self) -> dict[bytes, bytes]:
         """Give the records that it says by now; raise MapError if it could not be read even once."""
+        if not self._path:
+            return {}
         try:
-            state = os.stat(self._path or "/")
+            state = os.stat(self._path)
             now = state.st_ino, state.st_mtime_ns, state.st_size
             if self._state != now:
                 self._records, self._state = records(self._path, self._postfix), now
