@@ -2,7 +2,7 @@
 PREFIX = /usr/local
 DESTDIR =
 PYTHON = /usr/bin/python3
-STAMPS = /etc/mail/popips
+STAMPS = /var/lib/popips/stamps
 
 LIB = $(PREFIX)/lib/popips
 SBIN = $(PREFIX)/sbin

@@ -31,7 +31,7 @@ class Config:
 
     mta: str = "sendmail"
     map: Place = Place("hash", "/etc/mail/access.db")
-    stamps: str = "/etc/mail/popips"
+    stamps: str = "/var/lib/popips/stamps"
     window: float = 15 * 60.0
     value: str = "RELAY"
     key: str = "bare"
@@ -229,7 +229,7 @@ def _agreed(path: str, settings: dict[str, object]) -> dict[str, object]:
         if is_own:
             raise ConfigError(f"{path}: own_map = yes: set map, to one that holds nothing else: access.db does")
         if is_postfix:
-            raise ConfigError(f"{path}: mta = postfix: set map, hash:/etc/postfix/popips for instance")
+            raise ConfigError(f"{path}: mta = postfix: set map, hash:/var/lib/popips/popips for instance")
         return settings
     if place.kind in BY_POSTMAP and not (is_postfix and is_own):
         cure = "set mta = postfix and own_map = yes, and name a map that holds nothing else"

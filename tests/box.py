@@ -177,7 +177,8 @@ class Box:
         """Start sendmail; access: the lines for its access map, the name of a file of contrib/ for instance."""
         if access.endswith(".mc"):
             theirs = "" if access == "own-sequence.mc" else self.contrib("sendmail/access.mc")
-            access = (theirs + self.contrib(f"sendmail/{access}")).replace("/etc/mail", "@SCRATCH@")
+            access = theirs + self.contrib(f"sendmail/{access}")
+            access = access.replace("/etc/mail", "@SCRATCH@").replace("/var/lib/popips", "@SCRATCH@")
         text = (LAB / "sendmail.mc.in").read_text().replace("@ACCESS@", access).replace("@SCRATCH@", str(self.scratch))
         made = subprocess.run(["m4"], input=text, check=True, capture_output=True, text=True)
         (self.scratch / "sendmail.cf").write_text(made.stdout)

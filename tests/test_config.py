@@ -13,7 +13,7 @@ from popips import config
 DEFAULTS = {
     "mta": "sendmail",
     "map": "hash:/etc/mail/access.db",
-    "stamps": "/etc/mail/popips",
+    "stamps": "/var/lib/popips/stamps",
     "window": 900.0,
     "value": "RELAY",
     "key": "bare",

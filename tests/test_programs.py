@@ -97,7 +97,7 @@ def test_the_hook_lets_a_login_pass_with_a_bad_configuration(installed: Installe
     done = installed.pam(A)
     assert (done.returncode, done.stdout) == (0, "")
     assert "refused: " in done.stderr
-    assert str(installed.site.conf) in done.stderr or "/etc/mail/popips" in done.stderr
+    assert str(installed.site.conf) in done.stderr or "/var/lib/popips/stamps" in done.stderr
 
 
 def test_the_hook_takes_wrong_arguments_amiss_on_a_terminal_only(installed: Installed) -> None:

@@ -171,7 +171,7 @@ class _Database:
 
 def _is_file(path: str) -> bool:
     try:
-        return S_ISREG(os.stat(path).st_mode)  # /etc/mail/popips, say, is the stamp folder
+        return S_ISREG(os.stat(path).st_mode)  # a stamp folder, say, may have that name
     except OSError:
         return False
 
