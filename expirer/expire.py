@@ -75,7 +75,7 @@ def _take_up(settings: config.Config, verbose: bool, log: Log) -> None:
             if verbose:
                 sys.stdout.write(f"{text}\n")
     except (MapError, StampError, OSError) as error:
-        log.line(ERROR, f"error: {error}")
+        log.line(ERROR, f"error: {watch.reason(error, PROGRAM)}")
 
 
 def _renew(settings: config.Config, verbose: bool, log: Log) -> None:

@@ -54,7 +54,7 @@ def bounded(program: str, shell: str, work: Callable[[], None], is_last: bool) -
 
 def admit(program: str, conf: str, address: str, user: str, service: str) -> None:
     """Grant the address what popips.conf says, and log one line. Errors end here: in that line."""
-    from popips import config, grants
+    from popips import config, grants, watch
     from popips.log import ERROR, WARNING, Log
 
     log, login, where = Log(program), grants.Login(user, service, program), "-"
@@ -71,7 +71,7 @@ def admit(program: str, conf: str, address: str, user: str, service: str) -> Non
     try:
         _stand_in(settings, log, time.time())
     except Exception as error:
-        log.line(ERROR, f"error: {error}")
+        log.line(ERROR, f"error: {watch.reason(error, program)}")
 
 
 def _stand_in(settings: Config, log: Log, now: float) -> None:

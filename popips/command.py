@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 import popips
-from popips import config, maps, stamps
+from popips import config, maps, stamps, watch
 from popips.log import ERROR, Log
 
 
@@ -88,7 +88,7 @@ def _status_of(program: str, work: Callable[[], int], log: Log | None) -> int:
     except BrokenPipeError:
         return os.EX_IOERR  # the reader of our output has left: nobody to tell
     except tuple(kind for kind, _ in STATUS) as error:
-        _tell(program, str(error), log)
+        _tell(program, watch.reason(error, program), log)
         return next(status for kind, status in STATUS if isinstance(error, kind))
 
 

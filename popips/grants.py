@@ -81,9 +81,9 @@ def grant(config: Config, text: str, login: Login, now: float) -> Outcome:
             except (MapError, OSError) as error:
                 if not (is_seen(folder.get(name)) and folder.renew(name, now)):
                     folder.write(name, _new_line(config, name, login), now, pending=True)
-                return Outcome(DEFERRED, name, str(error))
+                return Outcome(DEFERRED, name, watch.reason(error, login.writer))
     except (StampError, OSError) as error:
-        return Outcome(REFUSED, name, str(error))
+        return Outcome(REFUSED, name, watch.reason(error, login.writer))
     reasons = {STATIC: "the admin has a record on it", REFUSED: "denied just now"}
     return Outcome(verdict, name, f"max_per_user: {' '.join(gone)} removed" if gone else reasons.get(verdict, ""))
 

@@ -1,8 +1,9 @@
-"""What the admin must hear of: an expirer that no longer runs, and an edit of the text that is not in the map."""
+"""What the admin must hear of: a dead expirer, an edit that is not in the map, and a unit that lets nobody write."""
 
 from __future__ import annotations
 
 import posix as os  # os itself costs a login two milliseconds
+from errno import EROFS
 
 from popips.stamps import RUN_FILE, TOLD_FILES, Folder
 
@@ -12,6 +13,18 @@ if TYPE_CHECKING:
 
 DEAD_AFTER = 300.0  # seconds without a run of the expirer, which cron starts every minute
 TELL_EVERY = 3600.0  # seconds
+OF_DOVECOT = (
+    "Dovecot's unit has ProtectSystem, which keeps {folder} read only: name it after ReadWritePaths= in "
+    "/etc/systemd/system/dovecot.service.d/popips.conf (contrib/systemd has that file), then "
+    "systemctl daemon-reload and systemctl restart dovecot"
+)
+OF_OUR_OWN = "if {unit}.service started it: systemctl edit {unit}, and name {folder} after ReadWritePaths= there"
+CURES = {  # by the program that cannot write
+    "popips-hook": OF_DOVECOT,
+    "popips-postlogin": OF_DOVECOT,
+    "popips-expire": OF_OUR_OWN,
+    "popips-follow": OF_OUR_OWN,
+}
 
 
 def expirer_is_dead(folder: Folder, now: float) -> str:
@@ -50,3 +63,15 @@ def is_news(folder: Folder, what: str, now: float) -> bool:
             pass
     folder.touch(name, now)
     return True
+
+
+def reason(error: BaseException, program: str) -> str:
+    """Return what a log line says of an error: with the cure, if a file system is read only for the program."""
+    text = str(error) or repr(error)
+    cause: BaseException | None = error
+    while cause and not (isinstance(cause, OSError) and cause.errno == EROFS):
+        cause = cause.__context__  # what an error of ours was made of
+    if not cause or program not in CURES:
+        return text
+    folder = text.partition(": ")[0].rpartition("/")[0]  # all of them begin with the file's path
+    return f"{text}; {CURES[program].format(folder=folder, unit=program)}"

@@ -516,4 +516,4 @@ def test_make_install_stages_into_destdir_and_make_uninstall_leaves_map_and_stam
     cron.unlink()
     subprocess.run([*make, "uninstall"], check=True)
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if "popips" in path.name}
-    assert left == {"etc/mail/popips"}
+    assert left == {"var/lib/popips"}
