@@ -19,7 +19,7 @@ ROOT = LAB.parent.parent
 USERS = {"alice": "", "bob": "", "carol": "1"}  # name: the day, since 1970, on which the account expired
 PASSWORD = "correct horse"
 ACCESS = "FEATURE(`access_db', `hash -T<TMPF> -o @SCRATCH@/access.db')dnl\n"
-DAEMON_START = 30  # seconds, at most, until a daemon answers
+PATIENCE = 60  # seconds, at most, until a daemon answers
 
 
 def install(prefix: Path) -> Path:
@@ -165,11 +165,17 @@ class Box:
 
     def until(self, what: str, true: Callable[[], bool]) -> None:
         """Wait for what another process does; it is an error if that takes very long."""
-        end = time.monotonic() + DAEMON_START
+        end = time.monotonic() + PATIENCE
         while not true():
             if time.monotonic() > end:
-                raise TimeoutError(f"no {what}: {self.scratch}")
+                raise TimeoutError(f"no {what} after {PATIENCE} s\n{self.said()}")
             time.sleep(0.02)
+
+    def said(self) -> str:
+        """Return the end of what each daemon has written and logged."""
+        logs = [self.scratch / name for name in ("daemons.out", "dovecot.log", "syslog")]
+        ends = ((path.name, path.read_text(errors="replace").splitlines()[-20:]) for path in logs if path.exists())
+        return "\n".join(f"---- the end of {name}:\n" + "\n".join(lines) for name, lines in ends)
 
     # ---- its servers
 
@@ -195,8 +201,13 @@ class Box:
             if by != "pam":
                 stack = "".join(line for line in stack.splitlines(True) if "popips-hook" not in line)
             (self.scratch / "etc" / "pam.d" / protocol).write_text(stack)
-        text = (LAB / "dovecot.conf.in").read_text().replace("@PASSDB@", self.contrib("dovecot/pam-2.3.conf"))
-        text = text.replace("@POSTLOGIN@", self.contrib("dovecot/postlogin-2.3.conf") if by == "postlogin" else "")
+        version = dovecot_version()
+        text = (LAB / f"dovecot-{version}.conf.in").read_text()
+        text = text.replace("@PASSDB@", self.contrib(f"dovecot/pam-{version}.conf"))
+        postlogin = "dovecot/postlogin.conf"
+        if not (ROOT / "contrib" / postlogin).exists():
+            postlogin = f"dovecot/postlogin-{version}.conf"
+        text = text.replace("@POSTLOGIN@", self.contrib(postlogin) if by == "postlogin" else "")
         (self.scratch / "dovecot.conf").write_text(text.replace("@SCRATCH@", str(self.scratch)))
         self.daemon(["dovecot", "-F", "-c", self.scratch / "dovecot.conf"])
         self.until("Dovecot", lambda: self.listens(110) and self.listens(143))
@@ -274,6 +285,12 @@ class Box:
 
 
 CRON_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C"}
+
+
+def dovecot_version() -> str:
+    """Return the form of Dovecot's configuration here, 2.3 or 2.4."""
+    told = subprocess.run(["dovecot", "--version"], check=True, capture_output=True, text=True).stdout
+    return "2.3" if told.startswith("2.3.") else "2.4"
 
 
 def server_for(source: str) -> str:
