@@ -12,6 +12,8 @@ DOC = $(PREFIX)/share/doc/popips
 ROOMS = popips popips/maps pam_hook expirer follower
 
 VENV = .venv/bin
+# whatever runs tests or servers runs under it: nothing of the host's own can be written to
+COVER = tests/lab/cover.sh
 BINDING = $(PYTHON) -c 'import importlib.util as u, os; \
     print(next(os.path.dirname(os.path.dirname(s.origin)) for s in map(u.find_spec, ("bsddb3", "berkeleydb")) if s))'
 # what the tests and the demo run on: the real servers, and what the binding is built from for their own Python
@@ -85,21 +87,21 @@ testdeps:
 	@touch $@
 
 demo: testdeps
-	@$(VENV)/python -m tests.demo
+	@$(COVER) $(VENV)/python -m tests.demo
 
 test: testdeps
 	$(VENV)/ruff format --check .
 	$(VENV)/ruff check .
 	$(VENV)/mypy
-	$(VENV)/pytest
+	$(COVER) $(VENV)/pytest
 
 torture: testdeps
-	@$(VENV)/python -m tests.torture $(SIZES)
+	@$(COVER) $(VENV)/python -m tests.torture $(SIZES)
 
 bench: testdeps
 	@tests/lab/packages.sh libdb-dev gcc perl
 	@$(VENV)/pip install -q -e '.[bench]'
-	@$(VENV)/python -m bench $(SIZES)
+	@$(COVER) $(VENV)/python -m bench $(SIZES)
 
 clean:
 	rm -rf .venv build *.egg-info

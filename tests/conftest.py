@@ -22,6 +22,14 @@ hypothesis.settings.load_profile("popips")
 NOW = 1_800_000_000.0  # seconds since the epoch; whole, and some time from the clock of the machine
 
 
+def pytest_configure() -> None:
+    """Run nothing where a mistake could write into the host's own files."""
+    if "\npopips-cover /etc overlay " not in Path("/proc/self/mounts").read_text():
+        raise pytest.UsageError(
+            "the host's files are not covered: run `make test`, or tests/lab/cover.sh .venv/bin/pytest"
+        )
+
+
 class Site:
     """What popips works on. `now` stands still until a test moves it."""
 
