@@ -230,7 +230,9 @@ class Box:
     def client(self, *words: str) -> str:
         """Have a session of client.py from the clients' network; give what it prints."""
         done = self.run(["ip", "netns", "exec", "cli", sys.executable, LAB / "client.py", *words])
-        return done.stdout.strip() or done.stderr
+        if done.returncode:
+            raise RuntimeError(f"no session: {' '.join(words)}\n{done.stderr}\n{self.said()}")
+        return done.stdout.strip()
 
     def login(self, protocol: str, source: str, user: str = "alice", password: str = PASSWORD) -> str:
         return self.client(protocol, source, server_for(source), user, password)

@@ -88,8 +88,11 @@ def main() -> int:
                 box.start_sendmail()
                 box.start_dovecot()
                 box.start_cron()
-                transcript(box)
-        except WentWrong as error:
+                try:
+                    transcript(box)
+                except WentWrong as error:
+                    raise WentWrong(f"{error}\n{box.said()}") from None
+        except (WentWrong, RuntimeError, TimeoutError) as error:
             say(f"\nNOT AS IT MUST BE: {error}")
             return 1
     say("\nAll as it must be; nothing is left running.")

@@ -181,6 +181,21 @@ for password in ("wrong", {PASSWORD!r}):
     assert box.records() == {V6_KEY: "RELAY"}
 
 
+def test_who_waits_in_vain_is_shown_what_the_servers_said(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    box.start_dovecot()
+    box.start_sendmail()
+    assert box.rcpt(V4) == DENIED
+    box.logged()  # all of it has come
+    monkeypatch.setattr("tests.box.PATIENCE", 0)
+    with pytest.raises(TimeoutError, match="no miracle") as waited:
+        box.until("miracle", lambda: False)
+    with pytest.raises(RuntimeError, match="no session: smtp") as refused:
+        box.client("smtp", V4, OTHER_V4)  # where no server is
+    for error in (waited, refused):
+        assert "starting up for pop3, imap" in str(error.value)
+        assert f"[{V4}], reject=550" in str(error.value)
+
+
 def test_what_the_admin_puts_and_deletes_for_good_is_logged(box: Box) -> None:
     box.popips("popips-db", "ins", V4, "RELAY")
     box.popips("popips-db", "del", V4)
