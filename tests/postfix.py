@@ -8,15 +8,16 @@ from tests.box import ROOT, Box
 
 UNPACKED = ROOT / ".venv" / "postfix" / "root"  # by tests/lab/postfix.sh
 HOME = Path("/run/postfix")  # the box's own /run: what is written in /etc, the queue
-# Lays the packages over the box's /usr and /etc. An overlay does not show the mounts below it, so the files that
-# box.sh put into /etc are mounted there again.
+# Lays the packages over the box's /usr, and puts them into a copy of its /etc: /etc is an overlay already, and Linux
+# stacks but two. The files that box.sh mounted in /etc are mounted there again.
 OVERLAY = r"""
 root=$1 box_etc=$2 home=$3
-mkdir -p "$home/etc" "$home/work" "$home/queue"
+mkdir -p "$home/queue"
+cp -a /etc "$home/"
 cp -a "$root/etc/postfix" "$home/etc/"
 grep -E '^(cdb|lmdb)\s' "$root/usr/share/postfix/dynamicmaps.cf" > "$home/etc/postfix/dynamicmaps.cf"
 mount -t overlay -o "lowerdir=$root/usr:/usr" overlay /usr
-mount -t overlay -o "lowerdir=/etc,upperdir=$home/etc,workdir=$home/work" overlay /etc
+mount --bind "$home/etc" /etc
 for file in "$box_etc"/*; do mount --bind "$file" "/etc/${file##*/}"; done
 install -d -o postfix "$home/data"
 """

@@ -8,6 +8,8 @@ trap 'rmdir "$cover"' EXIT
 unshare --mount --propagation private sh -euc '
 cover=$1 checkout=$2 covered=
 shift 2
+# a cover in a cover takes its place: Linux stacks but two overlays, and the root of a container is often one
+for folder in $(findmnt --raw --noheadings --output TARGET --source popips-cover); do umount -l "$folder"; done
 mount -t tmpfs -o mode=755 tmpfs "$cover"
 mkdir "$cover/real"
 mount --rbind / "$cover/real"
