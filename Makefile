@@ -19,10 +19,10 @@ SERVERS = sendmail-bin sendmail-base sendmail-cf m4 make dovecot-core dovecot-po
     openssh-server openssh-client db5.3-util strace iproute2 util-linux bsdutils procps man-db groff
 BUILD = gcc libc6-dev libdb-dev python3-dev python3-venv
 
-.PHONY: help deps files install uninstall demo test torture bench clean testdeps
+.PHONY: help deps files install uninstall deb demo test torture bench clean testdeps
 
 help:
-	@echo 'make deps | install | uninstall | demo | test | torture | bench    (PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) PYTHON=$(PYTHON))'
+	@echo 'make deps | install | uninstall | deb | demo | test | torture | bench    (PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) PYTHON=$(PYTHON))'
 
 # ---- what popips itself needs: Python and a binding to Berkeley DB
 deps:
@@ -80,6 +80,17 @@ uninstall:
 	rm -rf '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)'
 	rm -f '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire' '$(DESTDIR)$(SBIN)/popips-follow'
 	cd man && for page in *.[578]; do rm -f '$(DESTDIR)$(MAN)'/man$${page##*.}/$$page; done
+
+# ---- a package for Debian, in build/: the same to the byte from the same files, whatever the folder, the clock, the umask
+PACKAGED = Makefile README.md LICENSE CHANGELOG.md contrib debian expirer follower man pam_hook popips
+
+deb:
+	@tests/lab/packages.sh dpkg-dev debhelper dh-python
+	@umask 022; set -e; export LC_ALL=C; version=$$(dpkg-parsechangelog -S Version); tree=build/deb/popips-$$version; \
+	rm -rf build/deb; mkdir -p "$$tree"; tar -c --exclude=__pycache__ $(PACKAGED) | tar -x -C "$$tree" --no-same-permissions; \
+	find "$$tree" -exec touch -h -d "@$$(dpkg-parsechangelog -S Timestamp)" {} +; \
+	(cd "$$tree" && dpkg-buildpackage -b -us -uc) > build/deb/log 2>&1 || { cat build/deb/log >&2; exit 1; }; \
+	cp "build/deb/popips_$${version}_all.deb" build; echo "build/popips_$${version}_all.deb"
 
 # ---- the real thing, in a private box
 testdeps:
