@@ -105,9 +105,10 @@ def installed(root: Root) -> Iterator[Root]:
 
 
 def test_the_same_files_make_the_same_package_wherever_and_whenever(root: Root) -> None:
-    other = "/var/an other folder"
+    other = "/tmp/an other folder"
     root.do(
-        f"mkdir '{other}'; cp -R /src '{other}/src'; cd '{other}/src'; rm -rf build .venv; chmod -R go= .\n"
+        f"mkdir '{other}'; cp -R /src '{other}/src'; cd '{other}/src'; rm -rf build .venv\n"
+        "chmod -R go= .; find . -exec touch -d 2001-02-03 '{}' +\n"
         "umask 077; export TZ=Pacific/Auckland LC_ALL=C.UTF-8; make -s deb; cmp build/popips_*.deb /popips.deb"
     )
 
@@ -249,6 +250,7 @@ def test_it_is_removed_where_it_is_not_in_use(installed: Root) -> None:
 def test_removal_ends_all_grants_and_purge_leaves_nothing(installed: Root, conf: str) -> None:
     installed.do("dpkg -P popips")
     before = installed.do(ALL_FILES)
+    assert "/popips" not in before
     installed.do(f"dpkg -i /popips.deb; printf '{conf}\\n' > /etc/popips.conf; popips-expire")
     installed.do("popips-db ins 203.0.113.10 2001:db8::10")
     assert "203.0.113.10" in installed.do(KEYS)
