@@ -14,55 +14,64 @@ ROOMS = popips popips/maps pam_hook expirer follower
 VENV = .venv/bin
 # whatever runs tests or servers runs under it: nothing of the host's own can be written to
 COVER = tests/lab/cover.sh
-BINDING = $(PYTHON) -c 'import importlib.util as u, os; \
+FIND_BINDING = $(PYTHON) -c 'import importlib.util as u, os; \
     print(next(os.path.dirname(os.path.dirname(s.origin)) for s in map(u.find_spec, ("bsddb3", "berkeleydb")) if s))'
 # what the tests and the demo run on: the real servers, and what the binding is built from for their own Python
 SERVERS = sendmail-bin sendmail-base sendmail-cf m4 make dovecot-core dovecot-pop3d dovecot-imapd cron libpam-modules \
     openssh-server openssh-client db5.3-util strace iproute2 util-linux bsdutils procps man-db groff
 BUILD = gcc libc6-dev libdb-dev python3-dev python3-venv
 
-.PHONY: help deps install uninstall demo test torture bench clean testdeps
+.PHONY: help deps files install uninstall deb demo test torture bench clean testdeps
 
 help:
-	@echo 'make deps | install | uninstall | demo | test | torture | bench    (PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) PYTHON=$(PYTHON))'
+	@echo 'make deps | install | uninstall | deb | demo | test | torture | bench    (PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) PYTHON=$(PYTHON))'
 
 # ---- what popips itself needs: Python and a binding to Berkeley DB
 deps:
 	@test -x $(PYTHON) || tests/lab/packages.sh python3
-	@$(BINDING) >/dev/null 2>&1 || ! command -v apt-get >/dev/null || tests/lab/packages.sh python3-bsddb3 || \
+	@$(FIND_BINDING) >/dev/null 2>&1 || ! command -v apt-get >/dev/null || tests/lab/packages.sh python3-bsddb3 || \
 	    tests/lab/packages.sh python3-berkeleydb || tests/lab/packages.sh $(BUILD) python3-pip
 
 # launcher FILE,MODULE: a program that runs main() of the module, by the isolated interpreter and without site-packages;
 # hook FILE,PARTS: a program in sh, which starts one of those
 hook = sed -e 's|@PYTHON@|$(PYTHON)|' -e 's|@LIB@|$(LIB)|' pam_hook/lane.sh $(2) > '$(DESTDIR)$(1)'; chmod 0755 '$(DESTDIR)$(1)'
-launcher = printf '%s\n' '\#!$(PYTHON) -IS' 'import sys' "sys.path = ['$(LIB)', *sys.path, '$$binding']" \
+launcher = printf '%s\n' '\#!$(PYTHON) -IS' 'import sys' "sys.path = ['$(LIB)', *sys.path, '$(BINDING)']" \
     'from $(2) import main' 'sys.exit(main())' > '$(DESTDIR)$(1)'; chmod 0755 '$(DESTDIR)$(1)'
 
-# mkdir, where a folder is not popips' own: install would give it another mode, /etc/mail for instance
-install: deps
+# files: all that is installed, into a DESTDIR that nobody runs it from, as a package is built; BINDING: where it will be
+files:
 	@umask 022; set -e; \
-	mkdir -p '$(DESTDIR)$(SBIN)' '$(DESTDIR)$(MAN)/man5' '$(DESTDIR)$(MAN)/man7' '$(DESTDIR)$(MAN)/man8'; \
-	install -d $(foreach room,$(ROOMS),'$(DESTDIR)$(LIB)/$(room)') '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)'; \
+	install -d $(foreach room,$(ROOMS),'$(DESTDIR)$(LIB)/$(room)') '$(DESTDIR)$(LIB)/follower/formats' \
+	    '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(SBIN)' $(foreach section,5 7 8,'$(DESTDIR)$(MAN)/man$(section)') '$(DESTDIR)$(DOC)'; \
 	for room in $(ROOMS); do install -m 0644 $$room/*.py '$(DESTDIR)$(LIB)'/$$room; done; \
-	install -d '$(DESTDIR)$(LIB)/follower/formats'; install -m 0644 follower/formats/* '$(DESTDIR)$(LIB)/follower/formats'; \
-	$(PYTHON) -m compileall -q -d '$(LIB)' '$(DESTDIR)$(LIB)'; \
+	install -m 0644 follower/formats/* '$(DESTDIR)$(LIB)/follower/formats'; \
 	for section in 5 7 8; do install -m 0644 man/*.$$section '$(DESTDIR)$(MAN)'/man$$section; done; \
-	cp -R contrib README.md LICENSE CHANGELOG.md '$(DESTDIR)$(DOC)'; chmod -R go=u-w '$(DESTDIR)$(DOC)'; \
-	binding=$$($(BINDING) 2>/dev/null) || { binding='$(LIB)'; \
-	    name=$$($(PYTHON) -c 'import sys; print("bsddb3" if sys.version_info < (3, 12) else "berkeleydb")'); \
-	    $(PYTHON) -m pip -q install --no-deps --upgrade --target '$(DESTDIR)$(LIB)' $$name; }; \
+	cp -R contrib README.md LICENSE CHANGELOG.md '$(DESTDIR)$(DOC)'; chmod -R u=rwX,go=rX '$(DESTDIR)$(DOC)'; \
+	find '$(DESTDIR)$(LIB)' '$(DESTDIR)$(MAN)' '$(DESTDIR)$(DOC)' -type f \
+	    -exec sed -i 's,/usr/local/\(libexec/popips/\|sbin/popips-\),$(PREFIX)/\1,g' {} +; \
 	$(call launcher,$(SBIN)/popips-db,popips.admin); \
 	$(call launcher,$(SBIN)/popips-expire,expirer.expire); \
 	$(call launcher,$(SBIN)/popips-follow,follower.follow); \
 	$(call launcher,$(LIB)/popips-hook,pam_hook.hook); \
 	$(call launcher,$(LIB)/popips-postlogin,pam_hook.postlogin); \
-	$(PYTHON) -X no_debug_ranges pam_hook/pack.py '$(LIB)' pam_hook.hook "$$binding" > '$(DESTDIR)$(LIB)/popips-hook.pyc'; \
-	$(PYTHON) -X no_debug_ranges pam_hook/pack.py '$(LIB)' pam_hook.postlogin "$$binding" > '$(DESTDIR)$(LIB)/popips-postlogin.pyc'; \
 	$(call hook,$(LIBEXEC)/popips-hook,pam_hook/hook.sh); \
-	$(call hook,$(LIBEXEC)/popips-postlogin,pam_hook/postlogin.sh); \
-	if [ `id -u` = 0 ]; then chown -R root:root '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)' \
-	    '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire' '$(DESTDIR)$(SBIN)/popips-follow'; fi; \
-	test -d '$(DESTDIR)$(STAMPS)' || { mkdir -p "$$(dirname '$(DESTDIR)$(STAMPS)')"; install -d -m 0700 '$(DESTDIR)$(STAMPS)'; }
+	$(call hook,$(LIBEXEC)/popips-postlogin,pam_hook/postlogin.sh)
+
+# Logins go on meanwhile: each file is put beside its place and renamed over it, the programs after the modules that they
+# import. mkdir leaves the mode of a folder that is there alone: /usr/local/sbin is not popips' own.
+install: deps
+	@umask 022; set -e; stage=$$(mktemp -d); trap 'rm -rf "$$stage"' EXIT; \
+	binding=$$($(FIND_BINDING) 2>/dev/null) || binding='$(LIB)'; \
+	$(MAKE) -s files DESTDIR="$$stage" BINDING="$$binding"; \
+	if [ "$$binding" = '$(LIB)' ]; then $(PYTHON) -m pip -q install --no-deps --target "$$stage$(LIB)" \
+	    $$($(PYTHON) -c 'import sys; print("bsddb3" if sys.version_info < (3, 12) else "berkeleydb")'); fi; \
+	$(PYTHON) -m compileall -q -d '$(LIB)' "$$stage$(LIB)"; \
+	$(PYTHON) -I -X no_debug_ranges "$$stage$(LIB)/pam_hook/pack.py" '$(LIB)' "$$binding"; \
+	cd "$$stage"; find . -type d | while read -r folder; do mkdir -p '$(DESTDIR)'/"$$folder"; done; \
+	{ find . -type f ! -name 'popips-*'; find . -type f -name 'popips-*'; } | while read -r file; do \
+	    cp -p "$$file" '$(DESTDIR)'/"$$file.new"; mv -f '$(DESTDIR)'/"$$file.new" '$(DESTDIR)'/"$$file"; done; \
+	if [ `id -u` = 0 ]; then chown -R root:root '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)'; fi; \
+	test -d '$(DESTDIR)$(STAMPS)' || { mkdir -p "$$(dirname '$(DESTDIR)$(STAMPS)')"; mkdir -m 0700 '$(DESTDIR)$(STAMPS)'; }
 
 # the map, popips.conf and the stamps stay: they are the admin's
 uninstall:
@@ -73,6 +82,17 @@ uninstall:
 	rm -rf '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)'
 	rm -f '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire' '$(DESTDIR)$(SBIN)/popips-follow'
 	cd man && for page in *.[578]; do rm -f '$(DESTDIR)$(MAN)'/man$${page##*.}/$$page; done
+
+# ---- a package for Debian, in build/: the same to the byte from the same files, whatever the folder, the clock, the umask
+PACKAGED = Makefile README.md LICENSE CHANGELOG.md contrib debian expirer follower man pam_hook popips
+
+deb:
+	@tests/lab/packages.sh dpkg-dev debhelper dh-python || { echo 'make deb needs dpkg-dev, debhelper, dh-python' >&2; exit 1; }
+	@set -e; export LC_ALL=C; version=$$(dpkg-parsechangelog -S Version); tree=build/deb/popips-$$version; \
+	rm -rf build/deb; mkdir -p "$$tree"; tar -c --exclude=__pycache__ $(PACKAGED) | tar -x -C "$$tree"; \
+	find "$$tree" -exec touch -h -d "@$$(dpkg-parsechangelog -S Timestamp)" {} +; \
+	(cd "$$tree" && dpkg-buildpackage -b -us -uc) > build/deb/log 2>&1 || { cat build/deb/log >&2; exit 1; }; \
+	cp "build/deb/popips_$${version}_all.deb" build; echo "build/popips_$${version}_all.deb"
 
 # ---- the real thing, in a private box
 testdeps:

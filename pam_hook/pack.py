@@ -1,7 +1,8 @@
 """Packs the modules that a login imports into one file: to find and to read each by itself takes longer than to grant.
 
-`make install` runs it: pack.py LIB MODULE BINDING prints the byte code of a program that runs main() of MODULE, as
-`python3 -IS` can run it. Another version of Python cannot, and says so; lane.sh then starts the plain one.
+`make install` and the Debian package run it: pack.py LIB BINDING writes popips-hook.pyc and popips-postlogin.pyc, the
+byte code of programs that `python3 -IS` can run, into the folder that its own rooms are in. Another version of Python
+cannot run them, and says so; lane.sh then starts the plain ones.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import ast
 import importlib.util
 import marshal
+import os
 import sys
 from pathlib import Path
 
+PROGRAMS = {"popips-hook": "pam_hook.hook", "popips-postlogin": "pam_hook.postlogin"}
 ROOMS = ("popips", "popips/maps", "pam_hook")
 # not on the way of every login: found where they are
 SELDOM = ("admin", "command", "upkeep", "survey", "pack", "own", "postmap")
@@ -96,5 +99,16 @@ def packed(root: Path, lib: str, module: str, binding: str) -> bytes:
     return importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(code)
 
 
+def main() -> None:
+    """Write both packs, each beside its place and renamed over it: a login may start one at any moment."""
+    lib, binding = sys.argv[1:]
+    root = Path(__file__).parent.parent
+    for program, module in PROGRAMS.items():
+        pack, new = root / f"{program}.pyc", root / f"{program}.pyc.new"
+        new.write_bytes(packed(root, lib, module, binding))
+        new.chmod(0o644)
+        os.replace(new, pack)
+
+
 if __name__ == "__main__":
-    sys.stdout.buffer.write(packed(Path(__file__).parent.parent, *sys.argv[1:]))
+    main()

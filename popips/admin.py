@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from popips import address, command, config, denials, grants, limits, stamps, upkeep, watch
+from popips import address, command, config, denials, ending, grants, limits, stamps, upkeep, watch
 from popips.log import ERROR, INFO, Log
 from popips.maps import MapError, Place, kinds
 
@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 
 PROGRAM = "popips-db"
 
-EPILOG = (
-    "Where an argument is -, arguments are read from standard input, one on a line; "
-    "for ins a line is ADDRESS or KEY VALUE."
-)
+OF_WORDS = "Where an argument is -, arguments are read from standard input, one on a line."
+EPILOG = OF_WORDS[:-1] + "; for ins a line is ADDRESS or KEY VALUE."
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument(
         "-m", dest="map", metavar="TYPE:PATH", help="a map (hash or btree) instead of the one in the configuration"
     )
-    verbs = made.add_subparsers(dest="verb", required=True, metavar="lst|ins|del|deny|undeny|why")
+    verbs = made.add_subparsers(dest="verb", required=True, metavar="lst|ins|del|end|deny|undeny|why")
     lst = verbs.add_parser("lst", help="print records: key, TAB, value", epilog=EPILOG, allow_abbrev=False)
     lst.add_argument("--grants", action="store_true", help="only grants: address, user, service, last login, time left")
     lst.add_argument("keys", nargs="*", metavar="KEY", help="only these (default: all)")
@@ -63,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     delete = verbs.add_parser("del", help="delete records and their stamps", epilog=EPILOG, allow_abbrev=False)
     delete.add_argument("keys", nargs="+", metavar="KEY", help="an address, or the key of a record")
+    end = verbs.add_parser("end", help="end grants at once; records of yours stay", epilog=OF_WORDS, allow_abbrev=False)
+    end.add_argument("--all", action="store_true", help="all grants")
+    end.add_argument("words", nargs="*", metavar="ADDRESS")
     deny = verbs.add_parser("deny", help="keep an address or network out, or list who is", allow_abbrev=False)
     deny.add_argument(
         "words",
@@ -328,6 +329,21 @@ def _delete(settings: config.Config, place: Place, words: list[str]) -> int:
     return 1 if missing else 0
 
 
+def _end(settings: config.Config, options: argparse.Namespace) -> int:
+    if bool(options.words) == options.all:
+        raise command.UsageError("end: write addresses, or --all")
+    names = [address.of_key(word.lower()) or _checked(word, "write an address") for word in _arguments(options.words)]
+    now = time.time()
+    upkeep.recover(settings, settings.map, now)
+    ended: set[str] = set()
+    for batch in ending.end_all(settings, now) if options.all else ending.end(settings, names, now):
+        _note([f"removed: address={name}" for name in batch], settings.map)
+        ended.update(batch)
+    missing = [name for name in names if name not in ended]
+    sys.stderr.writelines(f"{PROGRAM}: {name}: no grant\n" for name in missing)
+    return 1 if missing else os.EX_OK
+
+
 def _deny(settings: config.Config, options: argparse.Namespace) -> int:
     now = time.time()
     if not options.words:
@@ -415,4 +431,4 @@ def _time(seconds: float) -> str:
     return "ever" if seconds == denials.FOR_EVER else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-OF_GRANTS = {"deny": _deny, "undeny": _undeny, "why": _why}
+OF_GRANTS = {"end": _end, "deny": _deny, "undeny": _undeny, "why": _why}
