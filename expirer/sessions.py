@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from popips import address
 from popips.config import Config
+from popips.limits import ANONYMOUS
 from popips.stamps import Folder, Stamp
 
 SERVICES = ("imap", "pop3")  # others, submission for instance, open no relay
@@ -37,7 +38,8 @@ def _present(config: Config) -> set[str]:
     services = set(SERVICES).intersection(config.only_services or SERVICES)
     try:
         done = subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
-        found = {session["ip"] for session in json.loads(done.stdout) if session["service"] in services}
+        there = [session for session in json.loads(done.stdout) if session["service"] in services]
+        found = {session["ip"] for session in there if str(session.get("username")).lower() != ANONYMOUS}
         return {address.parse(text) for text in found if address.is_address(text)}
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
         said = getattr(error, "stderr", None) or b""

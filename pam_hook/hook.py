@@ -8,23 +8,24 @@ import popips
 from pam_hook import environ, login
 
 PROGRAM = "popips-hook"
-ACTS_ON = ("auth", "account", "open_session")
-USAGE = f"""usage: {PROGRAM} [-c FILE]
+PHASES = ("account", "open_session")  # PAM comes to these after the password was right, and to auth before
+USAGE = f"""usage: {PROGRAM} [-c FILE] [--phase PHASE]
 
 Grants relaying to the address of a login. A line for pam_exec(8), as in
   account optional pam_exec.so quiet /usr/local/libexec/popips/{PROGRAM}
 
-  -c FILE    the configuration, instead of /etc/popips.conf
-  --help     show this and exit
-  --version  show the version and exit
+  -c FILE        the configuration, instead of /etc/popips.conf
+  --phase PHASE  act in this phase of PAM only: auth, account or session (default: account and session)
+  --help         show this and exit
+  --version      show the version and exit
 """
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run for hook.sh, the first argument says what for; give the exit status.
 
-    grant SHELL ARGUMENT..., the pid of lane.sh and what that was called with; usage ARGUMENT...; --crashed SHELL says
-    what became of a grant.
+    grant SHELL -c FILE [PHASE], with the pid of lane.sh; usage ARGUMENT...; --crashed SHELL says what became of a
+    grant.
     """
     task, *words = sys.argv[1:] if argv is None else argv
     if task == "--crashed":
@@ -39,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _act(shell: str, *words: str) -> None:
-    if len(words) != 2 or words[0] != "-c":
+    if words[:1] != ("-c",) or len(words) not in (2, 3):
         login.refuse(PROGRAM, "called with wrong arguments")
         return
     try:
@@ -47,5 +48,8 @@ def _act(shell: str, *words: str) -> None:
     except (environ.Unclear, OSError) as reason:
         login.refuse(PROGRAM, str(reason))
         return
-    if pam.get("PAM_TYPE") in ACTS_ON:
-        login.admit(PROGRAM, words[1], pam.get("PAM_RHOST", ""), pam.get("PAM_USER", ""), pam.get("PAM_SERVICE", ""))
+    service = pam.get("PAM_SERVICE", "")
+    if pam.get("PAM_TYPE") in (words[2:] or PHASES):
+        login.admit(PROGRAM, words[1], pam.get("PAM_RHOST", ""), pam.get("PAM_USER", ""), service)
+    else:
+        login.pass_by(PROGRAM, words[1], service)

@@ -2,15 +2,29 @@
 # ---- popips-hook, for pam_exec
 
 case $#:${1-} in
-    0:) set -- -c /etc/popips.conf ;;
-    2:-c) ;;
     1:--help | 1:--version) exec "$python" -IS "$lib/popips-hook" usage "$1" ;;
-    *)
-        [ -t 2 ] && exec "$python" -IS "$lib/popips-hook" usage
-        long_way popips-hook grant $$ "$@"
-        exit 0
-        ;;
 esac
+conf=/etc/popips.conf
+phase=
+while [ $# -ge 2 ]; do
+    case $1 in
+        -c) conf=$2 ;;
+        --phase)
+            case $2 in
+                auth | account) phase=$2 ;;
+                session) phase=open_session ;;
+                *) break ;;
+            esac
+            ;;
+        *) break ;;
+    esac
+    shift 2
+done
+if [ $# -gt 0 ]; then
+    [ -t 2 ] && exec "$python" -IS "$lib/popips-hook" usage
+    long_way popips-hook grant $$ "$@"
+    exit 0
+fi
 
 # is_single: tell whether the variables of PAM are there once each: read leaves out the NULs between them
 is_single() {
@@ -22,9 +36,11 @@ is_single() {
 } </proc/self/environ
 
 case ${PAM_TYPE-} in
-    auth | account | open_session)
-        renewed "$2" "${PAM_RHOST-}" "${PAM_USER-}" "${PAM_SERVICE-}" popips-hook && exit 0
+    "${phase:-account}" | "${phase:-open_session}")
+        renewed "$conf" "${PAM_RHOST-}" "${PAM_USER-}" "${PAM_SERVICE-}" popips-hook && exit 0
         ;;
+    auth) ;; # not the phase to act in: Python tells why
+    *) exit 0 ;;
 esac
-long_way popips-hook grant $$ "$@"
+long_way popips-hook grant $$ -c "$conf" $phase
 exit 0

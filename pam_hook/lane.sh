@@ -8,7 +8,7 @@ lib=@LIB@
 # renewed CONF ADDRESS USER SERVICE WRITER: renew the address's stamp; fail if that is not all that there is to do
 renewed() {
     case $2 in '' | *[!0-9a-f.:]*) return 1 ;; esac
-    case $3 in '' | *[!A-Za-z0-9._@+-]*) return 1 ;; esac
+    case $3 in '' | *[!A-Za-z0-9._@+-]* | [Aa][Nn][Oo][Nn][Yy][Mm][Oo][Uu][Ss]) return 1 ;; esac
     case $4 in '' | *[!A-Za-z0-9._@+-]*) return 1 ;; esac
     [ ${#3} -le 64 ] && [ ${#4} -le 64 ] && [ -f "$1.lane" ] || return 1
     {

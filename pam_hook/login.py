@@ -95,6 +95,23 @@ def _stand_in(settings: Config, log: Log, now: float) -> None:
             log.line(level, text)
 
 
+def pass_by(program: str, conf: str, service: str) -> None:
+    """Log, once an hour, that a line in PAM's auth phase does nothing: a wrong password may come by there."""
+    from popips import config, watch
+    from popips.log import ERROR, Log
+    from popips.stamps import Folder, word
+
+    log, now = Log(program), time.time()
+    try:
+        with Folder(config.load(conf).stamps) as folder:
+            if not watch.is_news(folder, "phase", now):
+                return
+        cure = "move its line to the account phase; or, where no wrong password comes by it, have it say --phase auth"
+        log.line(ERROR, f"error: nothing is granted in the auth phase of PAM's service {word(service)}: {cure}")
+    except Exception as error:
+        log.line(ERROR, f"error: {watch.reason(error, program)}")
+
+
 def refuse(program: str, reason: str) -> None:
     """Log that nothing can be granted because of how this program was called, or how it ended."""
     from popips import grants

@@ -13,7 +13,8 @@ is_single() { :; }
 # script-login does not say for which server it runs; only an IMAP session has a token
 service=pop3
 [ "${AUTH_TOKEN+there}" ] && service=imap
-renewed "$conf" "${IP-}" "${USER-}" "$service" popips-postlogin ||
+# where everybody may log in, whatever Dovecot calls him, a login opens nothing
+{ [ "${AUTH_MECH-}" != ANONYMOUS ] && renewed "$conf" "${IP-}" "${USER-}" "$service" popips-postlogin; } ||
     long_way popips-postlogin grant $$ -c "$conf"
 
 # plain: tell whether sh hands the environment on as it is: it drops names that it cannot have, like NAME/PART=, which

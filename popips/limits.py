@@ -12,16 +12,26 @@ if TYPE_CHECKING:
 
 BY_HAND = "-"  # the service of a grant that the admin makes
 PUSHED = "drop"  # the service of an address that a user put into the drop folder
+ANONYMOUS = "anonymous"  # the user of a login that everybody may make
+OF_DOVECOT = "dovecot"  # the service of all of Dovecot's logins by PAM, unless it is configured to tell them apart
 
 
 def refusal(config: Config, folder: Folder, name: str, user: str, service: str, now: float) -> str:
     """Give the reason why a login from the canonical address gets no grant, "" if it gets one. Raise StampError."""
     if service != BY_HAND:
+        if user.lower() == ANONYMOUS:
+            return "an anonymous login: everybody could open the relay by it"
         if config.only_services and service not in config.only_services:
-            return f"{word(service)} is not one of only_services"
+            return f"{word(service)} is not one of only_services: {_cure(service)}"
         if config.only_group and not _is_member(user, config.only_group):
             return f"{word(user)} is not in the group {config.only_group} (only_group), or there is none"
     return barred(config, denials.load(folder), name, now)
+
+
+def _cure(service: str) -> str:
+    if service == OF_DOVECOT:
+        return "let its PAM passdb say args = %s (2.4: service_name = %{protocol}), and have a file in pam.d for each"
+    return "add it to that in popips.conf, if its logins are to open the relay"
 
 
 def barred(config: Config, denied: list[denials.Denial], name: str, now: float) -> str:

@@ -53,7 +53,7 @@ def edit_is_pending(config: Config) -> str:
 
 
 def is_news(folder: Folder, what: str, now: float) -> bool:
-    """Tell whether it is an hour since this was told last, and note that it is told now; what: expirer or edit."""
+    """Tell whether it is an hour since this was told last, and note that it is told now; what: see TOLD_FILES."""
     name = TOLD_FILES[what]
     with folder.naming(name):
         try:

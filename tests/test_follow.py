@@ -112,6 +112,13 @@ PLACES = [
 ]
 
 
+@pytest.mark.parametrize("name", ["dovecot", "dovecot-file"])
+def test_an_anonymous_login_is_none(name: str) -> None:
+    head = HEAD.replace("mail ", "") if name == "dovecot-file" else HEAD
+    logins = {method: f"{head}{GOOD[name].replace('PLAIN', method)}\n" for method in ("PLAIN", "ANONYMOUS")}
+    assert {method: len(read(name, line.encode())) for method, line in logins.items()} == {"PLAIN": 1, "ANONYMOUS": 0}
+
+
 @pytest.mark.parametrize("name", sorted(GOOD))
 def test_the_lines_that_are_hidden_below_are_logins_where_nothing_is_around_them(name: str) -> None:
     form = name.partition(",")[0]

@@ -160,12 +160,37 @@ def test_an_edit_of_the_configuration_closes_the_lane(opened: Installed) -> None
         {"PAM_USER": ""},
         {"PAM_SERVICE": "$(id)"},
         {"PAM_TTY": "a\nb"},
-        {"PAM_TYPE": ""},
+        {"PAM_USER": "Anonymous"},
     ],
     ids=str,
 )
 def test_an_unusual_login_takes_the_long_way(opened: Installed, odd: dict[str, str]) -> None:
     assert opened.starts_python(**PAM | odd)
+
+
+@pytest.mark.parametrize(
+    ("program", "env"),
+    [
+        ("popips-hook", PAM | {"PAM_USER": "anonymous"}),
+        ("popips-postlogin", {"IP": A, "USER": "anonymous"}),
+        ("popips-postlogin", {"IP": A, "USER": "guest", "AUTH_MECH": "ANONYMOUS"}),
+    ],
+)
+def test_an_anonymous_login_renews_nobodys_grant(opened: Installed, program: str, env: dict[str, str]) -> None:
+    done = opened.run(program, *(["/bin/true"] if program == "popips-postlogin" else []), env=env)
+    assert done.returncode == 0
+    assert "user=anonymous" in done.stderr and "an anonymous login" in done.stderr
+    assert not was_renewed(opened.site)
+
+
+def test_other_phases_cost_nothing(opened: Installed) -> None:
+    for kind in ("close_session", "password", ""):
+        assert not opened.starts_python(**PAM | {"PAM_TYPE": kind})
+        assert not was_renewed(opened.site)
+    for phase, kind in (("auth", "auth"), ("account", "account"), ("session", "open_session")):
+        age(opened.site.stamps / A, LONG_AGO)
+        assert not opened.starts_python("popips-hook", "--phase", phase, **PAM | {"PAM_TYPE": kind})
+        assert was_renewed(opened.site)
 
 
 def test_logins_that_are_to_be_logged_take_the_long_way(opened: Installed) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from popips import denials, limits, upkeep
+from popips import denials, grants, limits, upkeep
 from popips.maps import Busy
 from popips.stamps import Folder
 from tests.conftest import Installed, Site
@@ -37,6 +37,9 @@ DAY = 86400.0
         ({"only_group": "daemon"}, "nobody here", "pop3", "refused"),
         ({"only_group": "nosuchgroup"}, "daemon", "pop3", "refused"),
         ({"only_group": "daemon"}, "root", limits.BY_HAND, "granted"),
+        ({}, "anonymous", "imap", "refused"),
+        ({}, "Anonymous", "drop", "refused"),
+        ({}, "anonymous", limits.BY_HAND, "granted"),
     ],
 )
 def test_only_these_services_and_this_group_get_grants(
@@ -45,6 +48,19 @@ def test_only_these_services_and_this_group_get_grants(
     site.configure(**setting)
     assert site.login(A, user, service) == verdict
     assert site.names() == ({A} if verdict == "granted" else set())
+
+
+@pytest.mark.parametrize(
+    ("service", "cure"),
+    [
+        ("smtp", "smtp is not one of only_services: add it"),
+        ("dovecot", "PAM passdb say args = %s (2.4: service_name"),
+    ],
+)
+def test_a_service_that_gets_none_is_told_with_the_cure(site: Site, service: str, cure: str) -> None:
+    site.configure(only_services="pop3 imap")
+    outcome = grants.grant(site.config, A, grants.Login("alice", service, "test"), site.now)
+    assert cure in outcome.reason
 
 
 # ---- max_per_user

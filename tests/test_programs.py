@@ -54,11 +54,40 @@ def test_all_that_was_installed_is_roots_and_for_no_other_to_write(installed: In
 # ---- popips-hook
 
 
-@pytest.mark.parametrize("kind", ["auth", "account", "open_session"])
-def test_the_hook_acts_on_a_login(installed: Installed, kind: str) -> None:
-    done = installed.pam(A, PAM_TYPE=kind)
+# the option, the phase of PAM, and whether it grants: to the auth phase wrong passwords come, too
+PHASES = [
+    ("", "auth", False),
+    ("", "account", True),
+    ("", "open_session", True),
+    ("auth", "auth", True),
+    ("auth", "account", False),
+    ("account", "account", True),
+    ("account", "auth", False),
+    ("account", "open_session", False),
+    ("session", "open_session", True),
+    ("session", "close_session", False),
+]
+
+
+@pytest.mark.parametrize(("option", "kind", "acts"), PHASES)
+def test_the_hook_acts_in_the_phases_that_only_right_logins_come_to_and_in_the_one_it_is_told(
+    installed: Installed, option: str, kind: str, acts: bool
+) -> None:
+    env = {"PAM_RHOST": A, "PAM_USER": "alice", "PAM_SERVICE": "pop3", "PAM_TYPE": kind}
+    done = installed.run("popips-hook", *(["--phase", option] if option else []), env=env)
     assert (done.returncode, done.stdout) == (0, "")
-    assert installed.site.records() == {A: "RELAY"}
+    assert installed.site.records() == ({A: "RELAY"} if acts else {})
+
+
+def test_a_line_in_the_auth_phase_is_told_once_an_hour(installed: Installed) -> None:
+    first = installed.pam(A, PAM_TYPE="auth").stderr
+    assert "error: nothing is granted in the auth phase of PAM's service pop3: move its line to the account" in first
+    assert "--phase auth" in first
+    assert installed.pam(A, PAM_TYPE="auth").stderr == ""
+    hour_ago = time.time() - 3601
+    os.utime(installed.site.stamps / ".told-phase", (hour_ago, hour_ago))
+    assert installed.pam(A, PAM_TYPE="auth").stderr == first
+    assert installed.site.names() == set()
 
 
 @pytest.mark.parametrize("kind", ["close_session", "password", "", "AUTH"])
@@ -111,7 +140,9 @@ def test_the_hook_lets_a_login_pass_with_a_bad_configuration(installed: Installe
 
 def test_the_hook_takes_wrong_arguments_amiss_on_a_terminal_only(installed: Installed) -> None:
     command = [str(installed.path("popips-hook")), "--wrong"]
-    assert subprocess.run(command, env={}, capture_output=True).returncode == 0
+    for words in (command, [*command[:1], "--phase"], [*command[:1], "--phase", "password"], [*command[:1], "-c"]):
+        done = subprocess.run(words, env={"PAM_TYPE": "account", "PAM_RHOST": A}, capture_output=True, text=True)
+        assert (done.returncode, "called with wrong arguments" in done.stderr) == (0, True)
     master, slave = pty.openpty()
     try:
         done = subprocess.run(command, env={}, stderr=slave)
@@ -139,7 +170,7 @@ def test_a_hook_that_hangs_is_left_behind(installed: Installed) -> None:
     installed.site.conf.unlink()
     os.mkfifo(installed.site.conf)
     command = [str(installed.path("popips-hook")), "-c", str(installed.site.conf)]
-    assert subprocess.run(command, env={"PAM_TYPE": "auth"}, timeout=60).returncode == 0
+    assert subprocess.run(command, env={"PAM_TYPE": "account"}, timeout=60).returncode == 0
     with installed.site.conf.open("w") as conf:  # let it go
         conf.write(settings)
 

@@ -58,14 +58,15 @@ def test_where_dovecot_does_not_tell_that_is_logged_and_all_else_is_done(box: Bo
 
 def test_only_services_that_fetch_mail_and_only_addresses_count(site: Site) -> None:
     doveadm = site.folder / "doveadm"
-    who = '{"service":"%s","ip":"%s"}'
+    who = '{"service":"%s","ip":"%s","username":"%s"}'
     there = [
-        ("imap", V4),
-        ("submission", GONE),
-        ("imap", ENDED),
-        ("pop3", ".."),
-        ("imap", ""),
-        ("pop3", "2001:DB8:0::10"),
+        ("imap", V4, "alice"),
+        ("submission", GONE, "alice"),
+        ("imap", GONE, "anonymous"),
+        ("imap", ENDED, "alice"),
+        ("pop3", "..", "alice"),
+        ("imap", "", "alice"),
+        ("pop3", "2001:DB8:0::10", "alice"),
     ]
     doveadm.write_text(f"#!/bin/sh\necho '[{','.join(who % one for one in there)}]'\n")
     doveadm.chmod(0o755)
