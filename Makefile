@@ -21,7 +21,7 @@ SERVERS = sendmail-bin sendmail-base sendmail-cf m4 make dovecot-core dovecot-po
     openssh-server openssh-client db5.3-util strace iproute2 util-linux bsdutils procps man-db groff
 BUILD = gcc libc6-dev libdb-dev python3-dev python3-venv
 
-.PHONY: help deps files install uninstall deb demo test torture bench clean testdeps
+.PHONY: help deps files install uninstall deb demo test torture bench clean testdeps hosts
 
 help:
 	@echo 'make deps | install | uninstall | deb | demo | test | torture | bench    (PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) PYTHON=$(PYTHON))'
@@ -106,10 +106,15 @@ testdeps:
 	@$(VENV)/pip install -q -e '.[test]'
 	@touch $@
 
+# hosts: freshly installed Debians of both releases, kept for the next time
+hosts: .venv/made
+	@tests/lab/packages.sh debootstrap debian-archive-keyring systemd-container iproute2
+	@$(VENV)/python -m tests.host.roots
+
 demo: testdeps
 	@$(COVER) $(VENV)/python -m tests.demo
 
-test: testdeps
+test: testdeps hosts
 	$(VENV)/ruff format --check .
 	$(VENV)/ruff check .
 	$(VENV)/mypy

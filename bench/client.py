@@ -34,7 +34,7 @@ def pop3(rounds: str, file: str, *stacks: str) -> list[list[float]]:
         for stack, took in zip(stacks, times):
             Path(file).write_text(stack)
             start = time.perf_counter()
-            session = Pop3(READER, SERVER)
+            session = Pop3("pop3", READER, SERVER)
             session.user("alice")
             session.pass_(PASSWORD)
             took.append(time.perf_counter() - start)

@@ -6,73 +6,23 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 import pytest
 
 import popips
+from tests.box import ROOT
 from tests.host import roots
+from tests.host.build import Root, build
 
-ROOT = Path(__file__).parent.parent
 SCRIPTS = ("postinst", "prerm", "postrm")
 pytestmark = pytest.mark.xdist_group("package")  # what is built is built once
-
-# overlay layers in $1, mounted at $0/root for as long as standard input lasts; the checkout is at /src
-MOUNT = """
-mount -t tmpfs -o mode=755 tmpfs "$0"
-mkdir "$0/root" "$0/upper" "$0/work"
-mount -t overlay -o "lowerdir=$1,upperdir=$0/upper,workdir=$0/work" overlay "$0/root"
-for tree in dev proc; do mount --rbind "/$tree" "$0/root/$tree"; done
-mount -t tmpfs -o mode=755 tmpfs "$0/root/run"
-mkdir "$0/root/src"
-mount --bind "$2" "$0/root/src"
-mount -o remount,bind,ro "$0/root/src"
-echo up
-exec cat
-"""
-
-
-class Root:
-    """A Debian with the build packages, not booted: what is done in it is gone with the object."""
-
-    def __init__(self, release: str, folder: Path) -> None:
-        self.path = folder / "root"
-        layers = ":".join(map(str, roots.layers(release, "build")))
-        command = ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-euc", MOUNT]
-        words = [*command, str(folder), layers, str(ROOT)]
-        self._keeper = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-    def __enter__(self) -> Root:
-        assert self._keeper.stdout and self._keeper.stdout.readline() == b"up\n"
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._keeper.communicate()
-
-    def run(self, script: str) -> subprocess.CompletedProcess[str]:
-        """Run lines of sh in it, as root."""
-        entered = ["nsenter", "--target", str(self._keeper.pid), "--mount", "--net", "chroot", str(self.path)]
-        clean = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C", "sh", "-euc", script]
-        return subprocess.run([*entered, *clean], stdin=subprocess.DEVNULL, capture_output=True, text=True)
-
-    def do(self, script: str) -> str:
-        """Run lines of sh that must succeed; return what they print."""
-        done = self.run(script)
-        assert done.returncode == 0, (script, done.stdout, done.stderr)
-        return done.stdout
-
-    def inside(self, path: str) -> Path:
-        """Return a path in it as this machine names it."""
-        return Path(f"/proc/{self._keeper.pid}/root{self.path}{path}")
 
 
 @pytest.fixture(scope="module", params=roots.RELEASES)
 def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
     """A root in which the package has been built, as /popips.deb."""
     with Root(request.param, tmp_path_factory.mktemp("package")) as made:
-        made.do(
-            "cp -a /src /tmp/popips; cd /tmp/popips; rm -rf build .venv; make -s deb; cp build/popips_*.deb /popips.deb"
-        )
+        build(made)
         yield made
 
 

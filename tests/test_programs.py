@@ -145,8 +145,7 @@ def test_the_hook_takes_wrong_arguments_amiss_on_a_terminal_only(installed: Inst
         assert (done.returncode, "called with wrong arguments" in done.stderr) == (0, True)
     master, slave = pty.openpty()
     try:
-        done = subprocess.run(command, env={}, stderr=slave)
-        assert done.returncode == 64
+        assert subprocess.run(command, env={}, stderr=slave).returncode == 64
         assert os.read(master, 9999).startswith(b"usage: popips-hook")
     finally:
         os.close(master)

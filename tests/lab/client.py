@@ -1,31 +1,42 @@
-"""client.py pop3|imap|idle|smtp SOURCE SERVER [USER PASSWORD]: a session as a mail client has it, from address SOURCE.
+"""client.py PROTOCOL SOURCE SERVER [USER PASSWORD]: a session as a mail client has it, from address SOURCE.
 
-Prints "ok" or the server's refusal. Over SMTP that is the reply to a RCPT for a domain outside. idle is an IMAP session
-that lasts until standard input ends.
+PROTOCOL is pop3, imap, idle, or one of these with TLS, pop3s, imaps, idles; or smtp. Prints "ok" or the server's
+refusal. Over SMTP that is the reply to a RCPT for a domain outside. idle is an IMAP session that lasts until standard
+input ends.
 """
 
 import imaplib
 import poplib
 import smtplib
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 
 TIMEOUT = 60
+PORTS = {"pop3": 110, "pop3s": 995, "imap": 143, "imaps": 993, "idle": 143, "idles": 993}
 
 
 class FromSource:
-    """Has a client of poplib or imaplib connect from the address SOURCE: neither of them takes one."""
+    """Has a client of poplib or imaplib connect from the address SOURCE, by TLS or not: neither of them does both.
+
+    With TLS, whoever signed the server's certificate.
+    """
 
     host: str
     port: int
 
-    def __init__(self, source: str, server: str) -> None:
-        self.source = source
-        super().__init__(server, timeout=TIMEOUT)  # type: ignore[call-arg]
+    def __init__(self, protocol: str, source: str, server: str) -> None:
+        self.is_tls, self.source = protocol.endswith("s"), source
+        super().__init__(server, PORTS[protocol], timeout=TIMEOUT)  # type: ignore[call-arg]
 
     def _create_socket(self, timeout: float) -> socket.socket:
-        return socket.create_connection((self.host, self.port), timeout, (self.source, 0))
+        plain = socket.create_connection((self.host, self.port), timeout, (self.source, 0))
+        if not self.is_tls:
+            return plain
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context.wrap_socket(plain)
 
 
 class Pop3(FromSource, poplib.POP3):
@@ -36,7 +47,7 @@ class Imap(FromSource, imaplib.IMAP4):
     pass
 
 
-def smtp(source: str, server: str, sender: str = "alice@example.test", to: str = "bob@outside.example") -> str:
+def smtp(_: str, source: str, server: str, sender: str = "alice@example.test", to: str = "bob@outside.example") -> str:
     with smtplib.SMTP(server, 25, "client.example.test", TIMEOUT, (source, 0)) as session:
         session.ehlo()
         code, text = session.mail(sender)
@@ -45,8 +56,8 @@ def smtp(source: str, server: str, sender: str = "alice@example.test", to: str =
     return f"{code} {text.decode()}"
 
 
-def pop3(source: str, server: str, user: str, password: str) -> str:
-    session = Pop3(source, server)
+def pop3(protocol: str, source: str, server: str, user: str, password: str) -> str:
+    session = Pop3(protocol, source, server)
     try:
         session.user(user)
         session.pass_(password)
@@ -58,8 +69,8 @@ def pop3(source: str, server: str, user: str, password: str) -> str:
     return "ok"
 
 
-def imap(source: str, server: str, user: str, password: str) -> str:
-    session = Imap(source, server)
+def imap(protocol: str, source: str, server: str, user: str, password: str) -> str:
+    session = Imap(protocol, source, server)
     try:
         session.login(user, password)
         session.select("INBOX")
@@ -70,8 +81,8 @@ def imap(source: str, server: str, user: str, password: str) -> str:
     return "ok"
 
 
-def idle(source: str, server: str, user: str, password: str) -> str:
-    session = Imap(source, server)
+def idle(protocol: str, source: str, server: str, user: str, password: str) -> str:
+    session = Imap(protocol, source, server)
     session.login(user, password)
     session.select("INBOX")
     print("there", flush=True)
@@ -82,4 +93,4 @@ def idle(source: str, server: str, user: str, password: str) -> str:
 
 if __name__ == "__main__":
     sessions: dict[str, Callable[..., str]] = {"smtp": smtp, "pop3": pop3, "imap": imap, "idle": idle}
-    print(sessions[sys.argv[1]](*sys.argv[2:]))
+    print(sessions[sys.argv[1].removesuffix("s")](*sys.argv[1:]))
