@@ -179,13 +179,21 @@ class Box:
 
     # ---- its servers
 
-    def start_sendmail(self, *options: str, access: str = ACCESS) -> None:
-        """Start sendmail; access: the lines for its access map, the name of a file of contrib/ for instance."""
+    def start_sendmail(self, *options: str, access: str = ACCESS, before: str = "") -> None:
+        """Start sendmail; access: the lines for its access map, the name of a file of contrib/ for instance.
+
+        before: lines of sendmail.mc in front of these.
+        """
         if access.endswith(".mc"):
             theirs = "" if access == "own-sequence.mc" else self.contrib("sendmail/access.mc")
             access = theirs + self.contrib(f"sendmail/{access}")
             access = access.replace("/etc/mail", "@SCRATCH@").replace("/var/lib/popips", "@SCRATCH@")
-        text = (LAB / "sendmail.mc.in").read_text().replace("@ACCESS@", access).replace("@SCRATCH@", str(self.scratch))
+        text = (
+            (LAB / "sendmail.mc.in")
+            .read_text()
+            .replace("@ACCESS@", before + access)
+            .replace("@SCRATCH@", str(self.scratch))
+        )
         made = subprocess.run(["m4"], input=text, check=True, capture_output=True, text=True)
         (self.scratch / "sendmail.cf").write_text(made.stdout)
         (self.scratch / "mqueue").mkdir(mode=0o700)
@@ -201,13 +209,9 @@ class Box:
             if by != "pam":
                 stack = "".join(line for line in stack.splitlines(True) if "popips-hook" not in line)
             (self.scratch / "etc" / "pam.d" / protocol).write_text(stack)
-        version = dovecot_version()
-        text = (LAB / f"dovecot-{version}.conf.in").read_text()
-        text = text.replace("@PASSDB@", self.contrib(f"dovecot/pam-{version}.conf"))
-        postlogin = "dovecot/postlogin.conf"
-        if not (ROOT / "contrib" / postlogin).exists():
-            postlogin = f"dovecot/postlogin-{version}.conf"
-        text = text.replace("@POSTLOGIN@", self.contrib(postlogin) if by == "postlogin" else "")
+        text = (LAB / f"dovecot-{dovecot_version()}.conf.in").read_text()
+        text = text.replace("@PASSDB@", self.contrib("dovecot/pam-2.4.conf"))
+        text = text.replace("@POSTLOGIN@", self.contrib("dovecot/postlogin.conf") if by == "postlogin" else "")
         (self.scratch / "dovecot.conf").write_text(text.replace("@SCRATCH@", str(self.scratch)))
         self.daemon(["dovecot", "-F", "-c", self.scratch / "dovecot.conf"])
         self.until("Dovecot", lambda: self.listens(110) and self.listens(143))

@@ -329,11 +329,12 @@ def test_a_denial_holds_though_whoever_said_it_was_killed_before_he_took_the_gra
 # ---- beside the admin's access map, in each of the three ways of contrib/
 
 
+@pytest.mark.parametrize("before", ["", "FEATURE(`delay_checks', `friend', `n')dnl\n"], ids=["", "delay_checks"])
 @pytest.mark.parametrize("way", ["own-drac.mc", "own-check-rcpt.mc", "own-sequence.mc"])
-def test_sendmail_asks_a_map_of_its_own_beside_access_db(box: Box, way: str) -> None:
+def test_sendmail_asks_a_map_of_its_own_beside_access_db(box: Box, way: str, before: str) -> None:
     box.configure(map=f"hash:{box.scratch}/popips.db", own_map="yes")
     box.stamps.joinpath(".expire").touch()
-    box.start_sendmail(access=way)
+    box.start_sendmail(access=way, before=before)
     # a missing map only denies
     assert [box.rcpt(client) for client in (A, SIX)] == ["550", "550"]
     for client in (A, SIX):
