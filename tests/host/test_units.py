@@ -1,0 +1,76 @@
+"""The hardened units of contrib/: how little they can do, and that all of popips' work can be done in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.host import readme
+from tests.host.conftest import Boot
+from tests.host.machine import OTHER_V4, USER, V4, V6, Host
+from tests.host.test_main_job import HOOK, INSTALL, SENDMAIL, SETUPS, STAMPS, follow, let_the_window_pass
+
+MOST = 15  # of exposure, in tenths, as systemd-analyze counts it
+RUN = "systemctl start popips-expire.service"
+NO_TIMER = "systemctl stop popips-expire.timer"  # only the runs that the test starts
+DROP = "/var/lib/popips/drop"
+
+
+def test_the_expirers_unit_can_do_all_of_its_work_and_little_else(boot: Boot) -> None:
+    with boot("sendmail") as host:
+        follow(host, [*INSTALL, *SETUPS["access"].commands, NO_TIMER, "cp contrib/systemd/*.service /root"])
+        for unit in ("popips-expire", "popips-follow"):
+            host.do(f"systemd-analyze security --offline=true --threshold={MOST} /root/{unit}.service")
+        host.do(
+            f"install -d -m 0711 {DROP}; install -d -o {USER} -m 0700 {DROP}/{USER}",
+            f"printf 'renew = sessions\\ndrop = {DROP}\\n' >> /etc/popips.conf",
+            f"su {USER} -c 'echo {OTHER_V4} > {DROP}/{USER}/here'",
+        )
+        assert host.login("imaps", V6) == "ok"
+        with host.idling(V4):
+            let_the_window_pass(host, V4)
+            let_the_window_pass(host, V6)
+            host.do("make -C /etc/mail", RUN)
+            # renewed by its session and put back, expired, dropped
+            assert [host.rcpt(source) for source in (V4, V6, OTHER_V4)] == ["250", "550", "250"], host.said()
+        assert "error" not in "\n".join(host.logged("popips-expire"))
+        assert host.do("systemctl --failed --no-legend") == ""
+
+
+@pytest.mark.parametrize("kind", ["lmdb", "cdb"])
+def test_postmap_works_in_the_unit(boot: Boot, kind: str) -> None:
+    with boot("postfix") as host:
+        host.do(f"apt-get install -y --no-download postfix-{kind}")
+        theirs = [line.replace("hash:", f"{kind}:") for line in readme.commands("Postfix")]
+        follow(host, [*INSTALL, *theirs, *readme.commands(HOOK), *readme.commands("4. The expirer"), NO_TIMER])
+        for source in (V4, V6):
+            assert host.login("imaps", source) == "ok"
+            assert host.rcpt(source) == "250", host.said()
+        let_the_window_pass(host, V4)
+        host.do(RUN)
+        assert [host.rcpt(source) for source in (V4, V6)] == ["554", "250"], host.said()
+        host.do(f"rm {_map(host, kind)}", RUN)
+        assert [host.rcpt(source) for source in (V4, V6)] == ["554", "250"], host.said()
+
+
+def _map(host: Host, kind: str) -> str:
+    return host.do(f"ls /var/lib/popips/popips.{kind}").strip()
+
+
+def test_the_followers_unit_grants_by_the_journal(boot: Boot) -> None:
+    with boot("sendmail") as host:
+        follow(
+            host,
+            [
+                *INSTALL,
+                *readme.commands(SENDMAIL),
+                *readme.commands("4. The expirer"),
+                "sed 's/--format courier/--format dovecot/' contrib/systemd/popips-follow.service"
+                " > /etc/systemd/system/popips-follow.service",
+                "systemctl daemon-reload",
+                "systemctl start popips-follow",
+            ],
+        )
+        # journalctl -f may not have begun to look at the first
+        host.until("grant", lambda: host.login("pop3s", V4) == "ok" and host.path(f"{STAMPS}/{V4}").exists())
+        host.until("record", lambda: host.rcpt(V4) == "250")
+        assert host.rcpt(V6) == "550"
