@@ -93,4 +93,4 @@ def test_the_expirer_names_its_own_unit(installed: Installed) -> None:
 def test_the_drop_in_that_is_named_is_in_contrib_and_its_setting_too() -> None:
     text = (ROOT / "contrib" / DROP_IN).read_text()
     assert text.startswith(f"# /etc/{DROP_IN.replace('systemd', 'systemd/system')}: ")
-    assert re.findall(r"^[^#\n].*", text, re.MULTILINE) == ["[Service]", "ReadWritePaths=-/etc/mail"]
+    assert re.findall(r"^[^#\n].*", text, re.MULTILINE) == ["[Service]", "ReadWritePaths=-/etc/mail -/etc/postfix"]
