@@ -6,7 +6,7 @@ import pytest
 
 from tests.host import readme
 from tests.host.conftest import Boot
-from tests.host.machine import OTHER_V4, USER, V4, V6, Host
+from tests.host.machine import OTHER_V4, SERVER_V6, USER, V4, V6, Host
 from tests.host.test_main_job import HOOK, INSTALL, SENDMAIL, SETUPS, STAMPS, follow, let_the_window_pass
 
 MOST = 15  # of exposure, in tenths, as systemd-analyze counts it
@@ -49,6 +49,7 @@ def test_postmap_works_in_the_unit(boot: Boot, kind: str) -> None:
         host.do(RUN)
         assert [host.rcpt(source) for source in (V4, V6)] == ["554", "250"], host.said()
         host.do(f"rm {_map(host, kind)}", RUN)
+        assert host.do(f"stat -c '%a %U %G' {_map(host, kind)}") == "640 root root\n"
         assert [host.rcpt(source) for source in (V4, V6)] == ["554", "250"], host.said()
 
 
@@ -66,7 +67,8 @@ def test_the_followers_unit_grants_by_the_journal(boot: Boot) -> None:
                 *INSTALL,
                 *readme.commands(SENDMAIL),
                 *readme.commands("4. The expirer"),
-                "sed 's/--format courier/--format dovecot/' contrib/systemd/popips-follow.service"
+                "sed 's/-u courier.* |/-u dovecot |/; s/--format courier/--format dovecot/'"
+                " contrib/systemd/popips-follow.service"
                 " > /etc/systemd/system/popips-follow.service",
                 "systemctl daemon-reload",
                 "systemctl start popips-follow",
@@ -75,4 +77,12 @@ def test_the_followers_unit_grants_by_the_journal(boot: Boot) -> None:
         # journalctl -f may not have begun to look at the first
         host.until("grant", lambda: host.login("pop3s", V4) == "ok" and host.path(f"{STAMPS}/{V4}").exists())
         host.until("record", lambda: host.rcpt(V4) == "250")
+        # what a user writes does not come from Dovecot's unit, and what Dovecot writes after it does
+        forged = f"Login: user=<{USER}>, method=PLAIN, rip={V6}, lip={SERVER_V6}, mpid=1, TLS, session=<a>"
+        host.do(f"su {USER} -c 'logger -t dovecot -p mail.info \"imap-login: {forged}\"'")
+        assert any(forged in line for line in host.logged("dovecot")), host.said()
+        host.until(
+            "grant", lambda: host.login("pop3s", OTHER_V4) == "ok" and host.path(f"{STAMPS}/{OTHER_V4}").exists()
+        )
+        assert not host.path(f"{STAMPS}/{V6}").exists()
         assert host.rcpt(V6) == "550"
