@@ -345,6 +345,8 @@ def test_sendmail_asks_a_map_of_its_own_beside_access_db(box: Box, way: str, bef
     assert [box.rcpt(client) for client in (A, B, SIX)] == ["550", "550", "250"]
     box.write_access("from:alice@\tREJECT\n")
     assert [box.rcpt(client) for client in (A, SIX)] == ["550", "550"]
+    box.write_access("from:alice@\tREJECT\n")
+    assert [box.rcpt(client) for client in (A, B, SIX)] == ["550", "550", "550"]
     box.write_access("")
     assert [box.rcpt(client) for client in (A, B, SIX)] == ["250", "550", "250"]
     # gone, it only denies, until the next run
