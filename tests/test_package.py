@@ -157,6 +157,7 @@ IN_USE = [
     ("/etc/dovecot/conf.d/99-popips.conf", HOOK, ""),
     ("/etc/pam.d/dovecot", "account optional pam_exec.so quiet /usr/libexec/popips/popips-hook", ""),
     ("/etc/systemd/system/popips-follow.service", "ExecStart=/usr/sbin/popips-follow --format courier", ""),
+    ("/etc/cron.d/second", "* * * * * root /usr/sbin/popips-expire -c /etc/second.conf", ""),
     ("/etc/postfix/main.cf", "    check_client_access hash:/var/lib/popips/popips,", OWN),
     ("/etc/mail/sendmail.mc", "FEATURE(`drac', `hash -o /var/lib/popips/popips.db')dnl", OWN),
     ("/etc/mail/sendmail.cf", "Kpopips hash -o /var/lib/popips/popips.db", OWN),
@@ -187,6 +188,28 @@ def test_it_is_not_removed_while_it_is_in_use(installed: Root) -> None:
         assert refused.returncode == 1, path
         assert "popips: not removed: " in refused.stderr and path in refused.stderr, (path, refused.stderr)
         installed.do(f"rm {path}; : > /etc/popips.conf; popips-db why 203.0.113.10")  # its grant goes on
+
+
+def test_it_is_not_removed_while_a_follower_grants(installed: Root) -> None:
+    refused = installed.run(
+        "mkfifo /tmp/log; popips-follow --format courier < /tmp/log & exec 3> /tmp/log; dpkg -r popips"
+    )
+    assert refused.returncode == 1
+    assert "popips-follow still grants: stop process" in refused.stderr
+
+
+def test_a_purge_keeps_what_is_not_its_own(installed: Root) -> None:
+    text = "/etc/mail/popips"
+    installed.do(
+        f"echo 192.0.2.1 REJECT > {text}; printf '{OWN.replace('/var/lib/popips', '/etc/mail')}\\n' > /etc/popips.conf"
+    )
+    installed.do(
+        "mkdir -p /usr/local/sbin; touch /usr/local/sbin/popips-expire; dpkg -P popips"
+    )  # by make install, too
+    kept = installed.do(
+        f"cat {text}; ls -d /var/lib/popips/stamps; rm -r /usr/local/sbin/popips-expire /var/lib/popips"
+    )
+    assert kept == "192.0.2.1 REJECT\n/var/lib/popips/stamps\n"
 
 
 def test_it_is_removed_where_it_is_not_in_use(installed: Root) -> None:

@@ -52,11 +52,9 @@ def test_the_package_does_the_main_job_and_leaves_no_trace(boot: Boot, release: 
         refused = host.run("apt-get purge -y popips")
         assert refused.returncode != 0
         assert "/etc/dovecot/conf.d/99-popips.conf" in refused.stdout + refused.stderr
-        host.do(HOOK_FILES[0])  # and Dovecot has not heard of it
-        assert host.run("apt-get purge -y popips").returncode != 0
         assert host.login("imaps", OTHER_V4) == "ok"
         assert (host.rcpt(V4), host.rcpt(OTHER_V4)) == ("250", "250")
-        host.do(*HOOK_FILES[1:], *PURGE)
+        host.do(*HOOK_FILES[:-1], *PURGE)  # Dovecot has not heard of it, and is told by the package
         assert [host.rcpt(source) for source in (V4, V6, OTHER_V4)] == ["550"] * 3
         assert host.login("imaps", V4) == "ok"
         assert host.do(f"{FILES} -not -path '/root/*'") == ""
