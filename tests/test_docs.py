@@ -107,6 +107,16 @@ def test_the_pam_stack_is_the_same_for_pop3_imap_and_the_page() -> None:
     assert stack("contrib/pam.d/pop3") == stack("contrib/pam.d/imap") == stack("man/popips-hook.8")
 
 
+def test_debians_own_stack_has_the_line_of_the_hook_behind_the_account_checks() -> None:
+    lines = (ROOT / "contrib/pam.d/dovecot").read_text().splitlines()
+    stack = [line.split() for line in lines if line and not line.startswith("#")]
+    checks = stack.index(["@include", "common-account"])
+    hook = stack[checks + 1]
+    assert hook in [line.split() for line in (ROOT / "man/popips-hook.8").read_text().splitlines()]
+    theirs = [["@include", f"common-{phase}"] for phase in ("auth", "account", "session")]
+    assert [line for line in stack if line != hook] == theirs
+
+
 def test_version_changelog_and_entry_points_agree() -> None:
     assert f"## {popips.__version__}" in (ROOT / "CHANGELOG.md").read_text()
     setup = configparser.ConfigParser()

@@ -343,6 +343,8 @@ def test_sendmail_asks_a_map_of_its_own_beside_access_db(box: Box, way: str, bef
     # the admin's rebuild of access changes nothing, and a static REJECT wins
     box.write_access(f"connect:{A}\tREJECT\n")
     assert [box.rcpt(client) for client in (A, B, SIX)] == ["550", "550", "250"]
+    box.write_access(f"connect:{SIX_KEY}\tREJECT\n")
+    assert [box.rcpt(client) for client in (A, B, SIX)] == ["250", "550", "550"]
     box.write_access("from:alice@\tREJECT\n")
     assert [box.rcpt(client) for client in (A, SIX)] == ["550", "550"]
     box.write_access("from:alice@\tREJECT\n")
@@ -357,6 +359,15 @@ def test_sendmail_asks_a_map_of_its_own_beside_access_db(box: Box, way: str, bef
     box.let_the_window_pass()
     assert box.popips("popips-expire").returncode == 0
     assert [box.rcpt(client) for client in (A, SIX)] == ["550", "550"]
+
+
+@pytest.mark.parametrize(("value", "answer"), [("OK", "550"), ("RELAY", "250")])
+def test_only_the_value_relay_opens_by_check_rcpt(box: Box, value: str, answer: str) -> None:
+    """Whatever else a map says, a temporary failure for instance, closes."""
+    box.configure(map=f"hash:{box.scratch}/popips.db", own_map="yes", value=value)
+    box.pam_login(A)
+    box.start_sendmail(access="own-check-rcpt.mc")
+    assert box.rcpt(A) == answer
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from tests.host import readme
 from tests.host.conftest import Boot
-from tests.host.machine import OTHER_V4, SERVER_V6, USER, V4, V6, Host
+from tests.host.machine import OTHER_V4, OTHER_V6, SERVER_V6, USER, V4, V6, Host
 from tests.host.test_main_job import HOOK, INSTALL, SENDMAIL, SETUPS, STAMPS, follow, let_the_window_pass
 
 MOST = 15  # of exposure, in tenths, as systemd-analyze counts it
@@ -24,16 +24,35 @@ def test_the_expirers_unit_can_do_all_of_its_work_and_little_else(boot: Boot) ->
             f"install -d -m 0711 {DROP}; install -d -o {USER} -m 0700 {DROP}/{USER}",
             f"printf 'renew = sessions\\ndrop = {DROP}\\n' >> /etc/popips.conf",
             f"su {USER} -c 'echo {OTHER_V4} > {DROP}/{USER}/here'",
+            # whole so far, but its writer has it open still
+            f"systemd-run -q --uid={USER} sh -c 'exec 3>{DROP}/{USER}/slow; echo {OTHER_V6} >&3; exec sleep infinity'",
         )
+        host.until("file", lambda: host.path(f"{DROP}/{USER}/slow").exists())
         assert host.login("imaps", V6) == "ok"
         with host.idling(V4):
             let_the_window_pass(host, V4)
             let_the_window_pass(host, V6)
-            host.do("make -C /etc/mail", RUN)
+            host.do("rm /etc/mail/access.db", "make -C /etc/mail")
+            assert host.rcpt(V4) == "550"
+            host.do(RUN)
             # renewed by its session and put back, expired, dropped
             assert [host.rcpt(source) for source in (V4, V6, OTHER_V4)] == ["250", "550", "250"], host.said()
+        assert host.do(f"ls {DROP}/{USER}") == "slow\n"
+        assert host.do("stat -c '%U:%G %a' /etc/mail/access.db") == "smmta:smmsp 640\n"
         assert "error" not in "\n".join(host.logged("popips-expire"))
         assert host.do("systemctl --failed --no-legend") == ""
+
+
+def test_a_map_of_its_own_that_the_unit_makes_is_for_its_folders_group_to_read(boot: Boot) -> None:
+    """In /etc/mail that is sendmail's."""
+    with boot("sendmail") as host:
+        follow(host, [*INSTALL, *readme.commands("4. The expirer"), NO_TIMER])
+        host.do("printf 'map = hash:/etc/mail/popips\\nown_map = yes\\n' >> /etc/popips.conf", RUN)
+        host.do(f"popips-db ins {V4} {V6}", "rm /etc/mail/popips.db")
+        let_the_window_pass(host, V6)
+        host.do(RUN)
+        assert host.do("popips-db lst") == f"{V4}\tRELAY\n"
+        assert host.do("stat -c '%G %a' /etc/mail/popips.db") == host.do("stat -c '%G 640' /etc/mail")
 
 
 @pytest.mark.parametrize("kind", ["lmdb", "cdb"])
