@@ -87,7 +87,7 @@ uninstall:
 PACKAGED = Makefile README.md LICENSE CHANGELOG.md contrib debian expirer follower man pam_hook popips
 
 deb:
-	@tests/lab/packages.sh dpkg-dev debhelper dh-python || { echo 'make deb needs dpkg-dev, debhelper, dh-python' >&2; exit 1; }
+	@tests/lab/packages.sh build-essential debhelper dh-python || { echo 'make deb needs build-essential, debhelper, dh-python' >&2; exit 1; }
 	@set -e; export LC_ALL=C; version=$$(dpkg-parsechangelog -S Version); tree=build/deb/popips-$$version; \
 	rm -rf build/deb; mkdir -p "$$tree"; tar -c --exclude=__pycache__ $(PACKAGED) | tar -x -C "$$tree"; \
 	find "$$tree" -exec touch -h -d "@$$(dpkg-parsechangelog -S Timestamp)" {} +; \
