@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from popips.maps import Records
-from popips.maps.base import Base, uninterrupted
+from popips.maps.base import Base, try_times, uninterrupted
 from popips.maps.database import Copy
 from popips.maps.errors import Busy, MapError, Unfinished, explained
 from popips.maps.file import locked, missing
@@ -98,7 +98,7 @@ class Writer(Base):
             if not may(fd):
                 return False
             old, seal = os.fstat(fd), self._seal(state_of(fd))
-            os.utime(fd, ns=(old.st_atime_ns, old.st_mtime_ns))  # if that is not allowed, nothing has been written
+            try_times(fd)
             change.write(fd)
             try:
                 self._renew(seal, fd, self._move(fd, old.st_mtime_ns))
