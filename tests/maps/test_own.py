@@ -135,7 +135,7 @@ def test_what_others_put_in_a_turn_of_theirs_is_not_lost(own: Files, monkeypatch
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 400)), max_size=60), st.sampled_from(["hash", "btree"]))
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_any_row_of_changes_leaves_what_a_dictionary_would(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[bool, int]], kind: str
 ) -> None:
