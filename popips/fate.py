@@ -38,8 +38,7 @@ class Case:
 ANY, STAMP, RECORD = None, (DUE, LIVE, SETTLED), (OURS, ADMINS)
 
 # stamp, record, named, asked, barred: the first row that fits counts
-TABLE: tuple[tuple[str | tuple[str, ...] | None, str | tuple[str, ...] | None, bool | None, bool | None, bool | None, str], ...]
-TABLE = (
+TABLE: tuple[tuple[object, object, bool | None, bool | None, bool | None, str], ...] = (
     (NONE, ANY, ANY, False, ANY, LEAVE),  # a record without a stamp is the admin's
     (NONE, ANY, ANY, True, True, REFUSE),
     (NONE, RECORD, ANY, True, False, STATIC),
@@ -65,5 +64,5 @@ def fate(case: Case) -> str:
     return next(row[5] for row in TABLE if all(map(_fits, row, found)))
 
 
-def _fits(wanted: str | tuple[str, ...] | bool | None, there: str | bool) -> bool:
+def _fits(wanted: object, there: object) -> bool:
     return wanted is None or there == wanted or (isinstance(wanted, tuple) and there in wanted)

@@ -46,33 +46,31 @@ class Outcome:
 Told = Callable[[Login, Outcome], None]  # what hears of each login that was dealt with
 
 
-def tell(log: Log, settings: Settings, login: Login, outcome: Outcome) -> None:
-    """Log what became of a login, if it is to be logged."""
+def tell(settings: Settings, login: Login, outcome: Outcome) -> None:
+    """Log what became of a login, if it is to be logged, in the name of the program that saw it."""
     if outcome.verdict != RENEWED or outcome.reason or settings.log_renewals:
         is_well = outcome.verdict in (GRANTED, RENEWED, STATIC) or outcome.reason == policy.NEVER
-        log.line(INFO if is_well else WARNING, outcome.describe(login, str(settings.map)))
+        Log(login.writer).line(INFO if is_well else WARNING, outcome.describe(login, str(settings.map)))
 
 
 def grant(site: Site, text: str, login: Login, told: Told) -> Outcome | None:
-    """Let the address relay for a window from now on; return what became of the login.
+    """Let the address relay for a window from now on; return what became of the login, None if another process saw to it.
 
-    None is returned if another process saw to it, or if it is of no news: a login from a network of `never`. text: the address as the login's server gave it. told hears of the logins of others that were dealt with on the way.
-    Where the map cannot be had in time, or cannot be used, the request stays for the next run. Raise no error.
+    text: the address as the login's server gave it. told hears of this login, and of all that were dealt with on the
+    way. Where the map cannot be had in time, or cannot be used, the request stays for the next run. Raise no error.
     """
-    name = text
     try:
         name = address.parse(text)
         reason = refusal(site, name, login)
+        if not reason and not lane.renewed(site, name, login):
+            return serve(site, told, requests.leave(site.folder, name, login, site.now))
+        outcome = Outcome(REFUSED if reason else RENEWED, name, reason)
         if reason == policy.NEVER and not watch.is_news(site.folder, NEVER + name, site.now):
-            return None
-        if reason:
-            return Outcome(REFUSED, name, reason)
-        if lane.renewed(site, name, login):
-            return Outcome(RENEWED, name)
-        file = requests.leave(site.folder, name, login, site.now)
+            return outcome
     except (address.Refused, StampError, OSError) as error:
-        return Outcome(REFUSED, name, watch.reason(error, login.writer))
-    return serve(site, told, file)
+        outcome = Outcome(REFUSED, text, watch.reason(error, login.writer))
+    told(login, outcome)
+    return outcome
 
 
 def refusal(site: Site, name: str, login: Login) -> str:
@@ -81,9 +79,10 @@ def refusal(site: Site, name: str, login: Login) -> str:
 
 
 def serve(site: Site, told: Told, own: str = "") -> Outcome | None:
-    """Deal with all requests that there are; told hears of each but the own one, whose outcome is returned.
+    """Deal with all requests that there are; told hears of each.
 
-    own: the name of a request's file. None is returned if another process has dealt with it. Raise no error.
+    own: the name of a request's file; return what became of it, None if another process has dealt with it. Raise no
+    error.
     """
     outcome: Outcome | None = None
     is_granter, end = False, time.monotonic() + AT_WORK
@@ -95,19 +94,19 @@ def serve(site: Site, told: Told, own: str = "") -> Outcome | None:
         while (batch := requests.there(site.folder, site.now)) and time.monotonic() < end:
             is_granter = requests.mark(site.folder)
             for request, what in _dealt(site, batch, is_over):
+                told(request.login, what)
                 if request.file == own:
                     outcome = what
-                else:
-                    told(request.login, what)
             if is_granter and not requests.there(site.folder, site.now):
                 requests.unmark(site.folder)  # and then look once more
                 is_granter = False
     except NotNeeded:
         pass
     except (MapError, StampError, OSError) as error:
-        if own and not outcome and requests.is_there(site.folder, own):
-            name = own.rpartition("/")[2].rpartition("-")[0]
-            outcome = Outcome(DEFERRED, name, watch.reason(error, "popips-hook"))
+        left = [request for request in requests.there(site.folder, site.now) if request.file == own]
+        for request in left:
+            outcome = Outcome(DEFERRED, request.address, watch.reason(error, request.login.writer))
+            told(request.login, outcome)
     finally:
         if is_granter:
             requests.unmark(site.folder)
@@ -117,15 +116,21 @@ def serve(site: Site, told: Told, own: str = "") -> Outcome | None:
 def _dealt(site: Site, batch: list[Request], is_over: Callable[[], bool]) -> list[tuple[Request, Outcome]]:
     """Deal with these requests, and return what became of each. Raise MapError, StampError."""
     judged = [(request, _judged(site, request)) for request in batch]  # before the lock: it may ask LDAP for a group
-    latest = {outcome.address: request for request, outcome in judged if outcome.verdict == GRANTED}
-    dealt = judged
-    if latest:
-        with site.writer(is_over) as writer:
-            fates = _settled(site, writer, latest)
-            over = limits.surplus(site, {name: latest[name].login for name in latest if fates[name] in fate.OPENING})
-            if over:
-                settle(site, writer, over, {}, over.get)
-        dealt = [(request, _known(outcome, fates, over)) for request, outcome in judged]
+    good = [(outcome.address, request) for request, outcome in judged if outcome.verdict == GRANTED]
+    if not good:
+        return _done(site, judged)
+    with site.writer(is_over) as writer:
+        latest = {name: request for name, request in good if requests.is_there(site.folder, request.file)}
+        fates = _settled(site, writer, latest)
+        opened = {name: request.login for name, request in latest.items() if fates[name] in fate.OPENING}
+        over = limits.surplus(site, opened)
+        if over:
+            settle(site, writer, over, {}, lambda name: over[name])
+        there = [(request, outcome) for request, outcome in judged if outcome.address in fates or outcome.reason]
+        return _done(site, [(request, _known(outcome, fates, over)) for request, outcome in there])
+
+
+def _done(site: Site, dealt: list[tuple[Request, Outcome]]) -> list[tuple[Request, Outcome]]:
     for request, _ in dealt:
         site.folder.remove(request.file)
     return dealt

@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterable, Iterator
 
 from popips import address, denials, policy
-from popips.maps import Place, Records, Unsound, Writer, kinds
+from popips.maps import Place, Records, Writer, kinds
+from popips.move import move
 from popips.settle import rebuild, settle
 from popips.site import PATIENCE, Site
 from popips.turns import in_turns
@@ -35,7 +36,8 @@ def deny(site: Site, denial: denials.Denial) -> Iterator[list[str]]:
 
 
 def make_sound(site: Site) -> None:
-    """Make a map of its own anew if it is not what popips left. Raise MapError or StampError."""
+    """Have records as popips.conf says; a map of its own that is not what popips left is made anew. Raise MapError, StampError."""
+    move(site)
     if site.form.place.own:
         with site.writer() as writer:
             if not writer.sealed():
@@ -53,6 +55,8 @@ def put(site: Site | None, place: Place, text: str, pairs: dict[bytes, bytes], n
             if records.get(key) != value:
                 records.put(key, value)
 
+    if site:
+        make_sound(site)
     with _writer(place, text, now) as writer:
         if site:
             _end(site, writer, {name for key in pairs if (name := address.of_key(key.decode()))})
@@ -73,6 +77,8 @@ def take_out(site: Site | None, place: Place, text: str, keys: dict[str, list[by
                     records.delete(key)
                     found.add(word)
 
+    if site:
+        make_sound(site)
     with _writer(place, text, now) as writer:
         if site:
             names = {name: word for word in keys if (name := address.of_key(word.lower()))}
@@ -87,12 +93,6 @@ def _writer(place: Place, text: str, now: float) -> Writer:
 
 def _end(site: Site, writer: Writer, names: Iterable[str]) -> list[str]:
     there = [name for name in names if site.folder.get(name)]
-    if not there:
-        return []
-    bars = dict.fromkeys(there, "ended by the admin").get
-    try:
-        settle(site, writer, there, {}, lambda name: bars(name) or "")
-    except Unsound:
-        rebuild(site, writer, policy.bars(site, denials.legible(site.folder)))
-        settle(site, writer, there, {}, lambda name: bars(name) or "")
+    if there:
+        settle(site, writer, there, {}, lambda _: "ended by the admin")
     return there

@@ -6,17 +6,14 @@ import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import islice
+from dataclasses import dataclass, field
 
-from popips import denials, fate, form, grant, lane, limits, policy, seen, watch
+from popips import denials, fate, grant, lane, limits, policy, seen, watch
 from popips.files import opened
-from popips.form import Form
 from popips.log import INFO, WARNING
 from popips.login import word
 from popips.maps import Records, Writer
-from popips.maps.text import Text
+from popips.move import batches, move
 from popips.policy import Bars
 from popips.settle import rebuild
 from popips.site import Site
@@ -95,40 +92,6 @@ def stand_in(site: Site) -> Run:
     return one.run
 
 
-def move(site: Site) -> None:
-    """Take the records of all grants out of where popips.conf had them before, if that has changed.
-
-    Until that is done and noted, under the writers' lock of the old map, nobody makes a record by other settings.
-    """
-    kept = form.kept(site.folder)
-    if kept is None or kept == site.form:
-        return
-    seen.forget(site)
-    if os.path.lexists(kept.place.path):
-        text = Text(site.settings.source(kept.place), kept.place.postfix)
-        with replace(site, form=kept, text=text).writer() as writer:
-            if kept.place.own:
-                writer.rebuild([])
-            for batch in () if kept.place.own else _batches(name for name, _ in site.folder.scan()):
-                writer.change(partial(_take_out, kept, text, batch), secure=int)
-            form.keep(site.folder, site.form)
-    else:
-        form.keep(site.folder, site.form)
-
-
-def _take_out(kept: Form, text: Text, names: list[str], records: Records) -> None:
-    for name in names:
-        key, value = kept.record(name)
-        if records.get(key) == value and text.records().get(key) != value:
-            records.delete(key)
-
-
-def _batches(names: Iterable[str]) -> Iterator[list[str]]:
-    left = iter(names)
-    while batch := list(islice(left, BATCH)):
-        yield batch
-
-
 @dataclass
 class _Run:
     site: Site
@@ -186,7 +149,7 @@ class _Run:
         """Settle each grant whose record is not as it should be; return what the map lacks of the admin's text."""
         with self.site.reader() as records:
             names = (name for name, _ in self.site.folder.scan() if self.fate(records, name) != fate.LEAVE)
-            for batch in _batches(names):
+            for batch in batches(names):
                 self.settle(batch)
             return seen.unbuilt(self.site, records)
 

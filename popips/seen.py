@@ -33,6 +33,11 @@ def saw(site: Site) -> str:
     return f"{site.settings.identity} {identity_of(site.text.path)} {identity(denied) if denied else '-'}"
 
 
+def unbuilt_then(site: Site) -> str:
+    """Return what unbuilt() told the last run that looked at all grants."""
+    return site.folder.read(SEEN).decode(errors="replace").partition("\n")[2].partition("\n")[2].strip()
+
+
 def unbuilt(site: Site, records: Records) -> str:
     """Return how many records of the admin's text the map lacks, and the cure, "" if it lacks none."""
     lacks = [key for key, value in site.text.records().items() if records.get(key) != value]
