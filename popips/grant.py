@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from popips import address, denials, fate, lane, limits, policy, requests, watch
+from popips.limits import Surplus
 from popips.log import INFO, WARNING, Log
 from popips.login import Login, word
 from popips.maps import MapError, NotNeeded, Unsound
@@ -125,7 +126,7 @@ def _dealt(site: Site, batch: list[Request], is_over: Callable[[], bool]) -> lis
         opened = {name: request.login for name, request in latest.items() if fates[name] in fate.OPENING}
         over = limits.surplus(site, opened)
         if over:
-            settle(site, writer, over, {}, lambda name: over[name])
+            settle(site, writer, over, {}, limits.bars(site, over))
         there = [(request, outcome) for request, outcome in judged if outcome.address in fates or outcome.reason]
         return _done(site, [(request, _known(outcome, fates, over)) for request, outcome in there])
 
@@ -136,13 +137,13 @@ def _done(site: Site, dealt: list[tuple[Request, Outcome]]) -> list[tuple[Reques
     return dealt
 
 
-def _known(outcome: Outcome, fates: dict[str, str], over: dict[str, str]) -> Outcome:
+def _known(outcome: Outcome, fates: dict[str, str], over: dict[str, Surplus]) -> Outcome:
     """Return the outcome, now that the map has been looked at."""
     if outcome.verdict != GRANTED:
         return outcome
     verdict, reason = VERDICTS[fates[outcome.address]]
     if over and verdict in (GRANTED, RENEWED):
-        reason = "; ".join(f"{name} removed: {over[name]}" for name in over)
+        reason = "; ".join(f"{name} removed: {one.reason}" for name, one in over.items())
     return Outcome(verdict, outcome.address, reason)
 
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 
 from popips import address
 from popips.login import BY_HAND, PUSHED, Login, word
+from popips.policy import Bars
 from popips.site import Site
 
 
-def surplus(site: Site, latest: dict[str, Login] | None = None) -> dict[str, str]:
-    """Return the oldest grants that are more than a limit: each address with the reason.
+@dataclass(frozen=True)
+class Surplus:
+    """A grant that is one too many: when its last login was, in seconds since the epoch, and by which setting."""
+
+    last: float
+    reason: str
+
+
+def surplus(site: Site, latest: dict[str, Login] | None = None) -> dict[str, Surplus]:
+    """Return the oldest grants that are more than a limit, by address.
 
     latest: the addresses that have logged in just now, which count as the newest, whatever the clock says; then only
     their users and networks are looked at.
@@ -32,16 +41,22 @@ def surplus(site: Site, latest: dict[str, Login] | None = None) -> dict[str, str
         login = site.folder.login(name) if most[0] else None
         if login and login.service != BY_HAND and (users is None or login.user in users):
             of_user.setdefault(login.user, []).append(age)
-    return {
-        **{name: f"max_per_user: {word(user)}" for user, name in _oldest(of_user, most[0])},
-        **{name: f"max_per_network: {network}" for network, name in _oldest(of_network, most[1])},
-    }
+    found: dict[str, Surplus] = {}
+    for ages, limit, setting in ((of_user, most[0], "max_per_user"), (of_network, most[1], "max_per_network")):
+        for whose, his in ages.items():
+            for _, last, name in sorted(his)[: max(0, len(his) - limit)]:
+                found[name] = Surplus(last, f"{setting}: {word(whose)}")
+    return found
 
 
-def _oldest(grants: dict[str, list[tuple[bool, float, str]]], most: int) -> Iterable[tuple[str, str]]:
-    for whose, ages in grants.items():
-        for _, _, name in sorted(ages)[: max(0, len(ages) - most)]:
-            yield whose, name
+def bars(site: Site, over: dict[str, Surplus]) -> Bars:
+    """Return who is kept out as one too many: whoever has not logged in again since that was found."""
+
+    def reason(name: str) -> str:
+        stamp = site.folder.get(name)
+        return over[name].reason if stamp and stamp.time == over[name].last else ""
+
+    return reason
 
 
 def is_anothers(there: Login | None, login: Login) -> bool:

@@ -7,6 +7,8 @@ changes. Where nobody comes, because Python is broken for instance, the next run
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Container
 from dataclasses import dataclass
 
 from popips.files import READ, WRITE, opened
@@ -31,7 +33,7 @@ class Request:
 
 def leave(folder: Folder, name: str, login: Login, now: float) -> str:
     """Leave a request for an address, and return its file's name; raise StampError if that is not possible."""
-    file = f"{REQUESTS}/{name}-{os.getpid()}"
+    file = f"{REQUESTS}/{name}-{os.getpid()}.{time.monotonic_ns()}"
     with folder.naming(file):
         try:
             _write(folder, file, login, now)
@@ -55,20 +57,33 @@ def is_there(folder: Folder, file: str) -> bool:
 def there(folder: Folder, now: float) -> list[Request]:
     """Return the oldest requests that are whole, in the order of their times."""
     found = []
+    for file in _files(folder)[: 2 * MOST]:
+        login, last = unpack(folder.read(file, LONGEST)), folder.time_of(file)
+        if login and last is not None:
+            found.append(Request(file, _address(file), login, min(last, now)))
+        elif last is not None and abs(now - last) > STALE:
+            folder.remove(file)
+    return sorted(found, key=lambda request: request.time)[:MOST]
+
+
+def withdraw(folder: Folder, names: Container[str]) -> None:
+    """Take the requests of these addresses away, under the writers' lock: the admin has ended their grants."""
+    for file in _files(folder):
+        if _address(file) in names:
+            folder.remove(file)
+
+
+def _files(folder: Folder) -> list[str]:
     with folder.naming(REQUESTS):
         try:
             with opened(REQUESTS, READ | os.O_DIRECTORY, within=folder.fd) as fd:
-                names = sorted(os.listdir(fd))
+                return [f"{REQUESTS}/{name}" for name in sorted(os.listdir(fd))]
         except FileNotFoundError:
             return []
-    for name in names[: 2 * MOST]:
-        file = f"{REQUESTS}/{name}"
-        login, time = unpack(folder.read(file, LONGEST)), folder.time_of(file)
-        if login and time is not None:
-            found.append(Request(file, name.rpartition("-")[0], login, min(time, now)))
-        elif time is not None and abs(now - time) > STALE:
-            folder.remove(file)
-    return sorted(found, key=lambda request: request.time)[:MOST]
+
+
+def _address(file: str) -> str:
+    return file.rpartition("/")[2].rpartition("-")[0]
 
 
 # ---- the granter: the process that deals with them. While it is at work, who logs in only leaves a request

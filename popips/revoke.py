@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
-from popips import address, denials, policy
+from popips import address, denials, policy, requests
 from popips.maps import Place, Records, Writer, kinds
 from popips.move import move
 from popips.settle import rebuild, settle
@@ -21,6 +21,8 @@ def end(site: Site, names: Iterable[str]) -> Iterator[list[str]]:
     make_sound(site)
     there = (name for name in names if site.folder.get(name))
     for fates in in_turns(site, there, lambda _: "ended by the admin"):
+        requests.withdraw(site.folder, fates)
+        site.folder.sync()  # or a power failure would bring them back
         yield list(fates)
 
 
@@ -95,4 +97,6 @@ def _end(site: Site, writer: Writer, names: Iterable[str]) -> list[str]:
     there = [name for name in names if site.folder.get(name)]
     if there:
         settle(site, writer, there, {}, lambda _: "ended by the admin")
+        requests.withdraw(site.folder, there)
+        site.folder.sync()
     return there

@@ -80,16 +80,22 @@ def run(site: Site, told: grant.Told) -> Run:
     Where nothing but logins has changed the grants since the last run, only the stamps that are due or not settled are
     looked at, else all.
     """
-    one = _Run(site, policy.bars(site, denials.legible(site.folder)))
-    one.whole(told)
+    saw = seen.saw(site)  # before any of it is read
+    site.text.records()  # if it cannot be read, that is to be told before it is needed
+    one = _run(site)
+    one.whole(told, saw)
     return one.run
 
 
 def stand_in(site: Site) -> Run:
     """Do a bounded part of a run, in place of the expirer that is dead: end some of the grants that are due."""
-    one = _Run(site, policy.bars(site, denials.legible(site.folder)))
+    one = _run(site)
     one.settle(one.look(Bound(seconds=0.5, names=BATCH, processes=1)).due)
     return one.run
+
+
+def _run(site: Site) -> _Run:
+    return _Run(site, policy.bars(site, denials.legible(site.folder)))
 
 
 @dataclass
@@ -98,9 +104,9 @@ class _Run:
     bars: Bars
     run: Run = field(default_factory=Run)
 
-    def whole(self, told: grant.Told) -> None:
-        site, saw = self.site, seen.saw(self.site)
-        site.text.records()  # if it cannot be read, that is to be told before it is needed
+    def whole(self, told: grant.Told, saw: str) -> None:
+        """Do all that there is to do; saw: what seen.saw() said before popips.conf's other files were read."""
+        site = self.site
         move(site)
         grant.serve(site, told)
         with site.writer() as writer:
@@ -117,7 +123,7 @@ class _Run:
         if not is_known:
             seen.keep(site, saw, "" if site.form.place.own else self.look_at_all())
         over = limits.surplus(site)
-        self.settle(over, lambda name: over[name])
+        self.settle(over, limits.bars(site, over))
         with site.writer() as writer:
             writer.show()
             lane.open_(site)
@@ -165,7 +171,7 @@ class _Run:
 
 def plan(site: Site, told: grant.Told) -> Run:
     """Return what run() would do, without doing it; told hears of the logins that wait, and what would become of them."""
-    one = _Run(site, policy.bars(site, denials.legible(site.folder)))
+    one = _run(site)
     with site.writer() as writer:
         is_anew = site.form.place.own and not writer.sealed()
     with site.reader() as records:

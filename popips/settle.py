@@ -63,12 +63,11 @@ def _check_form(site: Site) -> None:
 
 
 def _begun(site: Site, records: Records, name: str, request: Request | None, bars: Bars) -> str:
-    barred = bool(bars(name))
-    what = fate.fate(site.case(records, name, request is not None, barred))
+    what = fate.fate(site.case(records, name, request is not None, bool(bars(name))))
     if what in fate.ENDING:
         site.folder.unsettle(name)
         # once more: a login may have renewed it until then
-        what = fate.fate(site.case(records, name, request is not None, barred))
+        what = fate.fate(site.case(records, name, request is not None, bool(bars(name))))
     key, value = site.form.record(name)
     if what in fate.ENDING:
         if records.get(key) == value and site.text.records().get(key) != value:
