@@ -94,6 +94,11 @@ def stand_in(site: Site) -> Run:
     return one.run
 
 
+def _is_sealed(site: Site) -> bool:
+    with site.writer() as writer:
+        return writer.sealed()
+
+
 def _run(site: Site) -> _Run:
     return _Run(site, policy.bars(site, denials.legible(site.folder)))
 
@@ -172,13 +177,11 @@ class _Run:
 def plan(site: Site, told: grant.Told) -> Run:
     """Return what run() would do, without doing it; told hears of the logins that wait, and what would become of them."""
     one = _run(site)
-    with site.writer() as writer:
-        is_anew = site.form.place.own and not writer.sealed()
-    with site.reader() as records:
-        for name, _ in site.folder.scan():
-            what = one.fate(records, name)
-            if not (is_anew and what == fate.PUT):
-                one.run.note({name: what})
+    if site.form.place.own and not _is_sealed(site):  # it is made anew, which is told of as a whole
+        one.run.note({name: fate.EXPIRE for name, stamp in site.folder.scan() if site.is_due(stamp)})
+    else:
+        with site.reader() as records:
+            one.run.note({name: one.fate(records, name) for name, _ in site.folder.scan()})
     over = limits.surplus(site)
     one.run.note({name: fate.BAR for name in over})
     one.run.foreign = one.look().foreign

@@ -59,7 +59,9 @@ def _check_form(site: Site) -> None:
     if kept is None:
         form.keep(site.folder, site.form)
     elif kept != site.form:
-        raise Changed(f"{site.settings.path}: map, key or value has changed; the next run of popips-expire moves all grants")
+        raise Changed(
+            f"{site.settings.path}: map, key or value has changed; the next run of popips-expire moves all grants"
+        )
 
 
 def _begun(site: Site, records: Records, name: str, request: Request | None, bars: Bars) -> str:
