@@ -10,7 +10,7 @@ from popips import address, denials, fate, lane, limits, policy, requests, watch
 from popips.limits import Surplus
 from popips.log import INFO, WARNING, Log
 from popips.login import Login, word
-from popips.maps import MapError, NotNeeded, Unsound
+from popips.maps import MapError, NotNeeded, Unsound, Writer
 from popips.requests import Request
 from popips.settings import Settings
 from popips.settle import rebuild, settle

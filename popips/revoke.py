@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from popips import address, denials, policy, requests
 from popips.maps import Place, Records, Writer, kinds
 from popips.move import move
-from popips.settle import rebuild, settle
+from popips.settle import nothing, rebuild, settle
 from popips.site import PATIENCE, Site
 from popips.turns import in_turns
 
@@ -62,7 +62,7 @@ def put(site: Site | None, place: Place, text: str, pairs: dict[bytes, bytes], n
     with _writer(place, text, now) as writer:
         if site:
             _end(site, writer, {name for key in pairs if (name := address.of_key(key.decode()))})
-        writer.change(step, secure=int)
+        writer.change(step, secure=nothing)
 
 
 def take_out(site: Site | None, place: Place, text: str, keys: dict[str, list[bytes]], now: float) -> list[str]:
@@ -85,7 +85,7 @@ def take_out(site: Site | None, place: Place, text: str, keys: dict[str, list[by
         if site:
             names = {name: word for word in keys if (name := address.of_key(word.lower()))}
             found.update(names[name] for name in _end(site, writer, names))
-        writer.change(step, secure=int)
+        writer.change(step, secure=nothing)
     return [word for word in keys if word not in found]
 
 

@@ -140,7 +140,7 @@ class _Run:
         if self.site.form.place.own:
             rebuild(self.site, writer, self.bars)
         else:
-            writer.seal()
+            writer.look(lambda records: None)
 
     def look(self, bound: Bound = WHOLE) -> Survey:
         """Return what is in the stamp folder."""
@@ -166,7 +166,9 @@ class _Run:
 
     def fate(self, records: Records, name: str) -> str:
         """Return what is to be done with the grant of an address, as far as it can be told without the lock."""
-        return fate.fate(self.site.case(records, name, asked=False, barred=bool(self.bars(name))))
+        return fate.fate(
+            self.site.case(records, self.site.text.records(), name, asked=False, barred=bool(self.bars(name)))
+        )
 
     def settle(self, names: Iterable[str], bars: Bars | None = None) -> None:
         """Settle the addresses in turns."""

@@ -127,7 +127,14 @@ def test_a_record_with_a_value_that_is_not_ours_is_static_even_with_a_stamp(site
     assert (site.names(), site.records()) == (set(), {A: "REJECT"})
 
 
-UNBUILT = [(A, A), (A, f"Connect:{A}"), (A, "192.0.2"), (A, "connect:192.0"), (SIX, SIX_KEY), (SIX, "IPv6:2001:DB8:0:0:0")]
+UNBUILT = [
+    (A, A),
+    (A, f"Connect:{A}"),
+    (A, "192.0.2"),
+    (A, "connect:192.0"),
+    (SIX, SIX_KEY),
+    (SIX, "IPv6:2001:DB8:0:0:0"),
+]
 
 
 @pytest.mark.parametrize(("address", "key"), UNBUILT)
