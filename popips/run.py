@@ -178,6 +178,7 @@ class _Run:
 
 def plan(site: Site, told: grant.Told) -> Run:
     """Return what run() would do, without doing it; told hears of the logins that wait, and what would become of them."""
+    site.text.records()
     one = _run(site)
     if site.form.place.own and not _is_sealed(site):  # it is made anew, which is told of as a whole
         one.run.note({name: fate.EXPIRE for name, stamp in site.folder.scan() if site.is_due(stamp)})
@@ -185,6 +186,6 @@ def plan(site: Site, told: grant.Told) -> Run:
         with site.reader() as records:
             one.run.note({name: one.fate(records, name) for name, _ in site.folder.scan()})
     over = limits.surplus(site)
-    one.run.note({name: fate.BAR for name in over})
+    one.run.note(dict.fromkeys(over, fate.BAR))
     one.run.foreign = one.look().foreign
     return one.run

@@ -29,6 +29,7 @@ def deferred(site: Site, *addresses: str) -> None:
     assert [site.login(address) for address in addresses] == [DEFERRED] * len(addresses)
     os.close(fd)
     assert waiting(site) == len(addresses)
+    site.told.clear()
 
 
 def waiting(site: Site) -> int:
