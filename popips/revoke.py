@@ -32,13 +32,13 @@ def all_grants(site: Site) -> Iterator[str]:
 
 
 def deny(site: Site, denial: denials.Denial) -> Iterator[list[str]]:
-    """Keep an address or network out, and end its grants; return the addresses of these. Raise MapError or StampError."""
+    """Keep an address or network out, and end its grants; return their addresses. Raise MapError or StampError."""
     denials.add(site.folder, denial, site.now)
     return end(site, (name for name in all_grants(site) if address.is_in(name, (denial.network,))))
 
 
 def make_sound(site: Site) -> None:
-    """Have records as popips.conf says; a map of its own that is not what popips left is made anew. Raise MapError, StampError."""
+    """Have records as popips.conf says, and a map of its own as popips left it. Raise MapError or StampError."""
     move(site)
     if site.form.place.own:
         with site.writer() as writer:
