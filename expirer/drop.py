@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from popips import grants, limits, upkeep
-from popips.config import Config
+from popips.settings import Settings
 from popips.stamps import Folder, word
 
 LONGEST = 100  # bytes of a file
@@ -38,34 +38,34 @@ class Drop:
     time: float
 
 
-def take_up(config: Config, writer: str, now: float) -> Iterator[tuple[grants.Login, grants.Outcome] | DropError]:
+def take_up(settings: Settings, writer: str, now: float) -> Iterator[tuple[grants.Login, grants.Outcome] | DropError]:
     """Grant what was dropped since the last run; give what became of each, and what is wrong with the folders.
 
     A user has one address at a time by this way: with a new one, the grant of the one before ends. writer: the program
     that logs it. now: seconds since the epoch.
     """
     held: dict[str, str] = {}
-    for found in _drops(config.drop, now - config.window):
+    for found in _drops(settings.drop, now - settings.window):
         if isinstance(found, DropError):
             yield found
             continue
         login = grants.Login(found.user, limits.PUSHED, writer)
-        if found.time <= now - config.window:
+        if found.time <= now - settings.window:
             outcome = grants.Outcome(grants.REFUSED, found.text, "dropped longer ago than the window")
         else:
-            outcome = grants.grant(config, found.text, login, now)
+            outcome = grants.grant(settings, found.text, login, now)
         if outcome.verdict in (grants.GRANTED, grants.RENEWED, grants.DEFERRED):
             held[word(found.user)] = outcome.address
         yield login, outcome
         if outcome.verdict == grants.DEFERRED:
             break  # the others would wait for the map as long, and expiry with them
     if held:
-        _end_others(config, held, now)
+        _end_others(settings, held, now)
 
 
-def _end_others(config: Config, held: dict[str, str], now: float) -> None:
+def _end_others(settings: Settings, held: dict[str, str], now: float) -> None:
     """End the grants that these users have by other addresses; held: user and the address that he has dropped now."""
-    with Folder(config.stamps) as folder:
+    with Folder(settings.stamps) as folder:
 
         def which() -> list[str]:
             return [name for name, _ in folder.scan() if is_other(name)]
@@ -75,7 +75,7 @@ def _end_others(config: Config, held: dict[str, str], now: float) -> None:
             return line is not None and line.service == limits.PUSHED and held.get(line.user, name) != name
 
         if which():
-            grants.take_out(config, folder, which, now, time.monotonic() + upkeep.PATIENCE)
+            grants.take_out(settings, folder, which, now, time.monotonic() + upkeep.PATIENCE)
 
 
 def _drops(path: str, old: float) -> Iterator[Drop | DropError]:

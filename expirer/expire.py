@@ -8,9 +8,10 @@ import sys
 import time
 
 from expirer import drop, sessions
-from popips import command, config, denials, grants, lane, upkeep, watch
+from popips import command, denials, grants, lane, parsers, upkeep, watch
 from popips.log import ERROR, Log
 from popips.maps import MapError
+from popips.settings import Settings
 from popips.stamps import Folder, StampError
 
 PROGRAM = "popips-expire"
@@ -39,7 +40,7 @@ def _work(options: argparse.Namespace, log: Log) -> int:
     settings = command.settings(options.conf)
     if options.window is not None:
         try:
-            settings = settings.replace(window=config.duration(options.window))
+            settings = settings.replace(window=parsers.duration(options.window))
         except ValueError as error:
             raise command.UsageError(f"--window {options.window}: {error}") from None
     if options.dry_run:
@@ -60,7 +61,7 @@ def _work(options: argparse.Namespace, log: Log) -> int:
     return os.EX_OK
 
 
-def _take_up(settings: config.Config, verbose: bool, log: Log) -> None:
+def _take_up(settings: Settings, verbose: bool, log: Log) -> None:
     """Grant what is in the drop folder. Whatever goes wrong there, expiry must go on."""
     if not settings.drop:
         return
@@ -78,7 +79,7 @@ def _take_up(settings: config.Config, verbose: bool, log: Log) -> None:
         log.line(ERROR, f"error: {watch.reason(error, PROGRAM)}")
 
 
-def _renew(settings: config.Config, verbose: bool, log: Log) -> None:
+def _renew(settings: Settings, verbose: bool, log: Log) -> None:
     """Let sessions that last keep their grants. Where Dovecot does not answer, expiry must go on."""
     if settings.renew == "sessions":
         try:
@@ -87,13 +88,13 @@ def _renew(settings: config.Config, verbose: bool, log: Log) -> None:
             _say(ERROR, f"error: {error}", verbose, log)
 
 
-def _tell_of_an_edit(settings: config.Config, folder: Folder, log: Log) -> None:
+def _tell_of_an_edit(settings: Settings, folder: Folder, log: Log) -> None:
     pending = watch.edit_is_pending(settings)
     if pending and watch.is_news(folder, "edit", time.time()):
         log.line(ERROR, f"error: {pending}")
 
 
-def _tell(run: upkeep.Run, settings: config.Config, verbose: bool, log: Log) -> None:
+def _tell(run: upkeep.Run, settings: Settings, verbose: bool, log: Log) -> None:
     for level, text in run.describe(str(settings.map)):
         _say(level, text, verbose, log)
     if verbose:

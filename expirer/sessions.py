@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Callable
 
 from popips import address
-from popips.config import Config
 from popips.limits import ANONYMOUS
+from popips.settings import Settings
 from popips.stamps import Folder, Stamp
 
 SERVICES = ("imap", "pop3")  # others, submission for instance, open no relay
@@ -19,13 +19,13 @@ class SessionError(Exception):
     """Dovecot does not tell who is there; str() says why."""
 
 
-def renew(config: Config, clock: Callable[[], float]) -> int:
+def renew(settings: Settings, clock: Callable[[], float]) -> int:
     """Renew the stamps of the addresses that have a session with Dovecot, and give their number.
 
     It asks `doveadm who`, and then the clock, for seconds since the epoch. Raise SessionError or StampError.
     """
-    there = sorted(_present(config))
-    with Folder(config.stamps) as folder:
+    there = sorted(_present(settings))
+    with Folder(settings.stamps) as folder:
         return sum(_is_grant(folder.get(name)) and folder.renew(name, clock()) for name in there)
 
 
@@ -33,9 +33,9 @@ def _is_grant(stamp: Stamp | None) -> bool:
     return stamp is not None and stamp.time > 0  # 0 is a stamp that was ended
 
 
-def _present(config: Config) -> set[str]:
-    command = [*config.doveadm.split(), "-f", "json", "who", "-1"]
-    services = set(SERVICES).intersection(config.only_services or SERVICES)
+def _present(settings: Settings) -> set[str]:
+    command = [*settings.doveadm.split(), "-f", "json", "who", "-1"]
+    services = set(SERVICES).intersection(settings.only_services or SERVICES)
     try:
         done = subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
         there = [session for session in json.loads(done.stdout) if session["service"] in services]
@@ -44,4 +44,4 @@ def _present(config: Config) -> set[str]:
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
         said = getattr(error, "stderr", None) or b""
         reason = said.decode(errors="replace").strip() or error
-        raise SessionError(f"{config.doveadm}: {reason}; set doveadm in popips.conf, or renew = logins") from None
+        raise SessionError(f"{settings.doveadm}: {reason}; set doveadm in popips.conf, or renew = logins") from None

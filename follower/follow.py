@@ -8,8 +8,9 @@ import sys
 import time
 
 from follower import formats
-from popips import command, config, grants
+from popips import command, grants
 from popips.log import ERROR, Log
+from popips.settings import SettingsError, load
 from popips.stamps import word
 
 PROGRAM = "popips-follow"
@@ -57,8 +58,8 @@ def _format(options: argparse.Namespace) -> formats.Format:
 def _grant(conf: str, found: formats.Login, log: Log) -> None:
     """Grant by popips.conf as it is now: this program runs for months."""
     try:
-        settings = config.load(conf)
-    except config.ConfigError as error:
+        settings = load(conf)
+    except SettingsError as error:
         log.line(ERROR, f"error: {error}")
         return
     login = grants.Login(found.user, found.service, PROGRAM)

@@ -18,9 +18,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from popips.config import Config
     from popips.log import Log
     from popips.maps import Records
+    from popips.settings import Settings
 
 GRANTED, RENEWED, STATIC, REFUSED, DEFERRED = "granted", "renewed", "static", "refused", "deferred"
 
@@ -48,39 +48,39 @@ class Outcome:
         return f"{self.verdict}: {words}" + (f' reason="{self.reason}"' if self.reason else "")
 
 
-def tell(log: Log, config: Config, login: Login, outcome: Outcome) -> None:
+def tell(log: Log, settings: Settings, login: Login, outcome: Outcome) -> None:
     """Log what became of a login, if it is to be logged."""
-    if outcome.verdict != RENEWED or outcome.reason or config.log_renewals:
+    if outcome.verdict != RENEWED or outcome.reason or settings.log_renewals:
         is_well = outcome.verdict in (GRANTED, RENEWED, STATIC)
-        log.line(INFO if is_well else WARNING, outcome.describe(login, str(config.map)))
+        log.line(INFO if is_well else WARNING, outcome.describe(login, str(settings.map)))
 
 
-def grant(config: Config, text: str, login: Login, now: float) -> Outcome:
+def grant(settings: Settings, text: str, login: Login, now: float) -> Outcome:
     """Let the address relay for a window from now: its stamp, then its record.
 
     text: the address as the login's server gave it. now: seconds since the epoch. It waits for locks no longer than
-    config.lock_timeout; if they are not to be had, or the map cannot be used, the stamp stays for the next run.
+    settings.lock_timeout; if they are not to be had, or the map cannot be used, the stamp stays for the next run.
     """
     try:
         name = address.parse(text)
     except address.Refused as error:
         return Outcome(REFUSED, text, str(error))
-    until = time.monotonic() + config.lock_timeout
+    until = time.monotonic() + settings.lock_timeout
     try:
-        with Folder(config.stamps) as folder:
-            reason = limits.refusal(config, folder, name, login.user, login.service, now)
+        with Folder(settings.stamps) as folder:
+            reason = limits.refusal(settings, folder, name, login.user, login.service, now)
             if reason:
                 return Outcome(REFUSED, name, reason)
             try:
-                is_current = lane.renewed(config, folder, name, now)
-                verdict = RENEWED if is_current else _granted(config, folder, name, login, now, until)
-                is_his = verdict == GRANTED or (verdict == RENEWED and _note(config, folder, name, login, now))
+                is_current = lane.renewed(settings, folder, name, now)
+                verdict = RENEWED if is_current else _granted(settings, folder, name, login, now, until)
+                is_his = verdict == GRANTED or (verdict == RENEWED and _note(settings, folder, name, login, now))
                 if is_his and verdict == RENEWED and not folder.get(name):  # ended just now, as another user's grant
-                    verdict = _granted(config, folder, name, login, now, until)
-                gone = _one_too_many(config, folder, name, login, now, until) if is_his else []
+                    verdict = _granted(settings, folder, name, login, now, until)
+                gone = _one_too_many(settings, folder, name, login, now, until) if is_his else []
             except (MapError, OSError) as error:
                 if not (is_seen(folder.get(name)) and folder.renew(name, now)):
-                    folder.write(name, _new_line(config, name, login), now, pending=True)
+                    folder.write(name, _new_line(settings, name, login), now, pending=True)
                 return Outcome(DEFERRED, name, watch.reason(error, login.writer))
     except (StampError, OSError) as error:
         return Outcome(REFUSED, name, watch.reason(error, login.writer))
@@ -88,23 +88,23 @@ def grant(config: Config, text: str, login: Login, now: float) -> Outcome:
     return Outcome(verdict, name, f"max_per_user: {' '.join(gone)} removed" if gone else reasons.get(verdict, ""))
 
 
-def _granted(config: Config, folder: Folder, name: str, login: Login, now: float, until: float) -> str:
+def _granted(settings: Settings, folder: Folder, name: str, login: Login, now: float, until: float) -> str:
     # renewed before the look at the map: an expirer about to take the record out looks at the stamp once more
-    may_read = not config.map.own  # a copy of a big map takes longer than to look in place
-    if is_seen(folder.get(name)) and folder.renew(name, now) and may_read and is_idle(config.map.path):
-        with kinds.reader(config.map, until) as records:
-            verdict = standing(config, folder, records, name)
+    may_read = not settings.map.own  # a copy of a big map takes longer than to look in place
+    if is_seen(folder.get(name)) and folder.renew(name, now) and may_read and is_idle(settings.map.path):
+        with kinds.reader(settings.map, until) as records:
+            verdict = standing(settings, folder, records, name)
         if verdict:
             return verdict
     verdict = GRANTED
 
     def step(records: Records) -> None:
         nonlocal verdict
-        verdict = standing(config, folder, records, name) or (STATIC if _is_to_be_static(config, name) else GRANTED)
-        if limits.barred(config, denials.load(folder), name, now):
+        verdict = standing(settings, folder, records, name) or (STATIC if _is_to_be_static(settings, name) else GRANTED)
+        if limits.barred(settings, denials.load(folder), name, now):
             verdict = REFUSED  # just now: whoever said so takes out what there is
         elif verdict == GRANTED:
-            line = _new_line(config, name, login)
+            line = _new_line(settings, name, login)
             folder.write(name, line, now)
             records.put(line.key.encode(), line.value.encode())
         elif verdict == RENEWED:
@@ -113,7 +113,7 @@ def _granted(config: Config, folder: Folder, name: str, login: Login, now: float
             folder.remove(name)
 
     def change() -> None:
-        with kinds.writer(config.map, config.source(config.map), now, until) as writer:
+        with kinds.writer(settings.map, settings.source(settings.map), now, until) as writer:
             moved = writer.change(step, ready=folder.sync)
             if verdict == GRANTED:
                 folder.settle(name)
@@ -122,12 +122,12 @@ def _granted(config: Config, folder: Folder, name: str, login: Login, now: float
     try:
         change()
     except Unsound:
-        rebuild(config, folder, now, until)
+        rebuild(settings, folder, now, until)
         change()
     return verdict
 
 
-def rebuild(config: Config, folder: Folder, now: float, until: float) -> None:
+def rebuild(settings: Settings, folder: Folder, now: float, until: float) -> None:
     """Make a map of its own anew, with the record of each live stamp. Raise Busy at `until` (time.monotonic()).
 
     A stamp whose address is barred by now gets none, and becomes due. One that is due is settled no more: a login may
@@ -139,9 +139,9 @@ def rebuild(config: Config, folder: Folder, now: float, until: float) -> None:
     def records() -> Iterator[tuple[bytes, bytes]]:
         for name, stamp in folder.scan():
             if time.monotonic() > until:
-                raise Busy(f"{config.map.path}: too many stamps to make it anew now; popips-expire does it")
-            is_barred = bool(limits.barred(config, denied, name, now))
-            is_live = stamp.time > now - config.window and not is_barred
+                raise Busy(f"{settings.map.path}: too many stamps to make it anew now; popips-expire does it")
+            is_barred = bool(limits.barred(settings, denied, name, now))
+            is_live = stamp.time > now - settings.window and not is_barred
             if not (is_live and stamp.settled):
                 folder.unsettle(name, durably=False)
             if is_barred:
@@ -150,65 +150,65 @@ def rebuild(config: Config, folder: Folder, now: float, until: float) -> None:
                 continue
             if not stamp.settled:
                 unsettled.append(name)
-            yield record(config, folder, name)
+            yield record(settings, folder, name)
 
-    with kinds.own_writer(config.map, now, until) as writer:
+    with kinds.own_writer(settings.map, now, until) as writer:
         writer.rebuild(records())
         for name in unsettled:
             folder.settle(name)
 
 
-def standing(config: Config, folder: Folder, records: Records, name: str) -> str | None:
+def standing(settings: Settings, folder: Folder, records: Records, name: str) -> str | None:
     """Tell whether the address has its record (renewed) or one of the admin's (static); None if it has neither."""
-    if config.map.own:
+    if settings.map.own:
         if folder.get(name) is None:
             return None
-        key, value = record(config, folder, name)
+        key, value = record(settings, folder, name)
         return RENEWED if records.get(key) == value else None
     if is_seen(folder.get(name)):
-        key, value = record(config, folder, name)
+        key, value = record(settings, folder, name)
         there = records.get(key)
         if there is not None:
             return RENEWED if there == value else STATIC
-    forms = (address.key(name, style, config.compressed_ipv6) for style in config.styles)
+    forms = (address.key(name, style, settings.compressed_ipv6) for style in settings.styles)
     return STATIC if any(records.get(form) is not None for form in forms) else None
 
 
-def _is_to_be_static(config: Config, name: str) -> bool:
+def _is_to_be_static(settings: Settings, name: str) -> bool:
     """Tell whether the admin has written a record on the address into the map's text, and not built the map since."""
-    if not watch.edit_is_pending(config):
+    if not watch.edit_is_pending(settings):
         return False
-    static = said(config)
-    return any(address.key(name, style, config.compressed_ipv6) in static for style in config.styles)
+    static = said(settings)
+    return any(address.key(name, style, settings.compressed_ipv6) in static for style in settings.styles)
 
 
-def said(config: Config) -> dict[bytes, bytes]:
+def said(settings: Settings) -> dict[bytes, bytes]:
     """Give the records that the map's text says. Raise MapError."""
-    return source.records(config.source(config.map), config.map.postfix)
+    return source.records(settings.source(settings.map), settings.map.postfix)
 
 
-def record(config: Config, folder: Folder, name: str) -> tuple[bytes, bytes]:
+def record(settings: Settings, folder: Folder, name: str) -> tuple[bytes, bytes]:
     """Give key and value of the record that belongs to a stamp.
 
     A map of its own is made anew after an edit of popips.conf, with the same key and value for all: to read a million
     stamps for that would take half an hour on a host that has just been started.
     """
-    line = (None if config.map.own else folder.line(name)) or _new_line(config, name, Login("", "", ""))
+    line = (None if settings.map.own else folder.line(name)) or _new_line(settings, name, Login("", "", ""))
     return line.key.encode(), line.value.encode()
 
 
-def _new_line(config: Config, name: str, login: Login) -> Line:
-    key = address.key(name, config.key, config.compressed_ipv6).decode()
-    return Line(login.user, login.service, login.writer, key, config.value)
+def _new_line(settings: Settings, name: str, login: Login) -> Line:
+    key = address.key(name, settings.key, settings.compressed_ipv6).decode()
+    return Line(login.user, login.service, login.writer, key, settings.value)
 
 
-def _note(config: Config, folder: Folder, name: str, login: Login, now: float) -> bool:
+def _note(settings: Settings, folder: Folder, name: str, login: Login, now: float) -> bool:
     """Let the stamp say who logged in last; tell whether that is another user than before."""
     line = folder.line(name)
     if line:
         latest = Line(login.user, login.service, login.writer, line.key, line.value)
     else:
-        latest = _new_line(config, name, login)
+        latest = _new_line(settings, name, login)
     is_another = not line or latest.user != line.user
     if login.service == limits.PUSHED and is_another:
         return False  # anybody can push any address: that must not make another's grant his own, to end it by the next
@@ -217,40 +217,40 @@ def _note(config: Config, folder: Folder, name: str, login: Login, now: float) -
     return is_another
 
 
-def _one_too_many(config: Config, folder: Folder, name: str, login: Login, now: float, until: float) -> list[str]:
+def _one_too_many(settings: Settings, folder: Folder, name: str, login: Login, now: float, until: float) -> list[str]:
     """Take the user's oldest grants away that are more than max_per_user with this one; give their addresses."""
-    if not config.max_per_user or login.service == limits.BY_HAND:
+    if not settings.max_per_user or login.service == limits.BY_HAND:
         return []
-    return limit(config, folder, now, until, word(login.user), name)
+    return limit(settings, folder, now, until, word(login.user), name)
 
 
-def limit(config: Config, folder: Folder, now: float, until: float, user: str = "", latest: str = "") -> list[str]:
+def limit(settings: Settings, folder: Folder, now: float, until: float, user: str = "", latest: str = "") -> list[str]:
     """End each user's oldest grants that are more than max_per_user; give their addresses. user, latest: see _surplus.
 
     Raise MapError or StampError.
     """
 
     def which() -> list[str]:
-        return _surplus(config, folder, now, user, latest)
+        return _surplus(settings, folder, now, user, latest)
 
-    return take_out(config, folder, which, now, until) if which() else []
+    return take_out(settings, folder, which, now, until) if which() else []
 
 
-def _surplus(config: Config, folder: Folder, now: float, user: str, latest: str) -> list[str]:
+def _surplus(settings: Settings, folder: Folder, now: float, user: str, latest: str) -> list[str]:
     """Give the addresses of each user's oldest grants that are more than max_per_user; of one user only, if named.
 
     latest: an address whose login has just been, whatever the clock says.
     """
     grants_of: dict[str, list[tuple[bool, float, str]]] = {}
     for name, stamp in folder.scan():
-        line = folder.line(name) if stamp.time > now - config.window else None
+        line = folder.line(name) if stamp.time > now - settings.window else None
         if line and line.service != limits.BY_HAND and user in ("", line.user):
             grants_of.setdefault(line.user, []).append((name == latest, stamp.time, name))
-    most = config.max_per_user
+    most = settings.max_per_user
     return [name for his in grants_of.values() for _, _, name in sorted(his)[: max(0, len(his) - most)]]
 
 
-def take_out(config: Config, folder: Folder, which: Callable[[], list[str]], now: float, until: float) -> list[str]:
+def take_out(settings: Settings, folder: Folder, which: Callable[[], list[str]], now: float, until: float) -> list[str]:
     """End grants before their time: the records of ours, and then the stamps; give their addresses.
 
     which tells them, under the writers' lock, so that no login comes in between. Raise MapError or StampError.
@@ -258,13 +258,13 @@ def take_out(config: Config, folder: Folder, which: Callable[[], list[str]], now
     names: list[str] = []
 
     def step(records: Records) -> None:
-        static = said(config)  # now: whatever the map holds by now is in the text by now
+        static = said(settings)  # now: whatever the map holds by now is in the text by now
         for name in names:
-            key, value = record(config, folder, name)
-            if static.get(key) != value and standing(config, folder, records, name) == RENEWED:
+            key, value = record(settings, folder, name)
+            if static.get(key) != value and standing(settings, folder, records, name) == RENEWED:
                 records.delete(key)
 
-    with kinds.writer(config.map, config.source(config.map), now, until) as writer:
+    with kinds.writer(settings.map, settings.source(settings.map), now, until) as writer:
         names += which()
         if names:
             lane.withdraw(folder)

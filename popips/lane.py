@@ -19,12 +19,12 @@ from popips.watch import DEAD_AFTER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from popips.config import Config
+    from popips.settings import Settings
 
 LONGEST = 16384  # bytes that the file may have
 
 
-def renewed(config: Config, folder: Folder, name: str, now: float) -> bool:
+def renewed(settings: Settings, folder: Folder, name: str, now: float) -> bool:
     """Renew the stamp of the address if the lane is open for it; tell whether no more is to be done."""
     stamp = folder.get(name)
     if stamp is None or not stamp.settled:
@@ -35,53 +35,53 @@ def renewed(config: Config, folder: Folder, name: str, now: float) -> bool:
         return False
     try:
         last_run = os.stat(RUN_FILE, dir_fd=folder.fd, follow_symlinks=False).st_mtime
-        is_open = 0 <= now - last_run <= DEAD_AFTER and _says_so(config, fd)
-        return is_open and folder.renew(name, now) and _is_current(config, folder, fd)
+        is_open = 0 <= now - last_run <= DEAD_AFTER and _says_so(settings, fd)
+        return is_open and folder.renew(name, now) and _is_current(settings, folder, fd)
     except OSError:
         return False
     finally:
         os.close(fd)
 
 
-def holds(config: Config, folder: Folder) -> bool:
+def holds(settings: Settings, folder: Folder) -> bool:
     """Tell whether every settled stamp still has its record."""
     try:
         fd = os.open(LANE, READ, dir_fd=folder.fd)
     except OSError:
         return False
     try:
-        return _says_so(config, fd, _boot()) and _is_current(config, folder, fd)
+        return _says_so(settings, fd, _boot()) and _is_current(settings, folder, fd)
     except OSError:
         return False
     finally:
         os.close(fd)
 
 
-def _says_so(config: Config, fd: int, boot: bytes = b"") -> bool:
-    return os.pread(fd, LONGEST, 0).startswith(_text(config) + boot)
+def _says_so(settings: Settings, fd: int, boot: bytes = b"") -> bool:
+    return os.pread(fd, LONGEST, 0).startswith(_text(settings) + boot)
 
 
-def _is_current(config: Config, folder: Folder, fd: int) -> bool:
+def _is_current(settings: Settings, folder: Folder, fd: int) -> bool:
     ours, named = os.fstat(fd), os.stat(LANE, dir_fd=folder.fd, follow_symlinks=False)
-    asked = os.stat(config.map.path, follow_symlinks=False)
+    asked = os.stat(settings.map.path, follow_symlinks=False)
     is_ours = ours.st_ino == named.st_ino and ours.st_nlink == 1
-    return is_ours and asked.st_mtime_ns == named.st_mtime_ns and is_idle(config.map.path)
+    return is_ours and asked.st_mtime_ns == named.st_mtime_ns and is_idle(settings.map.path)
 
 
-def _text(config: Config) -> bytes:
+def _text(settings: Settings) -> bytes:
     """Give what the file says: for lane.sh, and as comments what else it holds for."""
-    of_map = os.stat(config.map.path, follow_symlinks=False)
+    of_map = os.stat(settings.map.path, follow_symlinks=False)
     # a login that must be logged, or whose user may have left the group, is not one for sh
-    conf = "" if config.log_renewals or config.only_group else config.path
+    conf = "" if settings.lane_is_closed else settings.path
     values = (
         ("conf", conf),
-        ("stamps", config.stamps),
-        ("map", config.map.path),
-        ("services", " ".join(config.only_services)),
-        ("by_user", "yes" if config.max_per_user else ""),
+        ("stamps", settings.stamps),
+        ("map", settings.map.path),
+        ("services", " ".join(settings.only_services)),
+        ("by_user", "yes" if settings.max_per_user else ""),
     )
     words = " ".join(f"lane_{name}={_quoted(value)}" for name, value in values)
-    return f"{words}\n# {of_map.st_dev} {of_map.st_ino} {config.summary()}\n".encode()
+    return f"{words}\n# {of_map.st_dev} {of_map.st_ino} {settings.summary()}\n".encode()
 
 
 def _boot() -> bytes:
@@ -102,7 +102,7 @@ def withdraw(folder: Folder) -> None:
     folder.remove(LANE)
 
 
-def begin(config: Config, folder: Folder, is_known: bool) -> None:
+def begin(settings: Settings, folder: Folder, is_known: bool) -> None:
     """Close the lane, and note the state of the map from which on grants say what they change.
 
     is_known: the lane held when the run began, or the map of its own was made anew since. Then that is the state: a
@@ -110,9 +110,9 @@ def begin(config: Config, folder: Folder, is_known: bool) -> None:
     """
     try:
         if not is_known:
-            state = os.stat(config.map.path, follow_symlinks=False)
-        elif config.map.own:
-            state = os.stat(journal_of(config.map.path), follow_symlinks=False)
+            state = os.stat(settings.map.path, follow_symlinks=False)
+        elif settings.map.own:
+            state = os.stat(journal_of(settings.map.path), follow_symlinks=False)
         else:
             state = os.stat(LANE, dir_fd=folder.fd, follow_symlinks=False)
     except FileNotFoundError:
@@ -137,7 +137,7 @@ def follow(folder: Folder, moved: tuple[int, int] | None) -> None:
             pass
 
 
-def finish(config: Config, folder: Folder, now: float) -> None:
+def finish(settings: Settings, folder: Folder, now: float) -> None:
     """Open the lane, unless it was withdrawn: every settled stamp has its record; now: when the run began."""
     with folder.naming(LANE):
         try:
@@ -145,9 +145,9 @@ def finish(config: Config, folder: Folder, now: float) -> None:
         except FileNotFoundError:
             return  # withdrawn meanwhile
         try:
-            if not _says_so(config, fd, _boot()):
+            if not _says_so(settings, fd, _boot()):
                 moved = os.fstat(fd).st_mtime_ns
-                os.ftruncate(fd, os.pwrite(fd, _text(config) + _boot(), 0))
+                os.ftruncate(fd, os.pwrite(fd, _text(settings) + _boot(), 0))
                 os.utime(fd, ns=(moved, moved))
         except FileNotFoundError:
             pass  # no map
@@ -156,9 +156,9 @@ def finish(config: Config, folder: Folder, now: float) -> None:
     folder.touch(ALIVE, now + DEAD_AFTER)
 
 
-def lead(config: Config) -> None:
+def lead(settings: Settings) -> None:
     """Make the link by which lane.sh finds the lane: it stands beside popips.conf."""
-    link, target = f"{config.path}.lane", f"{config.stamps}/{LANE}"
+    link, target = f"{settings.path}.lane", f"{settings.stamps}/{LANE}"
     try:
         if os.readlink(link) == target:
             return

@@ -7,7 +7,7 @@ from popips.stamps import word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from popips.config import Config
+    from popips.settings import Settings
     from popips.stamps import Folder
 
 BY_HAND = "-"  # the service of a grant that the admin makes
@@ -16,16 +16,16 @@ ANONYMOUS = "anonymous"  # the user of a login that everybody may make
 OF_DOVECOT = "dovecot"  # the service of all of Dovecot's logins by PAM, unless it is configured to tell them apart
 
 
-def refusal(config: Config, folder: Folder, name: str, user: str, service: str, now: float) -> str:
+def refusal(settings: Settings, folder: Folder, name: str, user: str, service: str, now: float) -> str:
     """Give the reason why a login from the canonical address gets no grant, "" if it gets one. Raise StampError."""
     if service != BY_HAND:
         if user.lower() == ANONYMOUS:
             return "an anonymous login: everybody could open the relay by it"
-        if config.only_services and service not in config.only_services:
+        if settings.only_services and service not in settings.only_services:
             return f"{word(service)} is not one of only_services: {_cure(service)}"
-        if config.only_group and not _is_member(user, config.only_group):
-            return f"{word(user)} is not in the group {config.only_group} (only_group), or there is none"
-    return barred(config, denials.load(folder), name, now)
+        if settings.only_group and not _is_member(user, settings.only_group):
+            return f"{word(user)} is not in the group {settings.only_group} (only_group), or there is none"
+    return barred(settings, denials.load(folder), name, now)
 
 
 def _cure(service: str) -> str:
@@ -34,9 +34,9 @@ def _cure(service: str) -> str:
     return "add it to that in popips.conf, if its logins are to open the relay"
 
 
-def barred(config: Config, denied: list[denials.Denial], name: str, now: float) -> str:
+def barred(settings: Settings, denied: list[denials.Denial], name: str, now: float) -> str:
     """Give the reason why nobody at the address gets a grant, "" if there is none."""
-    if address.is_in(name, config.never):
+    if address.is_in(name, settings.never):
         return "in a network of `never`"
     denial = denials.of(denied, name, now)
     return f"{denial.text} is denied by {denial.by}" if denial else ""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PENDING = 0o400
 SEEN = 0o600
 SETTLED = 0o700  # a bit that sh can test, too
-LONGEST = 4096  # bytes: what a stamp holds is less, see popips.config.LONGEST_VALUE
+LONGEST = 4096  # bytes: what a stamp holds is less, see popips.parsers.LONGEST_VALUE
 SAFE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._@+-/:%"  # what a word may hold as it is
 RUN_FILE = ".expire"  # the expirer's own: locked while it runs, its mtime the begin of the last whole run
 ASIDE = ".due-"  # before the name of a stamp that is being removed

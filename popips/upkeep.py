@@ -16,11 +16,11 @@ from functools import cached_property
 from itertools import islice
 
 from popips import address, denials, lane, limits
-from popips.config import Config
 from popips.grants import RENEWED, is_seen, limit, rebuild, record, standing, take_out
 from popips.log import INFO, WARNING
 from popips.maps import Place, kinds, own, source
 from popips.maps.journal import is_idle
+from popips.settings import Settings
 from popips.stamps import RUN_FILE, Folder, Stamp, StampError, is_stamp, word
 from popips.survey import MOST, Survey, survey
 
@@ -100,24 +100,24 @@ def _is_locked(folder: Folder, fd: int) -> bool:
     return True
 
 
-def expire(config: Config, now: float, bound: Bound = ALL, dry_run: bool = False) -> Run:
+def expire(settings: Settings, now: float, bound: Bound = ALL, dry_run: bool = False) -> Run:
     """Remove the grants whose stamp is older than the window, and make the map agree with the others (reconcile).
 
     now: seconds since the epoch. A stamp from the future counts as made now. Where nothing but grants has changed the
     map since the last run, only stamps that are not settled are reconciled; where it is bound, none. Raise MapError or
     StampError; what was done until then is whole.
     """
-    with Folder(config.stamps) as folder:
-        sweep = _Sweep(config, folder, now, dry_run, source.Text(config.source(config.map), config.map.postfix))
+    with Folder(settings.stamps) as folder:
+        sweep = _Sweep(settings, folder, now, dry_run, source.Text(settings.source(settings.map), settings.map.postfix))
         sweep.text.records()  # if it cannot be read, that is to be told before it is needed
         if not dry_run:
-            recover(config, config.map, now)
-        is_known = lane.holds(config, folder) and not denials.are_new(folder, now)
-        if config.map.own and not is_known and not dry_run and bound is ALL:
-            rebuild(config, folder, now, math.inf)
+            recover(settings, settings.map, now)
+        is_known = lane.holds(settings, folder) and not denials.are_new(folder, now)
+        if settings.map.own and not is_known and not dry_run and bound is ALL:
+            rebuild(settings, folder, now, math.inf)
             is_known = True
         found = sweep.look(bound)
-        if not (dry_run or (is_known and lane.holds(config, folder))):
+        if not (dry_run or (is_known and lane.holds(settings, folder))):
             sweep.begin(is_known)
         while True:
             sweep.clear_up(found)
@@ -132,26 +132,26 @@ def expire(config: Config, now: float, bound: Bound = ALL, dry_run: bool = False
                 break
         if not is_known:
             sweep.reconcile_all()
-        if config.max_per_user and not dry_run:
+        if settings.max_per_user and not dry_run:
             # logins that came while the map was locked were not counted
-            sweep.run.removed += limit(config, folder, now, _until())
+            sweep.run.removed += limit(settings, folder, now, _until())
         if not dry_run:
             with sweep.writer():
-                lane.finish(config, folder, now)
+                lane.finish(settings, folder, now)
             folder.touch(RUN_FILE, now)
     return sweep.run
 
 
-def recover(config: Config, place: Place, now: float) -> None:
+def recover(settings: Settings, place: Place, now: float) -> None:
     """Finish what a writer of the map left when it died, if one did. Raise MapError."""
     if not is_idle(place.path):
-        with _writer(config, place, now):
+        with _writer(settings, place, now):
             pass
 
 
 @dataclass
 class _Sweep:
-    config: Config
+    settings: Settings
     folder: Folder
     now: float
     dry_run: bool
@@ -165,17 +165,17 @@ class _Sweep:
         return denials.legible(self.folder)
 
     def is_barred(self, name: str) -> bool:
-        return bool(limits.barred(self.config, self.denied, name, self.now))
+        return bool(limits.barred(self.settings, self.denied, name, self.now))
 
     def is_due(self, stamp: Stamp | None) -> bool:
-        return stamp is not None and stamp.time <= self.now - self.config.window
+        return stamp is not None and stamp.time <= self.now - self.settings.window
 
     def record(self, name: str) -> tuple[bytes, bytes]:
-        return record(self.config, self.folder, name)
+        return record(self.settings, self.folder, name)
 
     def look(self, bound: Bound) -> Survey:
         """Give what is in the stamp folder."""
-        due, ahead, most = self.now - self.config.window, self.now + ONE_RUN, min(MOST, bound.grants)
+        due, ahead, most = self.now - self.settings.window, self.now + ONE_RUN, min(MOST, bound.grants)
         return survey(self.folder, due, ahead, bound.seconds, most, alone=bound is not ALL)
 
     def clear_up(self, found: Survey) -> None:
@@ -206,7 +206,7 @@ class _Sweep:
     def begin(self, is_known: bool) -> None:
         """Close the lane."""
         with self.writer():
-            lane.begin(self.config, self.folder, is_known)
+            lane.begin(self.settings, self.folder, is_known)
         self.has_begun = True
 
     def expire(self, names: list[str], is_known: bool) -> None:
@@ -268,7 +268,7 @@ class _Sweep:
 
     def reconcile_all(self) -> None:
         """Look each live stamp's record up, and have those put that are not there."""
-        with kinds.reader(self.config.map, _until()) as records:
+        with kinds.reader(self.settings.map, _until()) as records:
             for batch in self.batches(name for name in self.live() if not self.is_well(records, name)):
                 self.reconcile(batch)
         if not self.dry_run:
@@ -289,7 +289,7 @@ class _Sweep:
         return stamp is None or (stamp.settled and self.standing(records, name) == RENEWED)
 
     def standing(self, records: Records, name: str) -> str | None:
-        return standing(self.config, self.folder, records, name)
+        return standing(self.settings, self.folder, records, name)
 
     def reconcile(self, names: list[str]) -> None:
         """Give these stamps their records, or find that the admin has one; settle them."""
@@ -297,7 +297,7 @@ class _Sweep:
             self.in_turns(names, self._reconcile)
             return
         text = self.text.records()
-        with kinds.reader(self.config.map, _until()) as records:
+        with kinds.reader(self.settings.map, _until()) as records:
             for name in names:
                 stamp, standing = self.folder.get(name), self.standing(records, name)
                 if stamp and not standing and self.record(name)[0] not in text:
@@ -339,11 +339,11 @@ class _Sweep:
         self.run.static += static
 
     def writer(self) -> kinds.Writer:
-        return _writer(self.config, self.config.map, self.now)
+        return _writer(self.settings, self.settings.map, self.now)
 
 
-def _writer(config: Config, place: Place, now: float) -> kinds.Writer:
-    return kinds.writer(place, config.source(place), now, _until())
+def _writer(settings: Settings, place: Place, now: float) -> kinds.Writer:
+    return kinds.writer(place, settings.source(place), now, _until())
 
 
 def _until() -> float:
@@ -358,10 +358,10 @@ class Target:
     stamp: str | None
 
 
-def make_static(config: Config, place: Place, pairs: dict[bytes, bytes], now: float) -> None:
+def make_static(settings: Settings, place: Place, pairs: dict[bytes, bytes], now: float) -> None:
     """Put records that stay, by key and value; the stamps of grants that had these records go.
 
-    place: any map; only that of config has stamps. Raise MapError or StampError.
+    place: any map; only that of settings has stamps. Raise MapError or StampError.
     """
 
     def step(records: Records) -> None:
@@ -373,10 +373,10 @@ def make_static(config: Config, place: Place, pairs: dict[bytes, bytes], now: fl
             if records.get(key) != value:
                 records.put(key, value)
 
-    with _stamps_of(config, place) as folder, _writer(config, place, now) as writer:
+    with _stamps_of(settings, place) as folder, _writer(settings, place, now) as writer:
         names = {name for key in pairs if (name := address.of_key(key.decode()))}
-        granted = {name: record(config, folder, name) for name in names if folder.get(name)} if folder else {}
-        text = source.records(config.source(place), place.postfix)
+        granted = {name: record(settings, folder, name) for name in names if folder.get(name)} if folder else {}
+        text = source.records(settings.source(place), place.postfix)
         if folder:
             lane.withdraw(folder)
         writer.change(step)
@@ -385,7 +385,7 @@ def make_static(config: Config, place: Place, pairs: dict[bytes, bytes], now: fl
                 folder.remove(name)
 
 
-def revoke(config: Config, place: Place, words: list[str], now: float) -> list[str]:
+def revoke(settings: Settings, place: Place, words: list[str], now: float) -> list[str]:
     """Take records out of a map, and then the stamps of the grants that had them; give the words that found neither.
 
     A word is a record's key, or an address: its bare key and the record of its grant. Raise MapError or StampError.
@@ -394,52 +394,55 @@ def revoke(config: Config, place: Place, words: list[str], now: float) -> list[s
 
     def step(records: Records) -> None:
         for word in words:
-            for key in _target(config, folder, word).keys:
+            for key in _target(settings, folder, word).keys:
                 if records.get(key) is not None:
                     records.delete(key)
                     found.add(word)
 
-    with _stamps_of(config, place) as folder, _writer(config, place, now) as writer:
+    with _stamps_of(settings, place) as folder, _writer(settings, place, now) as writer:
         if folder:
             lane.withdraw(folder)
         writer.change(step)
         for word in words:
-            stamp = _target(config, folder, word).stamp
+            stamp = _target(settings, folder, word).stamp
             if folder and stamp:
                 folder.remove(stamp)
                 found.add(word)
     return [word for word in words if word not in found]
 
 
-def deny(config: Config, denial: denials.Denial, now: float) -> list[str]:
+def deny(settings: Settings, denial: denials.Denial, now: float) -> list[str]:
     """Keep an address or network out, and end its grants; give the addresses of these. Raise MapError or StampError."""
-    with Folder(config.stamps) as folder:
+    with Folder(settings.stamps) as folder:
         denials.add(folder, denial, now)
         lane.withdraw(folder)  # whatever happens now, the next run looks at all grants
 
         def which() -> list[str]:
             return [name for name, _ in folder.scan() if address.is_in(name, (denial.network,))]
 
-        return take_out(config, folder, which, now, _until())
+        return take_out(settings, folder, which, now, _until())
 
 
-def _stamps_of(config: Config, place: Place) -> Folder | nullcontext[None]:
-    has_stamps = place == config.map and os.path.lexists(config.stamps)
-    return Folder(config.stamps) if has_stamps else nullcontext()
+def _stamps_of(settings: Settings, place: Place) -> Folder | nullcontext[None]:
+    has_stamps = place == settings.map and os.path.lexists(settings.stamps)
+    return Folder(settings.stamps) if has_stamps else nullcontext()
 
 
-def normal_key(config: Config, text: str) -> str:
+def normal_key(settings: Settings, text: str) -> str:
     """Give the key by which the MTA asks for what a text says: in lower case, and an IPv6 address in its own form."""
     text = text.lower()
     name = address.of_key(text)
-    style = "connect" if text.startswith("connect:") else config.styles[0]
-    return address.key(name, style, config.compressed_ipv6).decode() if name else text
+    style = "connect" if text.startswith("connect:") else settings.styles[0]
+    return address.key(name, style, settings.compressed_ipv6).decode() if name else text
 
 
-def _target(config: Config, folder: Folder | None, word: str) -> Target:
-    keys = {word.lower().encode(), normal_key(config, word).encode()}  # as it is written, too: somebody may have put it
+def _target(settings: Settings, folder: Folder | None, word: str) -> Target:
+    keys = {
+        word.lower().encode(),
+        normal_key(settings, word).encode(),
+    }  # as it is written, too: somebody may have put it
     name = address.of_key(word.lower())
-    its = record(config, folder, name)[0] if name and folder and folder.get(name) else None
+    its = record(settings, folder, name)[0] if name and folder and folder.get(name) else None
     if its and address.is_address(word):
         keys.add(its)
     return Target(frozenset(keys), name if its in keys else None)

@@ -9,7 +9,7 @@ from popips.stamps import RUN_FILE, TOLD_FILES, Folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from popips.config import Config
+    from popips.settings import Settings
 
 DEAD_AFTER = 300.0  # seconds without a run of the expirer, which cron starts every minute
 TELL_EVERY = 3600.0  # seconds
@@ -40,16 +40,16 @@ def expirer_is_dead(folder: Folder, now: float) -> str:
     )
 
 
-def edit_is_pending(config: Config) -> str:
+def edit_is_pending(settings: Settings) -> str:
     """Tell that the map's text is newer than the map, "" if it is not."""
-    source = config.source(config.map)
+    source = settings.source(settings.map)
     try:
-        if not source or os.stat(source).st_mtime_ns <= os.stat(config.map.path).st_mtime_ns:
+        if not source or os.stat(source).st_mtime_ns <= os.stat(settings.map.path).st_mtime_ns:
             return ""
     except OSError:
         return ""
-    build = config.map.build(source)
-    return f"{source} is newer than {config.map.path}: the edit is not in the map yet; build it: {build}"
+    build = settings.map.build(source)
+    return f"{source} is newer than {settings.map.path}: the edit is not in the map yet; build it: {build}"
 
 
 def is_news(folder: Folder, what: str, now: float) -> bool:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-from popips import config, grants, upkeep
-from popips.config import Config
+from popips import grants, upkeep
 from popips.maps import Place
+from popips.settings import Settings, load
 from tests.box import CRON_ENVIRONMENT, Box, install
 
 hypothesis.settings.register_profile("popips", deadline=None)  # how fast the machine is, bench/ tells
@@ -46,8 +48,8 @@ class Site:
         return self.folder / "access.db"
 
     @property
-    def config(self) -> Config:
-        return config.load(str(self.conf))
+    def settings(self) -> Settings:
+        return load(str(self.conf))
 
     @property
     def place(self) -> Place:
@@ -74,13 +76,13 @@ class Site:
         return {path.name for path in self.stamps.iterdir() if not path.name.startswith(".")}
 
     def login(self, address: str, user: str = "alice", service: str = "pop3") -> str:
-        return grants.grant(self.config, address, grants.Login(user, service, "test"), self.now).verdict
+        return grants.grant(self.settings, address, grants.Login(user, service, "test"), self.now).verdict
 
     def expire(self, dry_run: bool = False) -> upkeep.Run:
-        return upkeep.expire(self.config, self.now, dry_run=dry_run)
+        return upkeep.expire(self.settings, self.now, dry_run=dry_run)
 
     def pass_window(self) -> None:
-        self.now += self.config.window + 1
+        self.now += self.settings.window + 1
 
 
 @pytest.fixture
@@ -121,6 +123,11 @@ class Installed:
             command, input=stdin, env=CRON_ENVIRONMENT | (env or {}), capture_output=True, text=True, timeout=60
         )
 
+    def age(self, address: str, minutes: float = 60) -> None:
+        """Let a stamp be as old as that."""
+        then = time.time() - 60 * minutes
+        os.utime(self.site.stamps / address, (then, then))
+
     def starts_python(self, program: str = "popips-hook", *words: str, **env: str) -> bool:
         """Run a hook, and tell whether it started Python."""
         command = [str(self.path(program)), "-c", str(self.site.conf), *words]
@@ -133,6 +140,18 @@ class Installed:
         """Run the hook with the environment that pam_exec gives it."""
         env = {"PAM_RHOST": address, "PAM_USER": "alice", "PAM_SERVICE": "pop3", "PAM_TYPE": "account"} | more
         return self.run("popips-hook", env=env)
+
+
+def exec_with(environment: list[str], *argv: str) -> subprocess.CompletedProcess[str]:
+    """Run a program with that environment, doubled names and all, which Python's own functions cannot do."""
+    program = (
+        "import ctypes, signal, sys; signal.signal(signal.SIGPIPE, signal.SIG_DFL);"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_DFL); n = sys.argv.index('--');"
+        "strings = lambda l: (ctypes.c_char_p * (len(l) + 1))"
+        "(*[s.encode() for s in l], None); argv = sys.argv[n + 1:];"
+        "ctypes.CDLL(None).execve(argv[0].encode(), strings(argv), strings(sys.argv[1:n]))"
+    )
+    return subprocess.run([sys.executable, "-c", program, *environment, "--", *argv], capture_output=True, text=True)
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from popips import denials, grants, stamps, upkeep
-from popips.config import Config
 from popips.grants import DEFERRED, GRANTED, REFUSED, RENEWED, STATIC
 from popips.maps import MapError, berkeley, journal, kinds, source
+from popips.settings import Settings
 from tests.conftest import Site
 
 A, B, SIX = "192.0.2.10", "192.0.2.11", "2001:db8::10"
@@ -39,7 +39,7 @@ def test_a_login_makes_stamp_and_record_and_the_end_of_the_window_takes_both(
     assert site.login(address) == GRANTED
     assert (site.names(), site.records()) == ({name}, {key: "RELAY"})
     assert (site.stamps / name).stat().st_mtime == site.now
-    site.now += site.config.window - 1
+    site.now += site.settings.window - 1
     assert site.expire().removed == []
     site.now += 1
     assert site.expire().removed == [name]
@@ -225,7 +225,7 @@ def test_a_record_of_the_admins_ends_a_grant_in_another_form(site: Site) -> None
     site.configure(key="connect")
     site.login(A)
     site.configure()
-    upkeep.make_static(site.config, site.place, {A.encode(): b"REJECT"}, site.now)
+    upkeep.make_static(site.settings, site.place, {A.encode(): b"REJECT"}, site.now)
     assert (site.records(), site.names()) == ({A: "REJECT"}, set())
 
 
@@ -401,9 +401,9 @@ def test_a_login_whose_grant_ends_as_anothers_just_then_gets_one(site: Site, mon
     site.login(A)
     note = grants._note
 
-    def ended(config: Config, folder: stamps.Folder, *words: Any) -> bool:
-        grants.take_out(config, folder, lambda: [A], site.now, time.monotonic() + 9)
-        return note(config, folder, *words)
+    def ended(settings: Settings, folder: stamps.Folder, *words: Any) -> bool:
+        grants.take_out(settings, folder, lambda: [A], site.now, time.monotonic() + 9)
+        return note(settings, folder, *words)
 
     monkeypatch.setattr(grants, "_note", ended)
     assert site.login(A, "bob") == GRANTED
@@ -627,10 +627,10 @@ def hammer(folder: Path, number: int, rounds: int) -> None:
         if number == 0:
             site.expire()
         elif number == 1:
-            upkeep.revoke(site.config, site.place, [f"10.0.0.{turn % 20}"], site.now)
-            upkeep.make_static(site.config, site.place, {b"static%d" % turn: b"OK"}, site.now)
+            upkeep.revoke(site.settings, site.place, [f"10.0.0.{turn % 20}"], site.now)
+            upkeep.make_static(site.settings, site.place, {b"static%d" % turn: b"OK"}, site.now)
         else:
-            grants.grant(site.config, f"10.0.0.{(turn * number) % 20}", grants.Login("u", "s", "w"), site.now)
+            grants.grant(site.settings, f"10.0.0.{(turn * number) % 20}", grants.Login("u", "s", "w"), site.now)
 
 
 class OldSite(Site):
@@ -704,13 +704,13 @@ class Life(RuleBasedStateMachine):
 
     @rule(address=addresses, value=st.sampled_from(["RELAY", "REJECT"]))
     def make_static(self, address: str, value: str) -> None:
-        upkeep.make_static(self.site.config, self.site.place, {address.encode(): value.encode()}, self.site.now)
+        upkeep.make_static(self.site.settings, self.site.place, {address.encode(): value.encode()}, self.site.now)
         self.static[address] = value
         self.last.pop(address, None)
 
     @rule(address=addresses)
     def delete(self, address: str) -> None:
-        missing = upkeep.revoke(self.site.config, self.site.place, [address], self.site.now)
+        missing = upkeep.revoke(self.site.settings, self.site.place, [address], self.site.now)
         assert missing == ([] if address in self.static or address in self.last else [address])
         self.static.pop(address, None)
         self.last.pop(address, None)
