@@ -33,7 +33,12 @@ Module, Spec = type(sys), type(sys.__spec__)
 class Packed:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        return Spec(name, Packed) if name in PACKED else None
+        if name not in PACKED:
+            return None
+        spec = Spec(name, Packed, is_package=PACKED[name][0])
+        if spec.submodule_search_locations is not None:
+            spec.submodule_search_locations.append(LIB + "/" + name.replace(".", "/"))
+        return spec
     @staticmethod
     def create_module(spec):
         return None
