@@ -10,7 +10,7 @@ from stat import S_ISREG
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from popips import parsers
-from popips.files import opened
+from popips.files import identity, opened
 from popips.maps import BY_POSTMAP, Place, exists
 
 if TYPE_CHECKING:
@@ -184,6 +184,7 @@ class Settings:
         auto: the map's path without the ending, if there is such a file; none: there is none.""",
     )
     path: str = ""  # of the file that says so; "" if none does
+    identity: str = "-"  # of that file, see popips.files; "-" if there is none
 
     def __init__(self, **given: Any) -> None:
         self.__dict__.update(given)
@@ -227,7 +228,7 @@ ROWS: dict[str, Setting[object]] = {name: row for name, row in vars(Settings).it
 def load(path: str) -> Settings:
     """Return what the file says; a missing one gives the defaults. Raise SettingsError for all but `key = value`."""
     path = path if path.startswith("/") else f"{os.getcwd()}/{path}"
-    data = _content(path)
+    identity, data = _content(path)
     try:
         lines = data.decode().split("\n")
     except UnicodeDecodeError as error:
@@ -250,13 +251,13 @@ def load(path: str) -> Settings:
         except ValueError as error:
             comment = "; a comment needs a line of its own" if "#" in text else ""
             raise SettingsError(f"{where}: {name}: {error}{comment}") from None
-    return Settings(path=path, **_agreed(path, given))
+    return Settings(path=path, identity=identity, **_agreed(path, given))
 
 
-def _content(path: str) -> bytes:
-    """Return the file's bytes, none if it is missing; raise SettingsError if it is not root's alone to write.
+def _content(path: str) -> tuple[str, bytes]:
+    """Return the file's identity and bytes, "-" and none if it is missing.
 
-    Of a program that another user runs, in a test for instance, it may be his.
+    Raise SettingsError if it is not root's alone to write. Of a program that another user runs, in a test for instance, it may be his.
     """
     try:
         with opened(path, os.O_RDONLY | os.O_NONBLOCK) as fd:
@@ -267,9 +268,9 @@ def _content(path: str) -> bytes:
                 cure = f"chown -h root {path}; chown root {path}; chmod go-w {path}"
                 raise SettingsError(f"{path}: others may write it, and root runs what it says: {cure}")
             with open(fd, "rb", closefd=False) as file:
-                return file.read()
+                return identity(state), file.read()
     except FileNotFoundError:
-        return b""
+        return "-", b""
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from popips import denials, grants, lane, upkeep
+from popips.config import Config
 from popips.grants import DEFERRED, GRANTED, RENEWED
+
+from popips import config, denials, grants, lane, upkeep
 from popips.maps import MapError, journal, kinds, lock, own
-from popips.settings import Settings, SettingsError, load
 from popips.stamps import Folder
 from tests.box import Box
 from tests.conftest import Installed, Site
@@ -169,8 +169,8 @@ def test_a_login_leaves_it_to_the_expirer_if_there_are_too_many_stamps(
 def test_it_must_be_named_and_no_permanent_record_goes_into_it(installed: Installed) -> None:
     site = installed.site
     site.conf.write_text("own_map = yes\n")
-    with pytest.raises(SettingsError, match=r"popips\.conf: own_map = yes: set map"):
-        load(str(site.conf))
+    with pytest.raises(config.ConfigError, match=r"popips\.conf: own_map = yes: set map"):
+        config.load(str(site.conf))
     site.configure(own_map="yes")
     done = installed.run("popips-db", "ins", "relay.example", "RELAY")
     assert (done.returncode, "holds nothing but grants" in done.stderr) == (64, True)
@@ -252,7 +252,7 @@ def test_whoever_waits_for_the_writers_lock_gets_his_turn(site: Site, monkeypatc
         pauses.append(seconds)
         assert site.login(B) == GRANTED
 
-    with kinds.own_writer(site.settings.map, site.now, time.monotonic() + 9) as writer:
+    with kinds.own_writer(site.config.map, site.now, time.monotonic() + 9) as writer:
         monkeypatch.setattr(time, "sleep", pause)
         writer.give_way(time.monotonic() + 9)
     assert pauses == [2 * lock.PAUSE]
@@ -276,8 +276,8 @@ def test_a_due_grant_that_a_login_renews_while_the_map_is_made_anew_is_there(
     site.db.unlink()
     rebuild = grants.rebuild
 
-    def then_renewed(settings: Settings, folder: Folder, now: float, until: float) -> None:
-        rebuild(settings, folder, now, until)
+    def then_renewed(config: Config, folder: Folder, now: float, until: float) -> None:
+        rebuild(config, folder, now, until)
         assert folder.renew(A, now)  # as a login does that finds the map locked
 
     monkeypatch.setattr(upkeep, "rebuild", then_renewed)
@@ -303,7 +303,7 @@ def test_a_login_during_a_run_leaves_the_lane_open(site: Site, monkeypatch: pyte
     os.utime(site.stamps / B, (site.now, site.now))
     assert site.expire().removed == ["192.0.2.12"]
     with Folder(str(site.stamps)) as folder:
-        assert lane.holds(site.settings, folder)
+        assert lane.holds(site.config, folder)
 
 
 @pytest.mark.parametrize("own_map", ["yes", "no"])
@@ -318,7 +318,7 @@ def test_a_denial_holds_though_whoever_said_it_was_killed_before_he_took_the_gra
     site.expire()
     with Folder(str(site.stamps)) as folder:
         denials.add(folder, denials.Denial(A, denials.FOR_EVER, "root"), site.now)
-        assert lane.holds(site.settings, folder)
+        assert lane.holds(site.config, folder)
     os.utime(site.stamps / ".denied", (site.now, site.now))
     site.now += 60
     site.expire()
