@@ -73,7 +73,8 @@ def _place(text: str | None, settings: Settings) -> Place:
     except MapError as error:
         raise command.UsageError(str(error)) from None
     place = Place(place.kind, place.path, postfix=place.postfix or settings.map.postfix)
-    return settings.map if place.is_same(settings.map) else place
+    is_ours = place.kind == settings.map.kind and place.is_same(settings.map)
+    return settings.map if is_ours else place
 
 
 def _warn(task: Task) -> None:
