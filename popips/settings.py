@@ -257,7 +257,8 @@ def load(path: str) -> Settings:
 def _content(path: str) -> tuple[str, bytes]:
     """Return the file's identity and bytes, "-" and none if it is missing.
 
-    Raise SettingsError if it is not root's alone to write. Of a program that another user runs, in a test for instance, it may be his.
+    Raise SettingsError if it is not root's alone to write; where another user runs the program, in a test for
+    instance, it may be his.
     """
     try:
         with opened(path, os.O_RDONLY | os.O_NONBLOCK) as fd:

@@ -4,38 +4,34 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 
-from popips import address, command, denials, parsers, stamps, upkeep
+from popips import address, command, denials, parsers, revoke
 from popips.db import report
 from popips.db.task import Task
 
 
 def work(task: Task) -> int:
     """Keep an address or network out; without one, list who is kept out."""
-    task.needs_grants("deny")
-    settings, now = task.settings, time.time()
-    if not task.options.words:
-        with stamps.Folder(settings.stamps) as folder:
-            for denial in denials.load(folder):
-                if denial.until > now:
-                    sys.stdout.write(f"{denial.text}\t{report.moment(denial.until)}\t{denial.by}\n")
-        return os.EX_OK
-    denial = _denial(task.options.words, now)
-    ended = upkeep.deny(settings, denial, now)
-    report.note([f"denied: address={denial.text} until={report.moment(denial.until)}"], settings.map)
-    report.note((f"removed: address={name}" for name in ended), settings.map)
+    with task.host("deny") as host:
+        if not task.options.words:
+            there = [denial for denial in denials.load(host.folder) if denial.until > task.now]
+            sys.stdout.writelines(f"{one.text}\t{report.moment(one.until)}\t{one.by}\n" for one in there)
+            return os.EX_OK
+        denial = _denial(task.options.words, task.now)
+        ended = revoke.deny(host, denial)
+        report.note([f"denied: address={denial.text} until={report.moment(denial.until)}"], task.place)
+        for batch in ended:
+            report.note((f"removed: address={name}" for name in batch), task.place)
     return os.EX_OK
 
 
 def lift(task: Task) -> int:
     """End what deny began."""
-    task.needs_grants("undeny")
-    text = _denial([task.options.text], time.time()).text
-    with stamps.Folder(task.settings.stamps) as folder:
-        if not denials.lift(folder, text):
+    text = _denial([task.options.text], task.now).text
+    with task.host("undeny") as host:
+        if not denials.lift(host.folder, text):
             return report.complain([f"{text}: not denied"])
-    report.note([f"undenied: address={text}"], task.settings.map)
+    report.note([f"undenied: address={text}"], task.place)
     return os.EX_OK
 
 

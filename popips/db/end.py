@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import time
+import os
 
-from popips import command, ending, upkeep
+from popips import command, orphans, revoke
 from popips.db import report, words
 from popips.db.task import Task
+from popips.login import word
 
 
 def work(task: Task) -> int:
-    """End the grants of these addresses, or all."""
-    settings, options = task.settings, task.options
-    task.needs_grants("end")
-    if bool(options.words) == options.all:
-        raise command.UsageError("end: write addresses, or --all")
+    """End the grants of these addresses, or all, or what looks like a grant and is none."""
+    options = task.options
+    if [bool(options.words), options.all, options.orphans].count(True) != 1:
+        raise command.UsageError("end: write addresses, or --all, or --orphans")
     names = [words.address_of(word) for word in words.arguments(options.words)]
-    now = time.time()
-    upkeep.recover(settings, settings.map, now)
     ended: set[str] = set()
-    for batch in ending.end_all(settings, now) if options.all else ending.end(settings, names, now):
-        report.note((f"removed: address={name}" for name in batch), settings.map)
-        ended.update(batch)
+    with task.host("end") as host:
+        if options.orphans:
+            for keys in orphans.end(host):
+                report.note((f"removed: orphan={word(key)}" for key in keys), task.place)
+            return os.EX_OK
+        for batch in revoke.end(host, revoke.all_grants(host) if options.all else names):
+            report.note((f"removed: address={name}" for name in batch), task.place)
+            ended.update(batch)
     return report.complain(f"{name}: no grant" for name in names if name not in ended)

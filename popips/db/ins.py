@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from dataclasses import dataclass
 
-from popips import address, command, grants, limits, upkeep
+from popips import address, command, grant, register, revoke
 from popips.db import report, words
 from popips.db.task import PROGRAM, Task
-from popips.log import INFO, Log
+from popips.login import BY_HAND, Login, word
 from popips.settings import Settings
-from popips.stamps import word
+from popips.site import Site
 
 
 @dataclass(frozen=True)
@@ -34,22 +33,32 @@ def work(task: Task) -> int:
         where = f"{place} holds nothing but grants (own_map = yes); name another map with -m"
         raise command.UsageError("{}\t{}: {}".format(*wanted.records[0], where))
     if wanted.records:
-        pairs = {key.encode(): value.encode() for key, value in wanted.records}
-        upkeep.make_static(task.settings, place, pairs, time.time())
-        report.note((f"inserted: key={word(key)} value={value}" for key, value in wanted.records), place)
-    return _grant(task.settings, wanted.addresses)
+        _put(task, wanted.records)
+    if not wanted.addresses:
+        return os.EX_OK
+    with task.host("ins") as host:
+        return max(_grant(host, text) for text in wanted.addresses)
 
 
-def _grant(settings: Settings, addresses: list[str]) -> int:
-    status = os.EX_OK
-    log, login = Log(PROGRAM), grants.Login(report.admin(), limits.BY_HAND, PROGRAM)
-    for text in addresses:
-        outcome = grants.grant(settings, text, login, time.time())
-        log.line(INFO, outcome.describe(login, str(settings.map)))
-        if outcome.verdict not in (grants.GRANTED, grants.RENEWED):
-            status = os.EX_TEMPFAIL if outcome.verdict == grants.DEFERRED else 1
-            report.complain([f"{outcome.address}: {outcome.verdict}: {outcome.reason}"])
-    return status
+def _put(task: Task, records: list[tuple[str, str]]) -> None:
+    pairs = {key.encode(): value.encode() for key, value in records}
+    with task.host_if_any() as host:
+        if host:
+            register.add(host.folder, pairs, report.admin(), task.now)
+        revoke.put(host, task.place, task.text, pairs, task.now)
+    report.note((f"inserted: key={word(key)} value={value}" for key, value in records), task.place)
+
+
+def _grant(site: Site, text: str) -> int:
+    """Grant the address as a login would; return the exit status."""
+    login = Login(report.admin(), BY_HAND, PROGRAM)
+    outcome = grant.grant(site, text, login, lambda *what: grant.tell(site.settings, *what))
+    if outcome is None:  # another process has dealt with it
+        return os.EX_OK if site.folder.get(text) else report.complain([f"{text}: refused: see the mail log"])
+    if outcome.verdict in (grant.GRANTED, grant.RENEWED):
+        return os.EX_OK
+    report.complain([f"{outcome.address}: {outcome.verdict}: {outcome.reason}"])
+    return os.EX_TEMPFAIL if outcome.verdict == grant.DEFERRED else 1
 
 
 def read(arguments: list[str], settings: Settings | None) -> Wanted:
@@ -88,8 +97,8 @@ def _address(word: str) -> str:
 
 
 def _record(key: str, value: str, settings: Settings | None) -> tuple[str, str]:
-    if not key or not value or "\0" in key + value or key.split() != [key]:
-        raise command.UsageError(f"{key!r} {value!r}: a key is one word, and a value is not empty")
+    if not value or key.split() != [key] or any(c in key + value for c in "\0\r\n"):
+        raise command.UsageError(f"{key!r} {value!r}: a key is one word, and a value one line that is not empty")
     if not settings:
         return key.lower(), value
     if words.like_an_address(value):
@@ -99,4 +108,4 @@ def _record(key: str, value: str, settings: Settings | None) -> tuple[str, str]:
     is_network = words.like_an_address(key) and ":" in key and not address.is_address(key)
     if is_network and settings.mta == "sendmail":
         raise command.UsageError(f"{key}: sendmail asks for IPv6 networks by another key; write ipv6:{key}")
-    return upkeep.normal_key(settings, key), value
+    return words.normal_key(settings, key), value

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import sys
-import time
 
-from popips import address, grants, stamps, upkeep
+from popips import address, denials, fate, policy, requests
 from popips.db import report, words
-from popips.db.task import Task, patience
+from popips.db.task import Task
+from popips.login import word
 from popips.maps import kinds
+from popips.maps.journal import is_idle
+from popips.site import Site
+
+LEFT = {fate.YIELD: "static", fate.BAR: "barred", fate.EXPIRE: "due", fate.PUT: "pending"}  # in place of a time
 
 
 def work(task: Task) -> int:
     """Print the records of these keys, or all; or the grants."""
     keys = words.arguments(task.options.keys)
-    if task.options.grants:
-        task.needs_grants("lst --grants")
-        return _grants(task, keys)
-    return _records(task, keys)
+    if not task.options.grants:
+        return _records(task, keys)
+    with task.host("lst --grants") as host:
+        return _grants(host, {address.of_key(key.lower()) or key for key in keys})
 
 
 def _records(task: Task, keys: list[str]) -> int:
     missing = []
-    upkeep.recover(task.settings, task.place, time.time())
-    with kinds.reader(task.place, patience()) as records:
+    if not is_idle(task.place):
+        with kinds.writer(task.place, task.text, task.now, task.until):
+            pass  # it finishes what a dead one left
+    with kinds.reader(task.place, task.until) as records:
         if not keys:
             for key, value in records.items():
                 sys.stdout.write(f"{report.printable(key)}\t{report.printable(value)}\n")
@@ -36,23 +42,20 @@ def _records(task: Task, keys: list[str]) -> int:
     return report.complain(f"{text}: no such record in {task.place}" for text in missing)
 
 
-def _grants(task: Task, names: list[str]) -> int:
-    settings = task.settings
-    wanted = {address.of_key(name.lower()) or name for name in names}
-    seen = set()
-    text = grants.said(settings)
-    with stamps.Folder(settings.stamps) as folder, report.records_or_none(settings) as records:
-        for name, stamp in sorted(folder.scan(), key=lambda entry: entry[0]):
-            if wanted and name not in wanted:
+def _grants(site: Site, wanted: set[str]) -> int:
+    """Print address, user, service, last login and time left of these addresses, or all."""
+    names = {name for name, _ in site.folder.scan()}
+    waiting = {name: one for one in requests.there(site.folder, site.now) if (name := address.of_key(one.address))}
+    bars = policy.bars(site, denials.legible(site.folder))
+    with report.records_or_none(site) as records:
+        for name in sorted(names | set(waiting)):
+            stamp, request = site.folder.get(name), waiting.get(name)
+            if (wanted and name not in wanted) or not (stamp or request):
                 continue
-            seen.add(name)
-            line = folder.line(name)
-            user, service = (line.user, line.service) if line else ("-", "-")
-            standing = grants.standing(settings, folder, records, name) if records else None
-            if report.is_static(standing, grants.record(settings, folder, name), text):
-                left = grants.STATIC
-            else:
-                is_pending = stamp.pending or not standing
-                left = report.left(stamp.time + settings.window - time.time(), is_pending)
-            sys.stdout.write(f"{name}\t{user}\t{service}\t{report.moment(stamp.time)}\t{left}\n")
-    return report.complain(f"{name}: no grant" for name in sorted(wanted - seen))
+            what = fate.fate(site.case(records, site.text.records(), name, bool(request), bool(bars(name))))
+            login = request.login if request else site.folder.login(name)
+            last = max(one.time for one in (stamp, request) if one)
+            who = f"{word(login.user)}\t{word(login.service)}" if login else "-\t-"
+            left = LEFT.get(what) or report.span(last + site.settings.window - site.now)
+            sys.stdout.write(f"{name}\t{who}\t{report.moment(last)}\t{left}\n")
+    return report.complain(f"{name}: no grant" for name in sorted(wanted - names - set(waiting)))

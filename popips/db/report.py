@@ -7,17 +7,15 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from typing import cast
 
-from popips import denials, grants, stamps
-from popips.db.task import PROGRAM, patience
+from popips import denials
+from popips.db.task import PROGRAM
 from popips.log import INFO, Log
-from popips.maps import MapError, Place, kinds
-from popips.settings import Settings
-
-if TYPE_CHECKING:
-    from popips.maps import Records
+from popips.login import word
+from popips.maps import MapError, Place, Records
+from popips.site import Site
 
 
 def complain(texts: Iterable[str]) -> int:
@@ -31,7 +29,7 @@ def note(events: Iterable[str], place: Place) -> None:
     """Log what the admin's hand did: a permanent record opens a relay for longer than any login does."""
     log = Log(PROGRAM)
     for event in events:
-        log.line(INFO, f"{event} user={stamps.word(admin())} map={place}")
+        log.line(INFO, f"{event} user={word(admin())} map={place}")
 
 
 def admin() -> str:
@@ -49,30 +47,19 @@ def moment(seconds: float) -> str:
     return "ever" if seconds == denials.FOR_EVER else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def left(seconds: float, pending: bool = False) -> str:
-    """Return how long a grant still lasts, in words."""
-    if seconds <= 0:
-        return "due"
-    if pending:
-        return "pending"
+def span(seconds: float) -> str:
+    """Return how long something lasts, in words."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}m{rest:02d}s"
 
 
-def is_static(standing: str | None, record: tuple[bytes, bytes], text: dict[bytes, bytes]) -> bool:
-    """Whether the record that belongs to a stamp is the admin's, or would be if he built the map from his text."""
-    key, value = record
-    return standing == grants.STATIC or (key in text and (not standing or text[key] == value))
-
-
 @contextmanager
-def records_or_none(settings: Settings) -> Iterator[Records | None]:
-    """Give the map's records; where it cannot be used, say why and give None, for the stamps can be listed still."""
-    try:
-        reader = kinds.reader(settings.map, patience())
-    except MapError as error:
-        complain([str(error)])
-        yield None
-        return
-    with reader as records:
+def records_or_none(site: Site) -> Iterator[Records]:
+    """Give the map's records; where it cannot be used, say why and give none, for the stamps can be listed still."""
+    with ExitStack() as stack:
+        try:
+            records = stack.enter_context(site.reader())
+        except MapError as error:
+            complain([str(error)])
+            records = cast("Records", {})  # which answers get()
         yield records

@@ -4,61 +4,62 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
-from popips import denials, grants, limits, stamps, upkeep
+from popips import address, denials, fate, policy, requests
 from popips.db import report, words
 from popips.db.task import Task
+from popips.login import word
+from popips.maps import Records
+from popips.site import Site
 
-if TYPE_CHECKING:
-    from popips.maps import Records
+GRANTED = (fate.LEAVE, fate.SETTLE, fate.RENEW)  # of an address that has a stamp
 
 
 def work(task: Task) -> int:
     """Tell in a line; the status is 0 if the address may relay by a grant."""
-    task.needs_grants("why")
-    settings, name, now = task.settings, words.address_of(task.options.text), time.time()
-    upkeep.recover(settings, settings.map, now)
-    with stamps.Folder(settings.stamps) as folder, report.records_or_none(settings) as records:
-        stamp, line = folder.get(name), folder.line(name)
-        standing = grants.standing(settings, folder, records, name) if records else None
-        reason = limits.barred(settings, denials.load(folder), name, now)
-        record = grants.record(settings, folder, name)
-        forms = words.forms(settings, name)
-        admins, wider = (_admins(records, keys) for keys in (forms, [key for form in forms for key in _networks(form)]))
-    if report.is_static(standing, record, grants.said(settings)):
-        standing, reason = grants.STATIC, f"static: {admins or 'the text of the map has a record on it'}"
-    elif not stamp:
-        reason = (
-            reason
-            or f"no grant in the last {report.left(settings.window)}; a login that was refused is in the mail log"
-        )
-        reason += f"; static for its network: {wider}" if wider else ""
-    who = f"user={line.user} service={line.service} by={line.writer} " if line else ""
-    times = f"last={report.moment(stamp.time)} until={report.moment(stamp.time + settings.window)}" if stamp else ""
-    login = who + times if stamp else ""
-    if standing == grants.RENEWED:
+    name = words.address_of(task.options.text)
+    with task.host("why") as host, report.records_or_none(host) as records:
+        return _why(host, records, name)
+
+
+def _why(site: Site, records: Records, name: str) -> int:
+    barred = policy.bars(site, denials.load(site.folder))(name)
+    asked = any(address.of_key(one.address) == name for one in requests.there(site.folder, site.now))
+    case = site.case(records, site.text.records(), name, asked, bool(barred))
+    what, login = fate.fate(case), _login(site, name)
+    if case.stamp != fate.NONE and what in GRANTED:
         sys.stdout.write(f"{name}: granted: {login}\n")
         return os.EX_OK
-    if stamp and not reason and stamp.time <= now - settings.window:
-        reason = "due: the last login is longer ago than the window"
-    elif stamp and not reason:
-        reason = "pending: the record comes with the next run of popips-expire"
+    reason = {
+        fate.EXPIRE: "due: the last login is longer ago than the window",
+        fate.PUT: "pending: the record comes with the next run of popips-expire",
+        fate.BAR: barred,
+        fate.REFUSE: barred,
+    }.get(what, "")
+    if what in (fate.STATIC, fate.YIELD) or (what == fate.LEAVE and (case.record == fate.ADMINS or case.named)):
+        admins = _admins(records, [key.encode() for key in words.forms(site.settings, name)])
+        reason = f"static: {admins or 'the text of the map has a record on it'}"
+    elif what == fate.LEAVE:
+        window = report.span(site.settings.window)
+        reason = barred or f"no grant in the last {window}; a login that was refused is in the mail log"
+        wider = _admins(records, [key for form in site.forms(name) for key in address.wider(form)])
+        reason += f"; static for its network: {wider}" if wider else ""
     sys.stdout.write(f"{name}: not granted: {reason}{'; ' if login else ''}{login}\n")
     return 1
 
 
-def _admins(records: Records | None, keys: Iterable[str]) -> str:
+def _login(site: Site, name: str) -> str:
+    """Return what the stamp says, in words, "" if there is none."""
+    stamp, login = site.folder.get(name), site.folder.login(name)
+    if not stamp:
+        return ""
+    who = f"user={word(login.user)} service={word(login.service)} by={word(login.writer)} " if login else ""
+    return f"{who}last={report.moment(stamp.time)} until={report.moment(stamp.time + site.settings.window)}"
+
+
+def _admins(records: Records, keys: Iterable[bytes]) -> str:
     """Return those of the records that are there in words, "" if none is."""
-    found = [(key, records.get(key.encode())) for key in keys] if records else []
-    there = [f"{key} {report.printable(value)}" for key, value in found if value is not None]
+    found = [(key, records.get(key)) for key in dict.fromkeys(keys)]
+    there = [f"{report.printable(key)} {report.printable(value)}" for key, value in found if value is not None]
     return f"the admin has {', '.join(there)}" if there else ""
-
-
-def _networks(key: str) -> Iterator[str]:
-    """Give the keys of the networks that an address is in, as sendmail and Postfix look them up, too: see access(5)."""
-    part = ":" if key.count(":") > 1 else "."
-    while (key := key.rpartition(part)[0]) and not key.endswith("ipv6"):
-        yield key
