@@ -26,11 +26,11 @@ def add(folder: Folder, pairs: Mapping[bytes, bytes], admin: str, now: float) ->
         _write(folder, [*(fields for fields in _lines(folder) if fields[0].encode() not in pairs), *made])
 
 
-def drop(folder: Folder, keys: Container[bytes]) -> None:
+def drop(folder: Folder, keys: Container[str]) -> None:
     """Strike out what the admin has taken out of the map. Raise StampError."""
     with folder.editing(REGISTER):
         there = _lines(folder)
-        kept = [fields for fields in there if fields[0].encode() not in keys]
+        kept = [fields for fields in there if fields[0] not in keys]
         if kept != there:
             _write(folder, kept)
 

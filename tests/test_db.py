@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -130,7 +131,7 @@ def test_grants_are_listed_with_user_service_last_login_and_time_left(installed:
     assert (
         abs(time.time() - 300 - time.mktime(time.strptime(last + " UTC", "%Y-%m-%dT%H:%M:%SZ %Z")) + time.timezone) < 60
     )
-    assert left in ("10m00s", "9m59s", "9m58s", "9m57s", "9m56s", "9m55s")
+    assert re.fullmatch(r"10m00s|9m\d\ds", left)
     assert second.split("\t")[0:3] + second.split("\t")[4:] == [SIX, "-", "-", "due"]
 
 
@@ -147,7 +148,7 @@ def test_grants_are_listed_by_what_becomes_of_them(installed: Installed) -> None
     wait(site, D)
     listed = [line.split("\t")[::4] for line in installed.run("popips-db", "lst", "--grants").stdout.splitlines()]
     assert [listed[0], listed[1], *listed[3:]] == [[A, "static"], [B, "barred"], [D, "pending"], [SIX, "pending"]]
-    assert (listed[2][0], listed[2][1][:2]) == (C, "14")
+    assert listed[2][0] == C and re.fullmatch(r"15m00s|14m\d\ds", listed[2][1])
     whys = [installed.run("popips-db", "why", address) for address in (A, B, C, D, SIX, E)]
     assert [done.returncode for done in whys] == [1, 1, 0, 1, 1, 1]
     said = [done.stdout.partition(": ")[2] for done in whys]

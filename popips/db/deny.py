@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from popips import address, command, denials, parsers, revoke
 from popips.db import report
@@ -12,26 +13,29 @@ from popips.db.task import Task
 
 def work(task: Task) -> int:
     """Keep an address or network out; without one, list who is kept out."""
-    with task.host("deny") as host:
+    task.needs_grants("deny")
+    with task.site() as site:
         if not task.options.words:
-            there = [denial for denial in denials.load(host.folder) if denial.until > task.now]
-            sys.stdout.writelines(f"{one.text}\t{report.moment(one.until)}\t{one.by}\n" for one in there)
+            for denial in denials.load(site.folder):
+                if denial.until > site.now:
+                    sys.stdout.write(f"{denial.text}\t{report.moment(denial.until)}\t{denial.by}\n")
             return os.EX_OK
-        denial = _denial(task.options.words, task.now)
-        ended = revoke.deny(host, denial)
+        denial = _denial(task.options.words, site.now)
+        denials.add(site.folder, denial, site.now)
         report.note([f"denied: address={denial.text} until={report.moment(denial.until)}"], task.place)
-        for batch in ended:
-            report.note((f"removed: address={name}" for name in batch), task.place)
+        for ended in revoke.denied(site, denial):
+            report.note((f"removed: address={name}" for name in ended), task.place)
     return os.EX_OK
 
 
 def lift(task: Task) -> int:
     """End what deny began."""
-    text = _denial([task.options.text], task.now).text
-    with task.host("undeny") as host:
-        if not denials.lift(host.folder, text):
+    task.needs_grants("undeny")
+    text = _denial([task.options.text], time.time()).text
+    with task.site() as site:
+        if not denials.lift(site.folder, text):
             return report.complain([f"{text}: not denied"])
-    report.note([f"undenied: address={text}"], task.place)
+    report.note([f"undenied: address={text}"], task.settings.map)
     return os.EX_OK
 
 

@@ -36,16 +36,16 @@ def work(task: Task) -> int:
         _put(task, wanted.records)
     if not wanted.addresses:
         return os.EX_OK
-    with task.host("ins") as host:
-        return max(_grant(host, text) for text in wanted.addresses)
+    with task.site() as site:
+        return max(_grant(site, text) for text in wanted.addresses)
 
 
 def _put(task: Task, records: list[tuple[str, str]]) -> None:
     pairs = {key.encode(): value.encode() for key, value in records}
-    with task.host_if_any() as host:
-        if host:
-            register.add(host.folder, pairs, report.admin(), task.now)
-        revoke.put(host, task.place, task.text, pairs, task.now)
+    with task.map() as edited:
+        if edited.site:
+            register.add(edited.site.folder, pairs, report.admin(), edited.now)
+        revoke.put(edited, pairs)
     report.note((f"inserted: key={word(key)} value={value}" for key, value in records), task.place)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+import time
 
 from popips import address, denials, fate, policy, requests
 from popips.db import report, words
-from popips.db.task import Task
+from popips.db.task import Task, patience
 from popips.login import word
 from popips.maps import kinds
 from popips.maps.journal import is_idle
@@ -20,16 +21,17 @@ def work(task: Task) -> int:
     keys = words.arguments(task.options.keys)
     if not task.options.grants:
         return _records(task, keys)
-    with task.host("lst --grants") as host:
-        return _grants(host, {address.of_key(key.lower()) or key for key in keys})
+    task.needs_grants("lst --grants")
+    with task.site() as site:
+        return _grants(site, {address.of_key(key.lower()) or key for key in keys})
 
 
 def _records(task: Task, keys: list[str]) -> int:
     missing = []
     if not is_idle(task.place):
-        with kinds.writer(task.place, task.text, task.now, task.until):
+        with kinds.writer(task.place, task.settings.source(task.place), time.time(), patience()):
             pass  # it finishes what a dead one left
-    with kinds.reader(task.place, task.until) as records:
+    with kinds.reader(task.place, patience()) as records:
         if not keys:
             for key, value in records.items():
                 sys.stdout.write(f"{report.printable(key)}\t{report.printable(value)}\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from dataclasses import replace
 
 from popips import command, seen, watch
@@ -62,10 +61,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _work(options: argparse.Namespace) -> int:
     settings = command.settings(options.conf)
-    task = Task(settings, _place(options.map, settings), options, time.time())
-    with task.host_if_any() as host:
-        if host:
-            _warn(host)
+    task = Task(settings, _place(options.map, settings), options)
+    if task.has_grants and os.path.lexists(settings.stamps):
+        with task.site() as site:
+            _warn(site)
     status: int = options.work(task)
     return status
 
@@ -91,4 +90,9 @@ def _warn(site: Site) -> None:
     dead = watch.expirer_is_dead(site.folder, site.now)
     if dead and watch.is_news(site.folder, TOLD["expirer"], site.now):
         Log(PROGRAM).line(ERROR, f"error: {dead}")
-    report.complain(text for text in (seen.unbuilt_then(site), dead) if text)
+    try:
+        with site.reader() as records:
+            unbuilt = seen.unbuilt(site, records)
+    except MapError:
+        unbuilt = ""  # the verb says what is wrong with the map
+    report.complain(text for text in (unbuilt, dead) if text)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from popips import command
 from popips.maps import Place
+from popips.revoke import Edited
 from popips.settings import Settings
 from popips.site import PATIENCE, Site, site
 
@@ -19,39 +20,37 @@ PROGRAM = "popips-db"
 
 @dataclass(frozen=True)
 class Task:
-    """One call of the program; place: the map of popips.conf, or another by -m; now: seconds since the epoch."""
+    """One call of the program; place: the map of popips.conf, or the one that -m names."""
 
     settings: Settings
     place: Place
     options: argparse.Namespace
-    now: float
 
     @property
     def has_grants(self) -> bool:
         """Whether this is the map that the grants are in."""
         return self.place == self.settings.map
 
-    @property
-    def text(self) -> str:
-        """The path of the text file that the map is made from, "" if there is none."""
-        return self.settings.source(self.place)
-
-    @property
-    def until(self) -> float:
-        """When to give up waiting for a lock, by time.monotonic()."""
-        return time.monotonic() + PATIENCE
-
-    def host(self, verb: str) -> Site:
-        """Return the host, for a `with`; raise UsageError if the grants are in another map, StampError."""
-        if not self.has_grants:
-            raise command.UsageError(f"{verb}: grants are in the map of {self.options.conf}, not in {self.place}")
-        return site(self.settings, self.now)
+    def site(self) -> Site:
+        """Return the host, for a `with`; raise StampError if its stamp folder cannot be used."""
+        return site(self.settings, time.time())
 
     @contextmanager
-    def host_if_any(self) -> Iterator[Site | None]:
-        """Give the host in a `with`, None if no stamps go with this map, or there are none at all."""
+    def map(self) -> Iterator[Edited]:
+        """Return the map for changes by hand, in a `with`; raise StampError."""
+        text = self.settings.source(self.place)
         if self.has_grants and os.path.lexists(self.settings.stamps):
-            with site(self.settings, self.now) as host:
-                yield host
+            with self.site() as site:
+                yield Edited(self.place, text, time.time(), site)
         else:
-            yield None
+            yield Edited(self.place, text, time.time())
+
+    def needs_grants(self, verb: str) -> None:
+        """Raise UsageError if this is another map than the one that the grants are in."""
+        if not self.has_grants:
+            raise command.UsageError(f"{verb}: grants are in the map of {self.options.conf}, not in {self.place}")
+
+
+def patience() -> float:
+    """Return until when, by time.monotonic(), a verb waits for a lock."""
+    return time.monotonic() + PATIENCE

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable
 
-from popips import address, denials, fate, policy, requests
+from popips import address, denials, fate, form, policy, requests
 from popips.db import report, words
 from popips.db.task import Task
 from popips.login import word
@@ -18,9 +18,10 @@ GRANTED = (fate.LEAVE, fate.SETTLE, fate.RENEW)  # of an address that has a stam
 
 def work(task: Task) -> int:
     """Tell in a line; the status is 0 if the address may relay by a grant."""
+    task.needs_grants("why")
     name = words.address_of(task.options.text)
-    with task.host("why") as host, report.records_or_none(host) as records:
-        return _why(host, records, name)
+    with task.site() as site, report.records_or_none(site) as records:
+        return _why(site, records, name)
 
 
 def _why(site: Site, records: Records, name: str) -> int:
@@ -43,7 +44,7 @@ def _why(site: Site, records: Records, name: str) -> int:
     elif what == fate.LEAVE:
         window = report.span(site.settings.window)
         reason = barred or f"no grant in the last {window}; a login that was refused is in the mail log"
-        wider = _admins(records, [key for form in site.forms(name) for key in address.wider(form)])
+        wider = _admins(records, [key for its in form.keys(site.settings, name) for key in address.wider(its)])
         reason += f"; static for its network: {wider}" if wider else ""
     sys.stdout.write(f"{name}: not granted: {reason}{'; ' if login else ''}{login}\n")
     return 1
