@@ -33,7 +33,7 @@ def either(site: Site, request: pytest.FixtureRequest) -> Site:
 
 def deny(site: Site, text: str, until: float = denials.FOR_EVER) -> list[str]:
     with site.host as host:
-        return [name for batch in revoke.deny(host, denials.Denial(text, until, "admin")) for name in batch]
+        return [name for batch in revoke_denied(host, denials.Denial(text, until, "admin")) for name in batch]
 
 
 def test_a_denied_address_loses_its_grant_and_gets_no_other(either: Site) -> None:
