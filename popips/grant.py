@@ -137,7 +137,7 @@ def foreseen(site: Site, request: Request, records: Records) -> Outcome:
     if outcome.verdict != GRANTED:
         return outcome
     case = site.case(records, site.text.records(), outcome.address, asked=True, barred=False)
-    return _known(outcome, {outcome.address: fate.fate(case)}, {})
+    return _known(request, outcome, {outcome.address: fate.fate(case)}, {})
 
 
 def _done(site: Site, dealt: list[tuple[Request, Outcome]]) -> list[tuple[Request, Outcome]]:

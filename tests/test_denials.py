@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from popips import denials, policy, revoke
+from popips import denials, policy
 from popips.fate import BAR
 from popips.grant import DEFERRED, GRANTED, REFUSED
 from popips.maps import Busy
@@ -31,15 +31,10 @@ def either(site: Site, request: pytest.FixtureRequest) -> Site:
     return site
 
 
-def deny(site: Site, text: str, until: float = denials.FOR_EVER) -> list[str]:
-    with site.host as host:
-        return [name for batch in revoke_denied(host, denials.Denial(text, until, "admin")) for name in batch]
-
-
 def test_a_denied_address_loses_its_grant_and_gets_no_other(either: Site) -> None:
     for user, address in (("alice", A), ("bob", B), ("carol", V6)):
         either.login(address, user)
-    assert sorted(deny(either, "192.0.2.9/30")) == [A, B]
+    assert sorted(either.deny("192.0.2.9/30")) == [A, B]
     with Folder(str(either.stamps)) as folder:
         assert [denial.text for denial in denials.load(folder)] == ["192.0.2.8/30"]
     assert either.names() == {V6}
@@ -50,8 +45,8 @@ def test_a_denied_address_loses_its_grant_and_gets_no_other(either: Site) -> Non
 
 
 def test_a_denial_ends_when_its_time_is_over_or_when_it_is_lifted(site: Site) -> None:
-    deny(site, A, until=site.now + DAY)
-    deny(site, V6)
+    site.deny(A, until=site.now + DAY)
+    site.deny(V6)
     site.now += DAY - 1
     assert (site.login(A), site.login(V6)) == (REFUSED, REFUSED)
     site.now += 1
@@ -64,13 +59,13 @@ def test_a_denial_ends_when_its_time_is_over_or_when_it_is_lifted(site: Site) ->
 def test_all_can_be_denied(site: Site) -> None:
     site.login(A)
     site.login(V6)
-    assert (deny(site, "0.0.0.0/0"), deny(site, "::/0")) == ([A], [V6])
+    assert (site.deny("0.0.0.0/0"), site.deny("::/0")) == ([A], [V6])
     assert (site.login(B), site.records()) == (REFUSED, {})
 
 
 def test_denying_again_takes_the_place_of_the_first_time(site: Site) -> None:
-    deny(site, A)
-    deny(site, A, until=site.now + 1)
+    site.deny(A)
+    site.deny(A, until=site.now + 1)
     site.now += 1
     assert site.login(A) == GRANTED
 
@@ -85,7 +80,7 @@ def test_a_denial_that_finds_another_writer_ends_its_grants_in_the_next_run(
         fcntl.flock(held, fcntl.LOCK_EX)
         either.configure(own_map="yes" if not either.access.exists() else "no", lock_timeout="0.01s")
         with pytest.raises(Busy):
-            deny(either, A)
+            either.deny(A)
     assert either.login(A) == REFUSED
     either.expire()
     assert (either.names(), either.records()) == ({B}, {B: "RELAY"})
@@ -111,7 +106,7 @@ def test_a_login_that_has_not_seen_the_denial_loses_its_grant_by_it(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has looked, and makes its stamp under the writers' lock: the denial looks for stamps under that, too."""
-    denier = threading.Thread(target=deny, args=(site, A))
+    denier = threading.Thread(target=site.deny, args=(A,))
     real = denials.legible
 
     def looked(folder: Folder) -> list[denials.Denial]:
@@ -131,7 +126,7 @@ def test_a_login_that_has_not_seen_the_denial_loses_its_grant_by_it(
 
 def test_a_static_record_of_a_denied_address_stays(site: Site) -> None:
     site.build(f"{A}\tRELAY\n")
-    deny(site, A)
+    site.deny(A)
     assert site.records() == {A: "RELAY"}
     assert site.login(A) == REFUSED
 
@@ -155,14 +150,14 @@ def test_a_login_that_waited_when_the_denial_came_gets_no_grant(either: Site) ->
     with Path(f"{either.db}.popips").open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert either.login(A) == DEFERRED
-    assert deny(either, A) == []
+    assert either.deny(A) == []
     either.expire()
     assert (either.names(), either.records()) == ({B}, {B: "RELAY"})
 
 
 @pytest.mark.parametrize("mode", [0o400, 0o600, 0o700])
 def test_a_stamp_that_comes_from_somewhere_gets_no_record_once_it_is_denied(site: Site, mode: int) -> None:
-    deny(site, A)
+    site.deny(A)
     site.expire()  # nothing but new and odd stamps is looked at from now on
     (site.stamps / A).touch(mode)
     os.utime(site.stamps / A, (site.now, site.now))
@@ -180,7 +175,7 @@ def test_a_line_that_cannot_be_read_refuses_all_logins_and_names_file_and_line(s
     assert f"{site.stamps}/.denied:2: " in outcome.reason
     assert "remove the line; popips-db deny writes" in outcome.reason
     with pytest.raises(StampError, match=r"\.denied:2: "):
-        deny(site, A)
+        site.deny(A)
 
 
 def test_such_a_line_stops_neither_expiry_nor_the_mending_of_the_map_nor_the_lines_beside_it(either: Site) -> None:
@@ -197,12 +192,12 @@ def test_such_a_line_stops_neither_expiry_nor_the_mending_of_the_map_nor_the_lin
 
 
 def test_the_list_is_changed_by_one_at_a_time_and_as_a_whole(site: Site) -> None:
-    deny(site, A)
+    site.deny(A)
     before = (site.stamps / ".denied").read_bytes()
-    with site.host as host, Folder(str(site.stamps)) as other:
+    with Folder(str(site.stamps)) as other:
         fcntl.flock(other.fd, fcntl.LOCK_EX)
         with pytest.raises(StampError, match="another popips-db is changing it"):
-            list(revoke.deny(host, denials.Denial(B, denials.FOR_EVER, "admin")))
+            site.deny(B)
     assert (site.stamps / ".denied").read_bytes() == before
 
 
