@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from popips import grant, lane, limits, revoke
+from popips import grant, lane, limits
 from popips.fate import BAR, EXPIRE
 from popips.grant import DEFERRED, GRANTED, RENEWED
 from popips.login import Login
@@ -134,7 +134,7 @@ def test_what_another_has_dealt_with_meanwhile_is_not_dealt_with_again(
     def dealt_with_and_ended() -> None:
         with site.host as host:
             grant.serve(host, lambda *_: None)
-            assert list(revoke.end(host, [A])) == [[A]]
+        assert site.end(A) == [A]
 
     let(dealt_with_and_ended, grant, "_judged", "after", monkeypatch)
     assert site.login(A) == "by another"
@@ -167,11 +167,8 @@ def hammer(folder: Path, number: int, rounds: int) -> None:
         if number == 0:
             site.expire()
         elif number == 1:
-            with site.host as host:
-                place, text = host.form.place, host.text.path
-                address = f"10.0.0.{turn % 20}"
-                revoke.take_out(host, place, text, {address: [address.encode()]}, site.now)
-                revoke.put(host, place, text, {b"static%d" % turn: b"OK"}, site.now)
+            site.take_out(f"10.0.0.{turn % 20}")
+            site.put(f"static{turn}", "OK")
         else:
             assert site.login(f"10.0.0.{(turn * number) % 20}") in ("granted", "renewed", "by another", "refused")
 
