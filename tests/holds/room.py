@@ -6,6 +6,7 @@ Nothing here imports popips. What the programs log is read from a /dev/log of th
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -181,8 +182,9 @@ class Room:
 
     def records(self, db: Path | None = None) -> dict[str, str]:
         """Return what sendmail's makemap reads in the map."""
-        command = ["makemap", "-u", "hash", str(db or self.db)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        copy = self._outside / "copy.db"  # makemap takes no file that has a second name
+        shutil.copyfile(db or self.db, copy)
+        done = subprocess.run(["makemap", "-u", "hash", str(copy)], check=True, capture_output=True, text=True)
         return dict(line.split("\t", 1) for line in done.stdout.splitlines())
 
     def granted(self, db: Path | None = None) -> dict[str, str]:
