@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from popips.config import Config
     from popips.log import Log
+    from popips.settings import Settings
 
 
 def bounded(program: str, shell: str, work: Callable[[], None], is_last: bool) -> NoReturn:
@@ -54,12 +54,13 @@ def bounded(program: str, shell: str, work: Callable[[], None], is_last: bool) -
 
 def admit(program: str, conf: str, address: str, user: str, service: str) -> None:
     """Grant the address what popips.conf says, and log one line. Errors end here: in that line."""
-    from popips import config, grants, watch
+    from popips import grants, watch
     from popips.log import ERROR, WARNING, Log
+    from popips.settings import load
 
     log, login, where = Log(program), grants.Login(user, service, program), "-"
     try:
-        settings = config.load(conf)
+        settings = load(conf)
         where = str(settings.map)
         patient = settings.replace(lock_timeout=min(settings.lock_timeout, LOCK_LIMIT))
         outcome = grants.grant(patient, address, login, time.time())
@@ -74,7 +75,7 @@ def admit(program: str, conf: str, address: str, user: str, service: str) -> Non
         log.line(ERROR, f"error: {watch.reason(error, program)}")
 
 
-def _stand_in(settings: Config, log: Log, now: float) -> None:
+def _stand_in(settings: Settings, log: Log, now: float) -> None:
     """Do a bounded part of the expirer's work if the expirer is dead, lest a relay stay open for ever."""
     from popips import watch
     from popips.log import ERROR, INFO
@@ -97,13 +98,14 @@ def _stand_in(settings: Config, log: Log, now: float) -> None:
 
 def pass_by(program: str, conf: str, service: str) -> None:
     """Log, once an hour, that a line in PAM's auth phase does nothing: a wrong password may come by there."""
-    from popips import config, watch
+    from popips import watch
     from popips.log import ERROR, Log
+    from popips.settings import load
     from popips.stamps import Folder, word
 
     log, now = Log(program), time.time()
     try:
-        with Folder(config.load(conf).stamps) as folder:
+        with Folder(load(conf).stamps) as folder:
             if not watch.is_news(folder, "phase", now):
                 return
         cure = "move its line to the account phase; or, where no wrong password comes by it, have it say --phase auth"
