@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 
 from expirer import check, drop, sessions
-from popips import command, denials, grant, lane, parsers, run, seen, watch
+from popips import command, denials, fate, grant, lane, parsers, run, seen, watch
 from popips.grant import Outcome
 from popips.log import ERROR, Log
 from popips.login import Login
@@ -100,7 +100,7 @@ def _run(host: Site, told: _Told) -> None:
     done = run.run(replace(host, now=time.time()), told.login)
     for level, text in done.describe(host.where):
         told.say(level, text)
-    told.lines.append(f"{done.live} live, {len(done.removed)} due")
+    told.lines.append(f"{done.live} live, {sum(done.count.get(what, 0) for what in fate.ENDING)} ended")
     unbuilt = seen.unbuilt_then(host)
     if unbuilt and watch.is_news(host.folder, TOLD["edit"], host.now):
         told.say(ERROR, f"error: {unbuilt}")

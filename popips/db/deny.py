@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from popips import address, command, denials, parsers, stamps, upkeep
+from popips import address, command, denials, parsers, revoke
 from popips.db import report
 from popips.db.task import Task
 
@@ -14,17 +14,17 @@ from popips.db.task import Task
 def work(task: Task) -> int:
     """Keep an address or network out; without one, list who is kept out."""
     task.needs_grants("deny")
-    settings, now = task.settings, time.time()
-    if not task.options.words:
-        with stamps.Folder(settings.stamps) as folder:
-            for denial in denials.load(folder):
-                if denial.until > now:
+    with task.site() as site:
+        if not task.options.words:
+            for denial in denials.load(site.folder):
+                if denial.until > site.now:
                     sys.stdout.write(f"{denial.text}\t{report.moment(denial.until)}\t{denial.by}\n")
-        return os.EX_OK
-    denial = _denial(task.options.words, now)
-    ended = upkeep.deny(settings, denial, now)
-    report.note([f"denied: address={denial.text} until={report.moment(denial.until)}"], settings.map)
-    report.note((f"removed: address={name}" for name in ended), settings.map)
+            return os.EX_OK
+        denial = _denial(task.options.words, site.now)
+        denials.add(site.folder, denial, site.now)
+        report.note([f"denied: address={denial.text} until={report.moment(denial.until)}"], task.place)
+        for ended in revoke.denied(site, denial):
+            report.note((f"removed: address={name}" for name in ended), task.place)
     return os.EX_OK
 
 
@@ -32,8 +32,8 @@ def lift(task: Task) -> int:
     """End what deny began."""
     task.needs_grants("undeny")
     text = _denial([task.options.text], time.time()).text
-    with stamps.Folder(task.settings.stamps) as folder:
-        if not denials.lift(folder, text):
+    with task.site() as site:
+        if not denials.lift(site.folder, text):
             return report.complain([f"{text}: not denied"])
     report.note([f"undenied: address={text}"], task.settings.map)
     return os.EX_OK

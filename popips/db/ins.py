@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from dataclasses import dataclass
 
-from popips import address, command, grants, limits, upkeep
+from popips import address, command, grant, revoke
 from popips.db import report, words
 from popips.db.task import PROGRAM, Task
 from popips.log import INFO, Log
+from popips.login import BY_HAND, Login, word
 from popips.settings import Settings
-from popips.stamps import word
 
 
 @dataclass(frozen=True)
@@ -35,20 +34,27 @@ def work(task: Task) -> int:
         raise command.UsageError("{}\t{}: {}".format(*wanted.records[0], where))
     if wanted.records:
         pairs = {key.encode(): value.encode() for key, value in wanted.records}
-        upkeep.make_static(task.settings, place, pairs, time.time())
+        with task.map() as edited:
+            revoke.put(edited, pairs)
         report.note((f"inserted: key={word(key)} value={value}" for key, value in wanted.records), place)
-    return _grant(task.settings, wanted.addresses)
+    return _grant(task, wanted.addresses) if wanted.addresses else os.EX_OK
 
 
-def _grant(settings: Settings, addresses: list[str]) -> int:
-    status = os.EX_OK
-    log, login = Log(PROGRAM), grants.Login(report.admin(), limits.BY_HAND, PROGRAM)
-    for text in addresses:
-        outcome = grants.grant(settings, text, login, time.time())
-        log.line(INFO, outcome.describe(login, str(settings.map)))
-        if outcome.verdict not in (grants.GRANTED, grants.RENEWED):
-            status = os.EX_TEMPFAIL if outcome.verdict == grants.DEFERRED else 1
-            report.complain([f"{outcome.address}: {outcome.verdict}: {outcome.reason}"])
+def _grant(task: Task, addresses: list[str]) -> int:
+    status, by_hand = os.EX_OK, Login(report.admin(), BY_HAND, PROGRAM)
+
+    def told(login: Login, outcome: grant.Outcome) -> None:
+        if login == by_hand:
+            Log(PROGRAM).line(INFO, outcome.describe(login, str(task.place)))
+        else:
+            grant.tell(task.settings, login, outcome)
+
+    with task.site() as site:
+        for text in addresses:
+            outcome = grant.grant(site, text, by_hand, told)
+            if outcome and outcome.verdict not in (grant.GRANTED, grant.RENEWED):
+                status = os.EX_TEMPFAIL if outcome.verdict == grant.DEFERRED else 1
+                report.complain([f"{outcome.address}: {outcome.verdict}: {outcome.reason}"])
     return status
 
 
@@ -99,4 +105,4 @@ def _record(key: str, value: str, settings: Settings | None) -> tuple[str, str]:
     is_network = words.like_an_address(key) and ":" in key and not address.is_address(key)
     if is_network and settings.mta == "sendmail":
         raise command.UsageError(f"{key}: sendmail asks for IPv6 networks by another key; write ipv6:{key}")
-    return upkeep.normal_key(settings, key), value
+    return words.normal_key(settings, key), value

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-import time
+from collections.abc import Iterator
 
-from popips import address, grants, stamps, upkeep
+from popips import address, denials, fate, policy, requests
 from popips.db import report, words
 from popips.db.task import Task, patience
+from popips.grant import STATIC
+from popips.login import Login, word
 from popips.maps import kinds
+from popips.site import Site
 
 
 def work(task: Task) -> int:
@@ -22,7 +25,6 @@ def work(task: Task) -> int:
 
 def _records(task: Task, keys: list[str]) -> int:
     missing = []
-    upkeep.recover(task.settings, task.place, time.time())
     with kinds.reader(task.place, patience()) as records:
         if not keys:
             for key, value in records.items():
@@ -37,22 +39,35 @@ def _records(task: Task, keys: list[str]) -> int:
 
 
 def _grants(task: Task, names: list[str]) -> int:
-    settings = task.settings
     wanted = {address.of_key(name.lower()) or name for name in names}
     seen = set()
-    text = grants.said(settings)
-    with stamps.Folder(settings.stamps) as folder, report.records_or_none(settings) as records:
-        for name, stamp in sorted(folder.scan(), key=lambda entry: entry[0]):
-            if wanted and name not in wanted:
-                continue
-            seen.add(name)
-            line = folder.line(name)
-            user, service = (line.user, line.service) if line else ("-", "-")
-            standing = grants.standing(settings, folder, records, name) if records else None
-            if report.is_static(standing, grants.record(settings, folder, name), text):
-                left = grants.STATIC
-            else:
-                is_pending = stamp.pending or not standing
-                left = report.left(stamp.time + settings.window - time.time(), is_pending)
-            sys.stdout.write(f"{name}\t{user}\t{service}\t{report.moment(stamp.time)}\t{left}\n")
+    with task.site() as site:
+        for name, login, time, left in sorted([*_stamps(site), *_waiting(site)], key=lambda grant: grant[0]):
+            if not wanted or name in wanted:
+                seen.add(name)
+                who = f"{word(login.user)}\t{word(login.service)}" if login else "-\t-"
+                sys.stdout.write(f"{name}\t{who}\t{report.moment(time)}\t{left}\n")
     return report.complain(f"{name}: no grant" for name in sorted(wanted - seen))
+
+
+Grant = tuple[str, "Login | None", float, str]  # address, who logged in last, when, and how long it still lasts
+
+
+def _stamps(site: Site) -> Iterator[Grant]:
+    bars = policy.bars(site, denials.legible(site.folder))
+    with report.records_or_none(site) as records:
+        for name, stamp in site.folder.scan():
+            what = report.foreseen(site, records, name, bars)
+            if what == fate.YIELD:
+                left = STATIC
+            else:
+                left = report.left(stamp.time + site.settings.window - site.now, pending=what in (None, fate.PUT))
+            yield name, site.folder.login(name), stamp.time, left
+
+
+def _waiting(site: Site) -> Iterator[Grant]:
+    """Return the logins that nobody has looked at, of addresses that have no stamp."""
+    for request in requests.there(site.folder, site.now):
+        name = address.of_key(request.address)
+        if name and not site.folder.get(name):
+            yield name, request.login, request.time, "pending"

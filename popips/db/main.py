@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 
-from popips import command, stamps, watch
+from popips import command, seen, watch
 from popips.db import delete, deny, end, ins, lst, report, why
 from popips.db.task import PROGRAM, Task
 from popips.db.words import FROM_STANDARD_INPUT
 from popips.log import ERROR, Log
 from popips.maps import MapError, Place
 from popips.settings import Settings
+from popips.stamps import TOLD
 
 OF_RECORDS = FROM_STANDARD_INPUT[:-1] + "; for ins a line is ADDRESS or KEY VALUE."
 KEEP_OUT = "no login opens the relay for it, and what grants it has end; for ever, or for 90s, 15m, 2h, 1d"
@@ -59,7 +59,7 @@ def _work(options: argparse.Namespace) -> int:
     settings = command.settings(options.conf)
     task = Task(settings, _place(options.map, settings), options)
     if task.has_grants:
-        _warn(settings)
+        _warn(task)
     status: int = options.work(task)
     return status
 
@@ -73,16 +73,21 @@ def _place(text: str | None, settings: Settings) -> Place:
     except MapError as error:
         raise command.UsageError(str(error)) from None
     place = Place(place.kind, place.path, postfix=place.postfix or settings.map.postfix)
-    return settings.map if place == settings.map else place
+    is_ours = place.kind == settings.map.kind and place.is_same(settings.map)
+    return settings.map if is_ours else place
 
 
-def _warn(settings: Settings) -> None:
+def _warn(task: Task) -> None:
     """Tell the admin what popips has noticed; the log hears of a dead expirer, too, once an hour."""
-    told = [watch.edit_is_pending(settings)]
-    if os.path.lexists(settings.stamps):
-        with stamps.Folder(settings.stamps) as folder:
-            dead = watch.expirer_is_dead(folder, time.time())
-            if dead and watch.is_news(folder, "expirer", time.time()):
-                Log(PROGRAM).line(ERROR, f"error: {dead}")
-            told.append(dead)
-    report.complain(text for text in told if text)
+    if not os.path.lexists(task.settings.stamps):
+        return
+    with task.site() as site:
+        dead = watch.expirer_is_dead(site.folder, site.now)
+        if dead and watch.is_news(site.folder, TOLD["expirer"], site.now):
+            Log(PROGRAM).line(ERROR, f"error: {dead}")
+        try:
+            with site.reader() as records:
+                unbuilt = seen.unbuilt(site, records)
+        except MapError:
+            unbuilt = ""  # the verb says what is wrong with the map
+    report.complain(text for text in (unbuilt, dead) if text)

@@ -8,16 +8,14 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-from popips import denials, grants, stamps
-from popips.db.task import PROGRAM, patience
+from popips import denials, fate
+from popips.db.task import PROGRAM
 from popips.log import INFO, Log
-from popips.maps import MapError, Place, kinds
-from popips.settings import Settings
-
-if TYPE_CHECKING:
-    from popips.maps import Records
+from popips.login import word
+from popips.maps import MapError, Place, Records
+from popips.policy import Bars
+from popips.site import Site
 
 
 def complain(texts: Iterable[str]) -> int:
@@ -31,7 +29,7 @@ def note(events: Iterable[str], place: Place) -> None:
     """Log what the admin's hand did: a permanent record opens a relay for longer than any login does."""
     log = Log(PROGRAM)
     for event in events:
-        log.line(INFO, f"{event} user={stamps.word(admin())} map={place}")
+        log.line(INFO, f"{event} user={word(admin())} map={place}")
 
 
 def admin() -> str:
@@ -59,17 +57,18 @@ def left(seconds: float, pending: bool = False) -> str:
     return f"{minutes}m{rest:02d}s"
 
 
-def is_static(standing: str | None, record: tuple[bytes, bytes], text: dict[bytes, bytes]) -> bool:
-    """Whether the record that belongs to a stamp is the admin's, or would be if he built the map from his text."""
-    key, value = record
-    return standing == grants.STATIC or (key in text and (not standing or text[key] == value))
+def foreseen(site: Site, records: Records | None, name: str, bars: Bars) -> str | None:
+    """Return what the next run does with the grant of an address, None if the map does not tell."""
+    if records is None:
+        return None
+    return fate.fate(site.case(records, site.text.records(), name, asked=False, barred=bool(bars(name))))
 
 
 @contextmanager
-def records_or_none(settings: Settings) -> Iterator[Records | None]:
-    """Give the map's records; where it cannot be used, say why and give None, for the stamps can be listed still."""
+def records_or_none(site: Site) -> Iterator[Records | None]:
+    """Return the map's records; where it cannot be used, say why and give None, for the stamps can be listed still."""
     try:
-        reader = kinds.reader(settings.map, patience())
+        reader = site.reader()
     except MapError as error:
         complain([str(error)])
         yield None

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from popips import command, upkeep
+from popips import command
 from popips.maps import Place
+from popips.revoke import Edited
 from popips.settings import Settings
+from popips.site import PATIENCE, Site, site
 
 PROGRAM = "popips-db"
 
@@ -26,6 +31,20 @@ class Task:
         """Whether this is the map that the grants are in."""
         return self.place == self.settings.map
 
+    def site(self) -> Site:
+        """Return the host, for a `with`; raise StampError if its stamp folder cannot be used."""
+        return site(self.settings, time.time())
+
+    @contextmanager
+    def map(self) -> Iterator[Edited]:
+        """Return the map for changes by hand, in a `with`; raise StampError."""
+        text = self.settings.source(self.place)
+        if self.has_grants and os.path.lexists(self.settings.stamps):
+            with self.site() as site:
+                yield Edited(self.place, text, time.time(), site)
+        else:
+            yield Edited(self.place, text, time.time())
+
     def needs_grants(self, verb: str) -> None:
         """Raise UsageError if this is another map than the one that the grants are in."""
         if not self.has_grants:
@@ -34,4 +53,4 @@ class Task:
 
 def patience() -> float:
     """Return until when, by time.monotonic(), a verb waits for a lock."""
-    return time.monotonic() + upkeep.PATIENCE
+    return time.monotonic() + PATIENCE

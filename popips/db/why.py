@@ -4,61 +4,72 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
-from popips import denials, grants, limits, stamps, upkeep
+from popips import address, denials, fate, policy, requests
 from popips.db import report, words
 from popips.db.task import Task
-
-if TYPE_CHECKING:
-    from popips.maps import Records
+from popips.fate import ADMINS
+from popips.login import word
+from popips.maps import Records
+from popips.site import Site
 
 
 def work(task: Task) -> int:
     """Tell in a line; the status is 0 if the address may relay by a grant."""
     task.needs_grants("why")
-    settings, name, now = task.settings, words.address_of(task.options.text), time.time()
-    upkeep.recover(settings, settings.map, now)
-    with stamps.Folder(settings.stamps) as folder, report.records_or_none(settings) as records:
-        stamp, line = folder.get(name), folder.line(name)
-        standing = grants.standing(settings, folder, records, name) if records else None
-        reason = limits.barred(settings, denials.load(folder), name, now)
-        record = grants.record(settings, folder, name)
-        forms = words.forms(settings, name)
-        admins, wider = (_admins(records, keys) for keys in (forms, [key for form in forms for key in _networks(form)]))
-    if report.is_static(standing, record, grants.said(settings)):
-        standing, reason = grants.STATIC, f"static: {admins or 'the text of the map has a record on it'}"
-    elif not stamp:
-        reason = (
-            reason
-            or f"no grant in the last {report.left(settings.window)}; a login that was refused is in the mail log"
-        )
-        reason += f"; static for its network: {wider}" if wider else ""
-    who = f"user={line.user} service={line.service} by={line.writer} " if line else ""
-    times = f"last={report.moment(stamp.time)} until={report.moment(stamp.time + settings.window)}" if stamp else ""
-    login = who + times if stamp else ""
-    if standing == grants.RENEWED:
+    name = words.address_of(task.options.text)
+    with task.site() as site, report.records_or_none(site) as records:
+        bars = policy.bars(site, denials.load(site.folder))
+        what = report.foreseen(site, records, name, bars)
+        is_open, reason = what in (fate.SETTLE, fate.LEAVE) and bool(site.folder.get(name)), bars(name)
+        if not is_open:
+            reason = _static(site, records, name) or reason or _not_open(site, name)
+        login = _login(site, name)
+    if is_open:
         sys.stdout.write(f"{name}: granted: {login}\n")
         return os.EX_OK
-    if stamp and not reason and stamp.time <= now - settings.window:
-        reason = "due: the last login is longer ago than the window"
-    elif stamp and not reason:
-        reason = "pending: the record comes with the next run of popips-expire"
     sys.stdout.write(f"{name}: not granted: {reason}{'; ' if login else ''}{login}\n")
     return 1
 
 
-def _admins(records: Records | None, keys: Iterable[str]) -> str:
+def _login(site: Site, name: str) -> str:
+    stamp, login = site.folder.get(name), site.folder.login(name)
+    if not stamp:
+        return ""
+    who = f"user={word(login.user)} service={word(login.service)} by={word(login.writer)} " if login else ""
+    until = stamp.time + site.settings.window
+    return f"{who}last={report.moment(stamp.time)} until={report.moment(until)}"
+
+
+def _static(site: Site, records: Records | None, name: str) -> str:
+    if records is None:
+        return ""
+    case = site.case(records, site.text.records(), name, asked=True, barred=False)
+    if case.record != ADMINS and not case.named:
+        return ""
+    there = _there(records, words.forms(site.settings, name))
+    return f"static: {there or 'the text of the map has a record on it'}"
+
+
+def _not_open(site: Site, name: str) -> str:
+    stamp = site.folder.get(name)
+    if any(address.of_key(request.address) == name for request in requests.there(site.folder, site.now)):
+        return "pending: the login is dealt with by the next run of popips-expire"
+    if not stamp:
+        window = report.left(site.settings.window)
+        with report.records_or_none(site) as records:
+            forms = [form.encode() for form in words.forms(site.settings, name)]
+            wider = _there(records, (key.decode() for form in forms for key in address.wider(form)))
+        reason = f"no grant in the last {window}; a login that was refused is in the mail log"
+        return f"{reason}; static for its network: {wider}" if wider else reason
+    if site.is_due(stamp):
+        return "due: the last login is longer ago than the window"
+    return "pending: the record comes with the next run of popips-expire"
+
+
+def _there(records: Records | None, keys: Iterable[str]) -> str:
     """Return those of the records that are there in words, "" if none is."""
     found = [(key, records.get(key.encode())) for key in keys] if records else []
     there = [f"{key} {report.printable(value)}" for key, value in found if value is not None]
     return f"the admin has {', '.join(there)}" if there else ""
-
-
-def _networks(key: str) -> Iterator[str]:
-    """Give the keys of the networks that an address is in, as sendmail and Postfix look them up, too: see access(5)."""
-    part = ":" if key.count(":") > 1 else "."
-    while (key := key.rpartition(part)[0]) and not key.endswith("ipv6"):
-        yield key

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 
-from popips import address, command, upkeep
+from popips import address, command, form
 from popips.settings import Settings
 
 FROM_STANDARD_INPUT = "Where an argument is -, arguments are read from standard input, one on a line."
@@ -37,11 +37,24 @@ def address_of(word: str) -> str:
     return address.of_key(word.lower()) or canonical(word)
 
 
+def normal_key(settings: Settings, text: str) -> str:
+    """Return the key by which the MTA asks for what a text says: lower case, and an IPv6 address in its own form."""
+    text = text.lower()
+    name = address.of_key(text)
+    style = "connect" if text.startswith("connect:") else "postfix" if settings.mta == "postfix" else "bare"
+    return address.key(name, style, settings.compressed_ipv6).decode() if name else text
+
+
+def keys(settings: Settings, text: str) -> list[str]:
+    """Return the keys that a text names: as it is written, for somebody may have put it so, and as the MTA asks."""
+    return list(dict.fromkeys([text.lower(), normal_key(settings, text)]))
+
+
 def forms(settings: Settings, text: str) -> list[str]:
     """Return the keys that a text may stand for: itself, or the keys of the address that it is."""
     if not address.is_address(text):
-        return list(dict.fromkeys([text.lower(), upkeep.normal_key(settings, text)]))
+        return keys(settings, text)
     name = address.parse(text)
-    styles = dict.fromkeys((settings.key, *settings.styles))
-    keys = [address.key(name, style, settings.compressed_ipv6).decode() for style in styles]
-    return list(dict.fromkeys([*keys, text.lower()]))
+    ours, _ = form.of(settings).record(name)
+    asked = (ours, *reversed(form.keys(settings, name)))
+    return list(dict.fromkeys([*(key.decode() for key in asked), text.lower()]))
