@@ -6,8 +6,7 @@ import sys
 import time
 
 from tests.model.guards import GUARDS
-from tests.model.scenarios import SMALL
-from tests.model.table import explored
+from tests.model.scenarios import SMALL, explored
 
 
 def main(words: list[str]) -> int:

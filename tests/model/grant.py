@@ -62,7 +62,7 @@ def limit(world: World, me: int, known: Known) -> list[Move]:
     (request, conf, then, batch, early), asked, there = known
     opened = tuple(one for one in asked if world.stamps[one.address] is not None)
     go_on = (remove, (request, conf, then, opened, batch))
-    over = run.surplus(world, tuple(one.address for one in opened)) if world.host.has("a granter keeps the limit") else ()
+    over = run.surplus(world, tuple(one.address for one in opened))
     if not over:
         return remove(world, me, go_on[1])
     return [(world, settle, Job(conf, tuple(name for name, _ in over), go_on, surplus=over))]

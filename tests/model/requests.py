@@ -38,7 +38,9 @@ def wait(world: World, me: int, known: Known) -> list[Move]:
 def told(world: World, request: Request) -> World:
     """Take it that the login was granted: its request has gone, and nobody had a reason to refuse it."""
     name = request.address
-    if world.version.denials or name in world.text or world.ended[name] >= request.time or STATIC in world.records:
+    if world.version.denials or name in world.text or STATIC in world.records or world.waived[name] >= request.time:
+        return world
+    if world.ended[name] >= request.time:  # it was withdrawn
         return world
     return promise(world, name, request.time)
 

@@ -41,7 +41,7 @@ def end(world: World, me: int, known: Known) -> list[Move]:
     number = world.host.settings[conf].map
     if world.locks[number] is not None:
         return []
-    world = maps.writer(world, me, number)
+    world = maps.writer(world, me, number)._replace(waived=put(world.waived, address, world.now))
     if world.made != conf and world.host.has("only the settings that the records were made by change anything"):
         return [(release(world, me), "changed", ())]
     job = Job(conf, (address,), (withdraw, (address, word)), denied=frozenset([address]))

@@ -15,12 +15,13 @@ from tests.model.world import (
     record,
     sealed,
     slot,
+    sync_records,
 )
 
 
 def run(world: World, me: int, known: Known) -> list[Move]:
     """alone() and saw(): one run at a time; and what is there is noted before it is read."""
-    if world.running is not None:
+    if world.running is not None and world.host.has("one run at a time"):
         return []
     return [(world._replace(running=me), load, (world.version,))]
 
@@ -81,7 +82,7 @@ def keep(world: World, me: int, known: Known) -> list[Move]:
         world = world._replace(seen=saw if world.host.has("what is kept is what was there at the start") else world.version)
         if not world.host.has("a run seals before it looks"):
             world = maps.look(world, world.host.settings[conf].map)
-    over = surplus(world)
+    over = surplus(world) if world.host.has("a run keeps the limit") else ()
     return in_turns(world, conf, tuple(name for name, _ in over), frozenset(), (end, ()), over)
 
 
@@ -139,16 +140,20 @@ def move(world: World, me: int, known: Known) -> list[Move]:
     conf, then = known
     if world.made == conf or not world.host.has("changed settings move the grants"):
         return [(world, *then)]
-    return [(world._replace(seen=None), take_out, (conf, world.made, then))]
+    world = world._replace(seen=None)
+    if not world.host.has("the new settings are kept once the old records have gone"):
+        return [(world._replace(made=conf), take_out, (conf, world.made, then))]
+    return [(world, take_out, (conf, world.made, then))]
 
 
 def take_out(world: World, me: int, known: Known) -> list[Move]:
     """_take_out(): with the writers' lock of the old map, take the records of all stamps out of it."""
     conf, made, then = known
     old = world.host.settings[made]
-    if world.locks[old.map] not in (None, me):
-        return []
-    world = maps.writer(world, me, old.map)
+    if world.host.has("move takes the old map's lock"):
+        if world.locks[old.map] not in (None, me):
+            return []
+        world = maps.writer(world, me, old.map)
     names = [a for a, one in enumerate(world.stamps) if one and record(world, old, a) == old.value]
     changes = tuple((slot(world, old, a), None) for a in names)
     return maps.change(world, old, changes, (keep_form, (conf, then)), (take_out, known))
@@ -157,4 +162,6 @@ def take_out(world: World, me: int, known: Known) -> list[Move]:
 def keep_form(world: World, me: int, known: Known) -> list[Move]:
     """form.keep(): only then may the new settings make records."""
     conf, then = known
+    if world.host.has("the emptied map is synced before the new settings are kept"):
+        world = sync_records(world)
     return [(leave_lock(world._replace(made=conf), me), *then)]

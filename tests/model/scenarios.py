@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from tests.model import explore, lane, outside, requests, revoke, run
 from tests.model.world import Host, Settings, World, start
 
@@ -45,6 +45,7 @@ SMALL: dict[str, Scenario] = {
     "a login, a run and the window": Scenario((LOGIN, RUN), (WINDOW,)),
     "two logins": Scenario((LOGIN, LOGIN), static=True),
     "two logins and the window": Scenario((LONG, LONG), (WINDOW,), stamps=("-", "s")),
+    "two logins and half a window twice": Scenario((LOGIN, LONG), (HALF, HALF), stamps=("s",)),
     "two logins and a run": Scenario((LOGIN, LONG, RUN), stamps=("-", "s", "d")),
     "two runs, a login and a rebuild": Scenario((LOGIN, RUN, RUN), (BUILD,), stamps=("s", "d")),
     "an edit": Scenario((LOGIN, RUN), (EDIT, BUILD), stamps=("-", "s")),
@@ -56,7 +57,7 @@ SMALL: dict[str, Scenario] = {
     "an end between two logins": Scenario((LOGIN, LONG, DELETE), (HALF, HALF), stamps=("s",)),
     "an end and two logins": Scenario((LONG, LONG, DELETE), host=Host(ticks=True), stamps=("s",)),
     "max_per_user": Scenario((LOGIN, OTHER), host=Host(most=1, ticks=True), stamps=("s-", "--", "ss")),
-    "max_per_user and a run": Scenario((OTHER, RUN), host=Host(most=1, ticks=True), stamps=("s-", "ss", "sn")),
+    "max_per_user and a run": Scenario((LOGIN, RUN), host=Host(most=1, ticks=True), stamps=("s-", "ss", "sn")),
     "another value": Scenario((LOGIN, RUN), (CONF,), Host(VALUE[:2]), ("-", "s", "d")),
     "another key": Scenario((LOGIN, RUN), (CONF,), Host(KEY[:2]), ("-", "s", "d")),
     "another map": Scenario((LOGIN, RUN), (CONF,), Host(MAP[:2]), ("-", "s", "d")),
@@ -68,9 +69,21 @@ SMALL: dict[str, Scenario] = {
     "a power cut": Scenario((LOGIN, RUN), (CUT,), power=True, static=True),
     "a power cut and an end": Scenario((DELETE,), (CUT,), Host(ticks=True), ("s", "d"), power=True),
     "a power cut and a map of its own": Scenario((LOGIN, RUN), (CUT,), Host(own=True), power=True),
+    "a power cut and another map": Scenario((RUN,), (CONF, CUT), Host(MAP[:2], own=True), ("s", "d"), power=True),
     "two addresses": Scenario((LOGIN, OTHER), stamps=("--", "sd", "-s"), static=True),
     "two addresses and a rebuild": Scenario((LONG, RUN), (BUILD,), stamps=("-s", "ds")),
     "two addresses and a run": Scenario((LONG, RUN), stamps=("sd", "du", "dn")),
     "a crowd": Scenario((LONG, LONG), host=Host(crowd=True), stamps=("-",)),
     "a crowd of three": Scenario((LONG, LONG, LONG), host=Host(crowd=True), stamps=("s",)),
 }
+
+
+def explored(scenario: Scenario, without: str = "") -> explore.Result:
+    """Explore a scenario from each of its starts, until the first fault; without: guards to leave out, joined by " + "."""
+    states = 0
+    for world in scenario.worlds(replace(scenario.host, without=frozenset(filter(None, without.split(" + "))))):
+        result = explore.explore(world, (*scenario.ours, *scenario.others), len(scenario.ours))
+        states += result.states
+        if result.fault:
+            return replace(result, states=states)
+    return explore.Result(states)

@@ -89,7 +89,9 @@ def stamp(world: World, job: Job, name: int, what: str) -> World:
     if there is None:
         made = put_stamp(world, name, Stamp(world.inode, time, not world.host.has("a stamp is made unsettled")))
         return made._replace(inode=world.inode + 1)
-    return put_stamp(world, name, there._replace(time=max(there.time, time), settled=there.settled and what != fate.PUT))
+    if world.host.has("a stamp's time never goes back"):
+        time = max(time, there.time)
+    return put_stamp(world, name, there._replace(time=time, settled=there.settled and what != fate.PUT))
 
 
 def finish(world: World, me: int, known: Known) -> list[Move]:
@@ -150,8 +152,7 @@ def unsettle_out(world: World, me: int, known: Known) -> list[Move]:
 def survey(world: World, me: int, known: Known) -> list[Move]:
     """... and look at its time again."""
     conf, denied, out, then = known
-    if world.host.has("rebuild looks at the time again"):
-        out = frozenset(a for a in out if a in denied or not (there := world.stamps[a]) or is_due(world, there))
+    out = frozenset(a for a in out if a in denied or not (there := world.stamps[a]) or is_due(world, there))
     names = tuple(a for a, there in enumerate(world.stamps) if there and a not in out)
     return [(world, rename, (conf, names, then))]
 
