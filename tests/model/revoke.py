@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.model import maps
+from tests.model import maps, run
 from tests.model.settle import Job, settle
 from tests.model.world import NEVER, Known, Move, World, put, release, sync_stamps
 
@@ -13,8 +13,8 @@ def deny(world: World, me: int, known: Known) -> list[Move]:
     version = world.version._replace(denials=world.version.denials + 1)
     listed = world._replace(denied=world.denied | {address}, version=version)
     if not world.host.has("deny writes its list before it ends the grant"):
-        return [(world, end, (address, world.version.conf, write_list))]
-    return [(listed, end, (address, world.version.conf, "denied"))]
+        return make_sound(world, me, (address, world.version.conf, write_list))
+    return [(listed, make_sound, (address, world.version.conf, "denied"))]
 
 
 def write_list(world: World, me: int, known: Known) -> list[Move]:
@@ -32,7 +32,21 @@ def undeny(world: World, me: int, known: Known) -> list[Move]:
 
 def delete(world: World, me: int, known: Known) -> list[Move]:
     """end(): end one grant; the next login makes it anew."""
-    return [(world, end, (known[0], world.version.conf, "ended"))]
+    return make_sound(world, me, (known[0], world.version.conf, "ended"))
+
+
+def make_sound(world: World, me: int, known: Known) -> list[Move]:
+    """make_sound(): have records as popips.conf says by now, which is for one at a time."""
+    if world.made == known[1] or not world.host.has("one at a time moves all grants"):
+        return run.move(world, me, (known[1], (end, known)))
+    if world.running is not None:
+        return []
+    return run.move(world._replace(running=me), me, (known[1], (moved, known)))
+
+
+def moved(world: World, me: int, known: Known) -> list[Move]:
+    """Let the next run begin."""
+    return [(world._replace(running=None), end, known)]
 
 
 def end(world: World, me: int, known: Known) -> list[Move]:

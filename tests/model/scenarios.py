@@ -62,6 +62,11 @@ SMALL: dict[str, Scenario] = {
     "another key": Scenario((LOGIN, RUN), (CONF,), Host(KEY[:2]), ("-", "s", "d")),
     "another map": Scenario((LOGIN, RUN), (CONF,), Host(MAP[:2]), ("-", "s", "d")),
     "another map, and another": Scenario((LONG,), (CONF, CONF), Host(MAP), ("-", "s")),
+    "another map, and back": Scenario((LONG, RUN), (CONF, CONF), Host((*MAP[:2], MAP[0])), ("-", "s")),
+    "another map, another, and an end": Scenario((DELETE, RUN), (CONF, CONF), Host(MAP), ("s",)),
+    "another map, and a denial": Scenario((LONG, DENY), (CONF,), Host(MAP[:2]), ("s",)),
+    "another key, and a rebuild": Scenario((LONG, RUN), (CONF, BUILD), Host(KEY[:2]), ("s",)),
+    "another map of its own": Scenario((LOGIN, RUN), (CONF,), Host(MAP[:2], own=True), ("-", "s", "d")),
     "another key, and an end": Scenario((DELETE, RUN), (CONF,), Host(KEY[:2]), ("s",)),
     "a map of its own": Scenario((LOGIN, RUN), (BUILD,), Host(own=True)),
     "a map of its own and the window": Scenario((LOGIN, RUN), (BUILD, WINDOW), Host(own=True), ("-", "s", "d")),
@@ -74,6 +79,7 @@ SMALL: dict[str, Scenario] = {
     "two addresses and a rebuild": Scenario((LONG, RUN), (BUILD,), stamps=("-s", "ds")),
     "two addresses and a run": Scenario((LONG, RUN), stamps=("sd", "du", "dn")),
     "a crowd": Scenario((LONG, LONG), host=Host(crowd=True), stamps=("-",)),
+    "a crowd and a run": Scenario((LONG, LONG, RUN), host=Host(crowd=True), stamps=("-",)),
     "a crowd of three": Scenario((LONG, LONG, LONG), host=Host(crowd=True), stamps=("s",)),
 }
 

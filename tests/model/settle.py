@@ -162,7 +162,7 @@ def rename(world: World, me: int, known: Known) -> list[Move]:
     conf, names, then = known
     settings = world.host.settings[conf]
     changes = tuple((slot(world, settings, a), settings.value if a in names else None) for a in addresses(world))
-    world = maps.look(put_records(world, changes), settings.map)
+    world = maps.look(put_records(world, changes, anew=True), settings.map)
     return [(world, settle_all, (names, then))]
 
 

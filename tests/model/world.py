@@ -171,11 +171,11 @@ def put_stamp(world: World, address: int, stamp: Optional[Stamp]) -> World:
     return world._replace(stamps=put(world.stamps, address, stamp))
 
 
-def put_records(world: World, changes: tuple[tuple[int, Optional[str]], ...]) -> World:
-    """Change records; a power cut may leave those before it, or half a page."""
+def put_records(world: World, changes: tuple[tuple[int, Optional[str]], ...], anew: bool = False) -> World:
+    """Change records; a power cut may leave those before it, and half a page, if it is not a file made anew."""
     for place, value in changes:
         if world.disk:
-            kept = put(world.disk.records, place, world.disk.records[place] | {value, TORN})
+            kept = put(world.disk.records, place, world.disk.records[place] | ({value} if anew else {value, TORN}))
             world = world._replace(disk=world.disk._replace(records=kept))
         world = world._replace(records=put(world.records, place, value))
     return world
