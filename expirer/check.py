@@ -17,7 +17,7 @@ def wrong(settings: Settings) -> Iterator[str]:
         try:
             grp.getgrnam(settings.only_group)
         except KeyError:
-            yield f"{settings.path}: only_group: there is no group {settings.only_group}; make it: groupadd {settings.only_group}"
+            yield f"{settings.path}: only_group: there is no group {settings.only_group}: groupadd makes it"
     if settings.follow_pattern:
         try:
             formats.own(settings.follow_pattern, settings.path)

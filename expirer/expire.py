@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 
 from expirer import check, drop, sessions
-from popips import command, denials, grant, lane, run, seen, settings, watch
+from popips import command, denials, fate, grant, lane, parsers, run, seen, watch
 from popips.grant import Outcome
 from popips.log import ERROR, Log
 from popips.login import Login
@@ -44,7 +44,7 @@ def _work(options: argparse.Namespace, log: Log) -> int:
     conf = command.settings(options.conf)
     if options.window is not None:
         try:
-            conf = replace(conf, window=settings.duration(options.window))
+            conf = conf.replace(window=parsers.duration(options.window))
         except ValueError as error:
             raise command.UsageError(f"--window {options.window}: {error}") from None
     told = _Told(conf, log)
@@ -83,7 +83,9 @@ class _Told:
 def _dry(host: Site, told: _Told) -> int:
     """Print what a run would do, and what it would fail on; return the exit status."""
     would = run.plan(host, lambda login, outcome: told.lines.append(outcome.describe(login, host.where)))
-    sys.stdout.writelines(f"would be {text}\n" for text in [*told.lines, *(text for _, text in would.describe(host.where))])
+    sys.stdout.writelines(
+        f"would be {text}\n" for text in [*told.lines, *(text for _, text in would.describe(host.where))]
+    )
     wrong = list(check.wrong(host.settings))
     sys.stderr.writelines(f"{PROGRAM}: {text}\n" for text in wrong)
     return os.EX_CONFIG if wrong else os.EX_OK
@@ -98,7 +100,7 @@ def _run(host: Site, told: _Told) -> None:
     done = run.run(replace(host, now=time.time()), told.login)
     for level, text in done.describe(host.where):
         told.say(level, text)
-    told.lines.append(f"{done.live} live, {len(done.removed)} due")
+    told.lines.append(f"{done.live} live, {sum(done.count.get(what, 0) for what in fate.ENDING)} ended")
     unbuilt = seen.unbuilt_then(host)
     if unbuilt and watch.is_news(host.folder, TOLD["edit"], host.now):
         told.say(ERROR, f"error: {unbuilt}")

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import NoReturn
 
 import popips
-from popips import config, maps, stamps, watch
+from popips import maps, stamps, watch
+from popips import settings as of
 from popips.log import ERROR, Log
 
 
@@ -28,22 +29,22 @@ def parser(program: str, description: str) -> argparse.ArgumentParser:
     """Give a parser that knows -c, --help and --version."""
     made = _Parser(prog=program, description=description, allow_abbrev=False)
     made.add_argument(
-        "-c", dest="conf", metavar="FILE", default=config.PATH, help="the configuration (default: %(default)s)"
+        "-c", dest="conf", metavar="FILE", default=of.PATH, help="the configuration (default: %(default)s)"
     )
     made.add_argument("--version", action="version", version=f"{program} {popips.__version__}")
     return made
 
 
-def settings(path: str) -> config.Config:
+def settings(path: str) -> of.Settings:
     """Give the configuration; where another file than the usual one is named, it must be there. Raise ConfigError."""
-    if path != config.PATH and not os.path.exists(path):
-        raise config.ConfigError(f"{path}: there is no such file")
-    return config.load(path)
+    if path != of.PATH and not os.path.exists(path):
+        raise of.SettingsError(f"{path}: there is no such file")
+    return of.load(path)
 
 
 STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UsageError, os.EX_USAGE),
-    (config.ConfigError, os.EX_CONFIG),
+    (of.SettingsError, os.EX_CONFIG),
     (maps.Busy, os.EX_TEMPFAIL),
     (maps.Missing, os.EX_NOINPUT),
     (maps.Failed, os.EX_IOERR),

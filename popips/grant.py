@@ -10,7 +10,7 @@ from popips import address, denials, fate, lane, limits, policy, requests, watch
 from popips.limits import Surplus
 from popips.log import INFO, WARNING, Log
 from popips.login import Login, word
-from popips.maps import MapError, NotNeeded, Unsound
+from popips.maps import MapError, NotNeeded, Records, Unsound, Writer
 from popips.requests import Request
 from popips.settings import Settings
 from popips.settle import rebuild, settle
@@ -55,7 +55,7 @@ def tell(settings: Settings, login: Login, outcome: Outcome) -> None:
 
 
 def grant(site: Site, text: str, login: Login, told: Told) -> Outcome | None:
-    """Let the address relay for a window from now on; return what became of the login, None if another process saw to it.
+    """Let the address relay for a window from now on; return what became of the login, None if another has dealt with it.
 
     text: the address as the login's server gave it. told hears of this login, and of all that were dealt with on the
     way. Where the map cannot be had in time, or cannot be used, the request stays for the next run. Raise no error.
@@ -129,6 +129,15 @@ def _dealt(site: Site, batch: list[Request], is_over: Callable[[], bool]) -> lis
             settle(site, writer, over, {}, limits.bars(site, over))
         there = [(request, outcome) for request, outcome in judged if outcome.address in fates or outcome.reason]
         return _done(site, [(request, _known(outcome, fates, over)) for request, outcome in there])
+
+
+def foreseen(site: Site, request: Request, records: Records) -> Outcome:
+    """Return what would become of a login if it were dealt with now; records: of the map."""
+    outcome = _judged(site, request)
+    if outcome.verdict != GRANTED:
+        return outcome
+    case = site.case(records, site.text.records(), outcome.address, asked=True, barred=False)
+    return _known(outcome, {outcome.address: fate.fate(case)}, {})
 
 
 def _done(site: Site, dealt: list[tuple[Request, Outcome]]) -> list[tuple[Request, Outcome]]:

@@ -12,6 +12,7 @@ from popips import form, seen
 from popips.form import Form
 from popips.maps import Records
 from popips.maps.text import Text
+from popips.settle import nothing
 from popips.site import Site
 from popips.turns import BATCH
 
@@ -32,7 +33,7 @@ def move(site: Site) -> None:
             if kept.place.own:
                 writer.rebuild([])
             for batch in () if kept.place.own else batches(name for name, _ in site.folder.scan()):
-                writer.change(partial(_take_out, kept, text, batch), secure=int)
+                writer.change(partial(_take_out, kept, text, batch), secure=nothing)
             form.keep(site.folder, site.form)
     else:
         form.keep(site.folder, site.form)

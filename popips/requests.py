@@ -11,6 +11,7 @@ import time
 from collections.abc import Container
 from dataclasses import dataclass
 
+from popips import address
 from popips.files import READ, WRITE, opened
 from popips.login import Login, unpack
 from popips.stamps import GRANTER, REQUESTS
@@ -69,7 +70,7 @@ def there(folder: Folder, now: float) -> list[Request]:
 def withdraw(folder: Folder, names: Container[str]) -> None:
     """Take the requests of these addresses away, under the writers' lock: the admin has ended their grants."""
     for file in _files(folder):
-        if _address(file) in names:
+        if address.of_key(_address(file)) in names:
             folder.remove(file)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from popips import address, denials, policy, requests
 from popips.maps import Place, Records, Writer, kinds
 from popips.move import move
-from popips.settle import rebuild, settle
+from popips.settle import nothing, rebuild, settle
 from popips.site import PATIENCE, Site
 from popips.turns import in_turns
 
@@ -32,13 +32,13 @@ def all_grants(site: Site) -> Iterator[str]:
 
 
 def deny(site: Site, denial: denials.Denial) -> Iterator[list[str]]:
-    """Keep an address or network out, and end its grants; return the addresses of these. Raise MapError or StampError."""
+    """Keep an address or network out, and end its grants; return their addresses. Raise MapError or StampError."""
     denials.add(site.folder, denial, site.now)
     return end(site, (name for name in all_grants(site) if address.is_in(name, (denial.network,))))
 
 
 def make_sound(site: Site) -> None:
-    """Have records as popips.conf says; a map of its own that is not what popips left is made anew. Raise MapError, StampError."""
+    """Have records as popips.conf says, and a map of its own as popips left it. Raise MapError or StampError."""
     move(site)
     if site.form.place.own:
         with site.writer() as writer:
@@ -62,7 +62,7 @@ def put(site: Site | None, place: Place, text: str, pairs: dict[bytes, bytes], n
     with _writer(place, text, now) as writer:
         if site:
             _end(site, writer, {name for key in pairs if (name := address.of_key(key.decode()))})
-        writer.change(step, secure=int)
+        writer.change(step, secure=nothing)
 
 
 def take_out(site: Site | None, place: Place, text: str, keys: dict[str, list[bytes]], now: float) -> list[str]:
@@ -85,7 +85,7 @@ def take_out(site: Site | None, place: Place, text: str, keys: dict[str, list[by
         if site:
             names = {name: word for word in keys if (name := address.of_key(word.lower()))}
             found.update(names[name] for name in _end(site, writer, names))
-        writer.change(step, secure=int)
+        writer.change(step, secure=nothing)
     return [word for word in keys if word not in found]
 
 

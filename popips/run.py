@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from popips import denials, fate, grant, lane, limits, policy, seen, watch
+from popips import denials, fate, grant, lane, limits, policy, requests, seen, watch
 from popips.files import opened
 from popips.log import INFO, WARNING
 from popips.login import word
@@ -28,38 +28,38 @@ ONE_RUN = 60.0  # seconds: a stamp that is newer than now by less may be of a lo
 
 @dataclass
 class Run:
-    """What a run found and did: addresses, and names in the stamp folder."""
+    """What a run found and did: addresses by their fate, the first so many, and how many there were in all."""
 
     live: int = 0
-    done: dict[str, list[str]] = field(default_factory=dict)  # addresses by their fate
-    foreign: list[str] = field(default_factory=list)  # no stamps: left alone
+    done: dict[str, list[str]] = field(default_factory=dict)
+    count: dict[str, int] = field(default_factory=dict)
+    foreign: list[str] = field(default_factory=list)  # files that are no stamps: left alone
     orphans: list[str] = field(default_factory=list)  # keys of records that look like grants, and are none
 
     def note(self, fates: dict[str, str]) -> None:
         """Add what was done."""
         for name, what in fates.items():
-            self.done.setdefault(what, []).append(name)
-
-    @property
-    def removed(self) -> list[str]:
-        """The addresses whose grants have ended."""
-        return [*self.done.get(fate.EXPIRE, ()), *self.done.get(fate.BAR, ())]
+            self.count[what] = self.count.get(what, 0) + 1
+            if self.count[what] <= LOGGED:
+                self.done.setdefault(what, []).append(name)
 
     def describe(self, where: str) -> Iterator[tuple[int, str]]:
         """Return the log lines, each with its level; where: the map."""
-        orphaned = ' reason="it looks like a grant, and nobody has logged in; end it: popips-db end --orphans"'
-        for names, level, event, reason in (
-            (self.done.get(fate.EXPIRE, []), INFO, "removed: address", ""),
-            (self.done.get(fate.BAR, []), INFO, "removed: address", ' reason="nobody there gets a grant by now"'),
-            (self.done.get(fate.PUT, []), INFO, "restored: address", ""),
-            (self.done.get(fate.YIELD, []), INFO, "static: address", ' reason="the admin has a record on it"'),
-            (self.foreign, WARNING, "foreign: file", ' reason="no stamp; left alone"'),
-            (self.orphans, WARNING, "orphan: key", orphaned),
+        for what, event, reason in (
+            (fate.EXPIRE, "removed", ""),
+            (fate.BAR, "removed", ' reason="nobody there gets a grant by now"'),
+            (fate.PUT, "restored", ""),
+            (fate.YIELD, "static", ' reason="the admin has a record on it"'),
         ):
-            for name in names[:LOGGED]:
-                yield level, f"{event}={word(name)} map={where}{reason}"
-            if len(names) > LOGGED:
-                yield level, f"{event.partition(':')[0]}: {len(names) - LOGGED} more map={where}{reason}"
+            for name in self.done.get(what, ()):
+                yield INFO, f"{event}: address={name} map={where}{reason}"
+            if self.count.get(what, 0) > LOGGED:
+                yield INFO, f"{event}: {self.count[what] - LOGGED} more map={where}{reason}"
+        for name in self.foreign[:LOGGED]:
+            yield WARNING, f'foreign: file={word(name)} map={where} reason="no stamp; left alone"'
+        for key in self.orphans[:LOGGED]:
+            reason = "it looks like a grant, and nobody has logged in; popips-db end --orphans ends it"
+            yield WARNING, f'orphan: key={word(key)} map={where} reason="{reason}"'
 
 
 @contextmanager
@@ -92,6 +92,11 @@ def stand_in(site: Site) -> Run:
     one = _run(site)
     one.settle(one.look(Bound(seconds=0.5, names=BATCH, processes=1)).due)
     return one.run
+
+
+def _is_sealed(site: Site) -> bool:
+    with site.writer() as writer:
+        return writer.sealed()
 
 
 def _run(site: Site) -> _Run:
@@ -135,7 +140,7 @@ class _Run:
         if self.site.form.place.own:
             rebuild(self.site, writer, self.bars)
         else:
-            writer.seal()
+            writer.look(lambda records: None)
 
     def look(self, bound: Bound = WHOLE) -> Survey:
         """Return what is in the stamp folder."""
@@ -161,7 +166,9 @@ class _Run:
 
     def fate(self, records: Records, name: str) -> str:
         """Return what is to be done with the grant of an address, as far as it can be told without the lock."""
-        return fate.fate(self.site.case(records, name, asked=False, barred=bool(self.bars(name))))
+        return fate.fate(
+            self.site.case(records, self.site.text.records(), name, asked=False, barred=bool(self.bars(name)))
+        )
 
     def settle(self, names: Iterable[str], bars: Bars | None = None) -> None:
         """Settle the addresses in turns."""
@@ -170,16 +177,17 @@ class _Run:
 
 
 def plan(site: Site, told: grant.Told) -> Run:
-    """Return what run() would do, without doing it; told hears of the logins that wait, and what would become of them."""
+    """Return what run() would do, without doing it; told hears what would become of the logins that wait."""
+    site.text.records()
     one = _run(site)
-    with site.writer() as writer:
-        is_anew = site.form.place.own and not writer.sealed()
-    with site.reader() as records:
-        for name, _ in site.folder.scan():
-            what = one.fate(records, name)
-            if not (is_anew and what == fate.PUT):
-                one.run.note({name: what})
+    if site.form.place.own and not _is_sealed(site):  # it is made anew, which is told of as a whole
+        one.run.note({name: fate.EXPIRE for name, stamp in site.folder.scan() if site.is_due(stamp)})
+    else:
+        with site.reader() as records:
+            for request in requests.there(site.folder, site.now):
+                told(request.login, grant.foreseen(site, request, records))
+            one.run.note({name: one.fate(records, name) for name, _ in site.folder.scan()})
     over = limits.surplus(site)
-    one.run.note({name: fate.BAR for name in over})
+    one.run.note(dict.fromkeys(over, fate.BAR))
     one.run.foreign = one.look().foreign
     return one.run

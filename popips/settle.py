@@ -32,13 +32,23 @@ def settle(site: Site, writer: Writer, names: Iterable[str], asked: Asked, bars:
     """
     _check_form(site)
     fates: dict[str, str] = {}
+    # a login asks no more than the map, if that is known to say all that the text says
+    said = {} if asked and writer.agrees() else site.text.records()
+
+    def decide(records: Records, name: str) -> str:
+        return fate.fate(site.case(records, said, name, name in asked, bool(bars(name))))
 
     def step(records: Records) -> None:
         fates.clear()
         for name in names:
-            fates[name] = _begun(site, records, name, asked.get(name), bars)
+            what = decide(records, name)
+            if what in fate.ENDING:
+                site.folder.unsettle(name)
+                what = decide(records, name)  # once more: a login may have renewed it until then
+            _change(site, records, name, what, asked.get(name))
+            fates[name] = what
 
-    writer.change(step, secure=_nothing if site.form.place.own else site.folder.sync)
+    writer.change(step, secure=nothing if site.form.place.own else site.folder.sync)
     for name, what in fates.items():
         if what in fate.OPENING:
             site.folder.settle(name)
@@ -50,8 +60,8 @@ def settle(site: Site, writer: Writer, names: Iterable[str], asked: Asked, bars:
     return fates
 
 
-def _nothing() -> None:
-    """Secure nothing: after a power failure, a map of its own is made anew from the stamps that there are."""
+def nothing() -> None:
+    """Secure nothing: no stamp is made, or a map of its own is made anew after a power failure."""
 
 
 def _check_form(site: Site) -> None:
@@ -59,15 +69,12 @@ def _check_form(site: Site) -> None:
     if kept is None:
         form.keep(site.folder, site.form)
     elif kept != site.form:
-        raise Changed(f"{site.settings.path}: map, key or value has changed; the next run of popips-expire moves all grants")
+        raise Changed(
+            f"{site.settings.path}: map, key or value has changed; the next run of popips-expire moves all grants"
+        )
 
 
-def _begun(site: Site, records: Records, name: str, request: Request | None, bars: Bars) -> str:
-    what = fate.fate(site.case(records, name, request is not None, bool(bars(name))))
-    if what in fate.ENDING:
-        site.folder.unsettle(name)
-        # once more: a login may have renewed it until then
-        what = fate.fate(site.case(records, name, request is not None, bool(bars(name))))
+def _change(site: Site, records: Records, name: str, what: str, request: Request | None) -> None:
     key, value = site.form.record(name)
     if what in fate.ENDING:
         if records.get(key) == value and site.text.records().get(key) != value:
@@ -79,7 +86,6 @@ def _begun(site: Site, records: Records, name: str, request: Request | None, bar
         records.put(key, value)
     elif what == fate.RENEW and request:
         _stamp(site, name, request)
-    return what
 
 
 def _stamp(site: Site, name: str, request: Request) -> None:
@@ -108,8 +114,8 @@ def rebuild(site: Site, writer: Writer, bars: Bars) -> None:
             barred = bool(bars(name))
             if barred or site.is_due(stamp):
                 site.folder.unsettle(name)
-                stamp = site.folder.get(name)
-            if barred or stamp is None or site.is_due(stamp):
+            there = site.folder.get(name)
+            if barred or there is None or site.is_due(there):
                 continue
             if not stamp.settled:
                 unsettled.append(name)

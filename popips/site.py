@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from popips import address, form
@@ -15,6 +15,7 @@ from popips.settings import Settings
 from popips.stamps import Stamp
 from popips.stamps.folder import Folder
 
+Said = Mapping[bytes, bytes]  # the records that a text says
 PATIENCE = 10.0  # seconds to wait for a lock where no login waits
 
 
@@ -55,8 +56,8 @@ class Site:
         """Whether the last login is longer ago than the window."""
         return stamp.time <= self.now - self.settings.window
 
-    def case(self, records: Records, name: str, asked: bool, barred: bool) -> Case:
-        """Return what the fate of the address depends on; records: of the map."""
+    def case(self, records: Records, said: Said, name: str, asked: bool, barred: bool) -> Case:
+        """Return what the fate of the address depends on; records: of the map, said: what the admin's text says."""
         stamp = self.folder.get(name)
         if stamp is None:
             found = NONE
@@ -64,7 +65,7 @@ class Site:
             found = DUE
         else:
             found = SETTLED if stamp.settled else LIVE
-        return Case(found, self._record(records, name, stamp), self._is_named(records, name), asked, barred)
+        return Case(found, self._record(records, name, stamp), self._is_named(records, said, name), asked, barred)
 
     def _record(self, records: Records, name: str, stamp: Stamp | None) -> str:
         key, value = self.form.record(name)
@@ -82,9 +83,8 @@ class Site:
         styles = ("postfix",) if self.settings.mta == "postfix" else ("connect", "bare")
         return [address.key(name, style, self.settings.compressed_ipv6) for style in styles]
 
-    def _is_named(self, records: Records, name: str) -> bool:
+    def _is_named(self, records: Records, said: Said, name: str) -> bool:
         """Whether the admin has written a record on the address, or on a network of it that is not in the map yet."""
-        said = self.text.records()
         if not said:
             return False
         forms = self.forms(name)

@@ -11,9 +11,13 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from popips import config, grants, upkeep
-from popips.config import Config
+from popips import fate, grant, run, settings
+from popips.grant import Outcome
+from popips.login import Login
 from popips.maps import Place
+from popips.settings import Settings
+from popips.site import Site as Host
+from popips.site import site as host_of
 from tests.box import CRON_ENVIRONMENT, Box, install
 
 hypothesis.settings.register_profile("popips", deadline=None)  # how fast the machine is, bench/ tells
@@ -35,6 +39,7 @@ class Site:
 
     def __init__(self, folder: Path, kind: str = "hash") -> None:
         self.folder, self.kind, self.now = folder, kind, NOW
+        self.told: list[tuple[str, Outcome]] = []
         self.access, self.stamps, self.conf = folder / "access", folder / "popips", folder / "popips.conf"
         self.stamps.mkdir(mode=0o700)
         (self.stamps / ".expire").touch(0o600)  # the expirer is alive
@@ -46,8 +51,14 @@ class Site:
         return self.folder / "access.db"
 
     @property
-    def config(self) -> Config:
-        return config.load(str(self.conf))
+    def settings(self) -> Settings:
+        return settings.load(str(self.conf))
+
+    @property
+    def host(self) -> Host:
+        """What popips makes of it; use it in a `with`."""
+        of = self.settings
+        return host_of(of, self.now, of.lock_timeout)
 
     @property
     def place(self) -> Place:
@@ -74,13 +85,24 @@ class Site:
         return {path.name for path in self.stamps.iterdir() if not path.name.startswith(".")}
 
     def login(self, address: str, user: str = "alice", service: str = "pop3") -> str:
-        return grants.grant(self.config, address, grants.Login(user, service, "test"), self.now).verdict
+        """Log in; return what became of it."""
+        self.told.clear()
+        with self.host as host:
+            outcome = grant.grant(host, address, Login(user, service, "test"), self._hear)
+        return outcome.verdict if outcome else "by another"
 
-    def expire(self, dry_run: bool = False) -> upkeep.Run:
-        return upkeep.expire(self.config, self.now, dry_run=dry_run)
+    def _hear(self, login: Login, outcome: Outcome) -> None:
+        self.told.append((login.user, outcome))
+
+    def expire(self, dry_run: bool = False) -> dict[str, list[str]]:
+        """Run the expirer; return what it did: addresses by their fate, and under foreign and live what it found."""
+        with self.host as host:
+            done = (run.plan if dry_run else run.run)(host, self._hear)
+        found = {what: sorted(names) for what, names in done.done.items() if what != fate.LEAVE}
+        return found | ({"foreign": sorted(done.foreign)} if done.foreign else {})
 
     def pass_window(self) -> None:
-        self.now += self.config.window + 1
+        self.now += self.settings.window + 1
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from popips.config import Config
 
 from popips import address
-from popips.config import Config
 
 DATA = Path(__file__).parent / "data" / "addresses.txt"
 

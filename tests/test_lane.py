@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from popips.survey import Survey
 
 from popips import lane, upkeep
 from popips.stamps import Folder
-from popips.survey import Survey
 from tests.box import ROOT
 from tests.conftest import Installed, Site
 

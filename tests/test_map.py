@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from popips.maps.berkeley import Reader, Records, Writer
 
 from popips.maps import Busy, MapError, Missing, Place, berkeley, journal, lock
-from popips.maps.berkeley import Reader, Records, Writer
 from popips.maps.libdb import DBError
 from tests.conftest import NOW, Site
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from popips import config, denials, grants, lane, upkeep
 from popips.config import Config
 from popips.grants import DEFERRED, GRANTED, RENEWED
+
+from popips import config, denials, grants, lane, upkeep
 from popips.maps import MapError, journal, kinds, lock, own
 from popips.stamps import Folder
 from tests.box import Box

@@ -168,7 +168,7 @@ class Folder:
                 return b""
 
     def replace(self, name: str, data: bytes, durably: bool = False) -> None:
-        """Put a file there with this content, or in the place of the one that is there; the old one stays if that fails."""
+        """Put a file there with this content, in place of one that is there; that one stays if it fails."""
         new = name + NEW
         with self.naming(name):
             with opened(new, WRITE | os.O_CREAT | os.O_TRUNC, within=self.fd) as fd:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from stat import S_IFREG
 
 from popips import address
-from popips.files import opened
 from popips.stamps import NEVER, OWN_FILES, SETTLED, StampFailed, stamp_of
 from popips.stamps.folder import Folder
 

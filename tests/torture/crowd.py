@@ -24,8 +24,9 @@ from itertools import count
 from pathlib import Path
 from threading import Event
 
-from popips import config, grants, upkeep
 from popips.config import Config
+
+from popips import config, grants, upkeep
 from popips.maps import Busy, MapError
 from popips.stamps import RUN_FILE, StampError
 from tests.box import ROOT, Box, server_for

@@ -20,8 +20,9 @@ from pathlib import Path
 from stat import S_IXUSR
 from typing import TypeVar
 
-from popips import grants, lane, upkeep
 from popips.maps.berkeley import Records, Writer
+
+from popips import grants, lane, upkeep
 from popips.maps.journal import Change, is_idle
 from popips.stamps import ASIDE, OWN_FILES, SETTLED
 from tests.box import CRON_ENVIRONMENT

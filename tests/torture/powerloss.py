@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from popips.maps.berkeley import Reader
+
 from popips import upkeep
 from popips.maps import MapError
-from popips.maps.berkeley import Reader
 from tests.conftest import Site
 from tests.torture import Row, kill
 from tests.torture.kill import Files, Scenario

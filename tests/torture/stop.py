@@ -14,8 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from popips import grants
 from popips.maps.berkeley import _Copy
+
+from popips import grants
 from tests.box import CRON_ENVIRONMENT
 from tests.conftest import Site
 from tests.torture import Row, kill
