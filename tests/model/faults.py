@@ -34,11 +34,17 @@ def faults(world: World, was_static: bool) -> list[str]:
     if after is None:
         return [*found, HANGS]
     found += of_records(after) + of_grants(after)
-    if any(was == STATIC != value for was, value in zip(world.records, after.records)) or was_static and STATIC not in after.records:
+    if (
+        any(was == STATIC != value for was, value in zip(world.records, after.records))
+        or was_static
+        and STATIC not in after.records
+    ):
         found.append("a static record is lost")
     for a in addresses(world):
         told, stamp = world.promises[a], after.stamps[a]
-        excused = a in world.denied | world.text or told <= world.waived[a] or record(after, now, a) in (now.value, STATIC)
+        excused = (
+            a in world.denied | world.text or told <= world.waived[a] or record(after, now, a) in (now.value, STATIC)
+        )
         if told > world.now - WINDOW and not excused:
             later = [one.time for b, one in enumerate(after.stamps) if one and b != a]
             if not (world.host.most and any(time >= told for time in later)):

@@ -13,7 +13,7 @@ def renewed(world: World, me: int, known: Known) -> list[Move]:
     """renewed(): open the stamp and look whether it is settled; else take the long way."""
     (address,) = known
     stamp = world.stamps[address]
-    if stamp and (stamp.settled or not world.host.has("the lane is for settled stamps")):
+    if stamp and stamp.settled:
         return [(world, write, (address, stamp.inode))]
     return [(world, requests.leave, known)]
 

@@ -61,7 +61,9 @@ def write_pages(world: World, me: int, known: Known) -> list[Move]:
     number = settings.map
     if build != world.builds[number] and not world.host.own and world.host.has("the map is compared under its lock"):
         return [(world._replace(journals=put(world.journals, number, None)), *again)]
-    seal = world.builds[number] if sealed(world, number) or not world.host.has("a change seals if the seal held") else None
+    seal = (
+        world.builds[number] if sealed(world, number) or not world.host.has("a change seals if the seal held") else None
+    )
     world = world._replace(seals=put(world.seals, number, None))
     torn = put_records(world, tuple((place, TORN) for place, _ in changes))
     whole = put_records(world, changes)

@@ -30,7 +30,7 @@ def undeny(world: World, me: int, known: Known) -> list[Move]:
     return [(world._replace(denied=world.denied - {known[0]}, version=version), "allowed", ())]
 
 
-def delete(world: World, me: int, known: Known) -> list[Move]:
+def end(world: World, me: int, known: Known) -> list[Move]:
     """end(): end one grant; the next login makes it anew."""
     return make_sound(world, me, (known[0], world.version.conf, "ended"))
 
@@ -38,7 +38,7 @@ def delete(world: World, me: int, known: Known) -> list[Move]:
 def make_sound(world: World, me: int, known: Known) -> list[Move]:
     """make_sound(): have records as popips.conf says by now, which is for one at a time."""
     if world.made == known[1] or not world.host.has("one at a time moves all grants"):
-        return run.move(world, me, (known[1], (end, known)))
+        return run.move(world, me, (known[1], (settle_one, known)))
     if world.running is not None:
         return []
     return run.move(world._replace(running=me), me, (known[1], (moved, known)))
@@ -46,10 +46,10 @@ def make_sound(world: World, me: int, known: Known) -> list[Move]:
 
 def moved(world: World, me: int, known: Known) -> list[Move]:
     """Let the next run begin."""
-    return [(world._replace(running=None), end, known)]
+    return [(world._replace(running=None), settle_one, known)]
 
 
-def end(world: World, me: int, known: Known) -> list[Move]:
+def settle_one(world: World, me: int, known: Known) -> list[Move]:
     """Take the writers' lock and settle the address, as one that is barred."""
     address, conf, word = known
     number = world.host.settings[conf].map
@@ -69,7 +69,5 @@ def withdraw(world: World, me: int, known: Known) -> list[Move]:
         world = world._replace(requests=frozenset(one for one in world.requests if one.address != address))
     if world.host.has("end syncs the stamps"):
         world = sync_stamps(world)
-    world = world._replace(
-        promises=put(world.promises, address, NEVER), ended=put(world.ended, address, world.now)
-    )
+    world = world._replace(promises=put(world.promises, address, NEVER), ended=put(world.ended, address, world.now))
     return [(release(world, me), word, (address,) if callable(word) else ())]

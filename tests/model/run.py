@@ -80,7 +80,9 @@ def keep(world: World, me: int, known: Known) -> list[Move]:
     """seen.keep(): note what was there when the run began."""
     saw, conf, _, is_known = known
     if not is_known:
-        world = world._replace(seen=saw if world.host.has("what is kept is what was there at the start") else world.version)
+        world = world._replace(
+            seen=saw if world.host.has("what is kept is what was there at the start") else world.version
+        )
         if not world.host.has("a run seals before it looks"):
             world = maps.look(world, world.host.settings[conf].map)
     over = surplus(world) if world.host.has("a run keeps the limit") else ()
@@ -129,7 +131,11 @@ def surplus(world: World, latest: tuple[int, ...] = ()) -> Counted:
     if not most:
         return ()
     by_time = world.host.has("a limit goes by the logins' times")
-    found = [(a in latest and not by_time, one.time, a) for a, one in enumerate(world.stamps) if one and not is_due(world, one)]
+    found = [
+        (a in latest and not by_time, one.time, a)
+        for a, one in enumerate(world.stamps)
+        if one and not is_due(world, one)
+    ]
     return tuple((a, time) for _, time, a in sorted(found)[: max(0, len(found) - most)])
 
 

@@ -1,45 +1,61 @@
-"""Who meets whom: the scenarios that are explored, small ones for `make test`, big ones for `python -m tests.model --all`."""
+"""Who meets whom: SMALL is explored by `make test`, all of it by `python -m tests.model --all`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from tests.model import explore, lane, outside, requests, revoke, run
+
+from tests.model import lane, outside, requests, revoke, run
+from tests.model.explore import Process, Result, explore
 from tests.model.world import Host, Settings, World, start
 
 LOGIN, OTHER = (lane.renewed, (0,)), (lane.renewed, (1,))  # a login from the first address, and from the second
-LONG = (requests.leave, (0,))  # one that takes the long way whatever its stamp says
+LONG = (requests.leave, (0,))  # one that takes the long way, whatever its stamp is
 RUN = (run.run, ())
-DENY, DELETE, UNDENY = (revoke.deny, (0,)), (revoke.delete, (0,)), (revoke.undeny, (0,))
+DENY, UNDENY, END = (revoke.deny, (0,)), (revoke.undeny, (0,)), (revoke.end, (0,))
 EDIT, BUILD = (outside.edit, (0,)), (outside.build, ())
-CONF, WINDOW, CUT = (outside.configure, ()), (outside.pass_window, ()), (outside.cut, ())
-HALF = (outside.pass_half, ())
+CONF, WINDOW, HALF, CUT = (
+    (step, ()) for step in (outside.configure, outside.pass_window, outside.pass_half, outside.cut)
+)
 
 ONE = ("-", "n", "s", "d", "u")  # how the stamp of one address may be, see world.start()
-VALUE = (Settings(value="ours"), Settings(value="new"), Settings(value="newer"))
-KEY = (Settings(place=0), Settings(place=1), Settings(place=2))
+VALUE = (Settings(value="ours"), Settings(value="new"))
+KEY = (Settings(place=0), Settings(place=1))
 MAP = (Settings(map=0, place=0), Settings(map=1, place=1), Settings(map=2, place=2))
+OWN, TIMED, CROWD = Host(own=True), Host(ticks=True), Host(crowd=True)
+LIMITED = Host(most=1, ticks=True)
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """Processes that start at once in a world: popips' own, each of which may be killed, and others."""
+    """Processes that start at once in a world, and the worlds that they start in, by their stamps."""
 
-    ours: tuple[explore.Process, ...]
-    others: tuple[explore.Process, ...] = ()
+    mortal: tuple[Process, ...] = ()  # popips' own: each may be killed at each of its steps
+    others: tuple[Process, ...] = ()
     host: Host = Host()
     stamps: tuple[str, ...] = ONE
-    static: bool = False  # begin with a static record on the first address, too
+    static: bool = False  # one more world: no stamps, and a static record on the first address
     power: bool = False  # keep account of what a power cut may lose
 
     def worlds(self, host: Host) -> list[World]:
-        """Return the worlds that it starts from."""
+        """Return the worlds that it starts in."""
         found = [start(host, stamps, "", self.power) for stamps in self.stamps]
         where = "text" if BUILD in self.others else "map"
-        none = "-" * len(self.stamps[0])
-        return [*found, start(host, none, where, self.power)] if self.static else found
+        static = start(host, "-" * len(self.stamps[0]), where, self.power)
+        return [*found, static] if self.static else found
 
 
-SMALL: dict[str, Scenario] = {
+def explored(scenario: Scenario, without: str = "") -> Result:
+    """Explore a scenario from each of its worlds, until the first fault; without: guards, joined by " + "."""
+    states = 0
+    for world in scenario.worlds(replace(scenario.host, without=frozenset(filter(None, without.split(" + "))))):
+        result = explore(world, (*scenario.mortal, *scenario.others), len(scenario.mortal))
+        states += result.states
+        if result.fault:
+            return replace(result, states=states)
+    return Result(states)
+
+
+SMALL = {
     "a login and a run": Scenario((LOGIN, RUN), static=True),
     "a login, a run and a rebuild": Scenario((LOGIN, RUN), (BUILD,), static=True),
     "a login, a run and the window": Scenario((LOGIN, RUN), (WINDOW,)),
@@ -50,46 +66,68 @@ SMALL: dict[str, Scenario] = {
     "two runs, a login and a rebuild": Scenario((LOGIN, RUN, RUN), (BUILD,), stamps=("s", "d")),
     "an edit": Scenario((LOGIN, RUN), (EDIT, BUILD), stamps=("-", "s")),
     "a denial": Scenario((LOGIN, DENY, RUN), stamps=("-", "s", "n")),
-    "a denial that is lifted": Scenario((LOGIN, DENY), (UNDENY,), Host(ticks=True), stamps=("-", "s")),
-    "a denial and a long way": Scenario((LONG, DENY, RUN), stamps=("s",)),
-    "an end": Scenario((LOGIN, DELETE), host=Host(ticks=True), stamps=("-", "s")),
-    "an end and a run": Scenario((LONG, DELETE, RUN), host=Host(ticks=True), stamps=("-", "s")),
-    "an end between two logins": Scenario((LOGIN, LONG, DELETE), (HALF, HALF), stamps=("s",)),
-    "an end and two logins": Scenario((LONG, LONG, DELETE), host=Host(ticks=True), stamps=("s",)),
-    "max_per_user": Scenario((LOGIN, OTHER), host=Host(most=1, ticks=True), stamps=("s-", "--", "ss")),
-    "max_per_user and a run": Scenario((LOGIN, RUN), host=Host(most=1, ticks=True), stamps=("s-", "ss", "sn")),
-    "another value": Scenario((LOGIN, RUN), (CONF,), Host(VALUE[:2]), ("-", "s", "d")),
-    "another key": Scenario((LOGIN, RUN), (CONF,), Host(KEY[:2]), ("-", "s", "d")),
+    "a denial that is lifted": Scenario((LOGIN, DENY), (UNDENY,), TIMED, ("-", "s")),
+    "a denial and the long way": Scenario((LONG, DENY, RUN), stamps=("s",)),
+    "an end": Scenario((LOGIN, END), (), TIMED, ("-", "s")),
+    "an end and a run": Scenario((LONG, END, RUN), (), TIMED, ("-", "s")),
+    "an end and two logins": Scenario((LONG, LONG, END), (), TIMED, ("s",)),
+    "an end between two logins": Scenario((), (LOGIN, LONG, END, HALF, HALF), stamps=("s",)),
+    "max_per_user": Scenario((LOGIN, OTHER), (), LIMITED, ("s-", "--", "ss")),
+    "max_per_user and a run": Scenario((LOGIN, RUN), (), LIMITED, ("s-", "ss", "sn")),
+    "another value": Scenario((LOGIN, RUN), (CONF,), Host(VALUE), ("-", "s", "d")),
+    "another key": Scenario((LOGIN, RUN), (CONF,), Host(KEY), ("-", "s", "d")),
+    "another key, and a rebuild": Scenario((LONG, RUN), (CONF, BUILD), Host(KEY), ("s",)),
+    "another key, and an end": Scenario((END, RUN), (CONF,), Host(KEY), ("s",)),
     "another map": Scenario((LOGIN, RUN), (CONF,), Host(MAP[:2]), ("-", "s", "d")),
     "another map, and another": Scenario((LONG,), (CONF, CONF), Host(MAP), ("-", "s")),
     "another map, and back": Scenario((LONG, RUN), (CONF, CONF), Host((*MAP[:2], MAP[0])), ("-", "s")),
-    "another map, another, and an end": Scenario((DELETE, RUN), (CONF, CONF), Host(MAP), ("s",)),
+    "another map, another, and an end": Scenario((END, RUN), (CONF, CONF), Host(MAP), ("s",)),
     "another map, and a denial": Scenario((LONG, DENY), (CONF,), Host(MAP[:2]), ("s",)),
-    "another key, and a rebuild": Scenario((LONG, RUN), (CONF, BUILD), Host(KEY[:2]), ("s",)),
     "another map of its own": Scenario((LOGIN, RUN), (CONF,), Host(MAP[:2], own=True), ("-", "s", "d")),
-    "another key, and an end": Scenario((DELETE, RUN), (CONF,), Host(KEY[:2]), ("s",)),
-    "a map of its own": Scenario((LOGIN, RUN), (BUILD,), Host(own=True)),
-    "a map of its own and the window": Scenario((LOGIN, RUN), (BUILD, WINDOW), Host(own=True), ("-", "s", "d")),
-    "a map of its own and a denial": Scenario((LOGIN, DENY), (BUILD,), Host(own=True), ("s",)),
-    "a power cut": Scenario((LOGIN, RUN), (CUT,), power=True, static=True),
-    "a power cut and an end": Scenario((DELETE,), (CUT,), Host(ticks=True), ("s", "d"), power=True),
-    "a power cut and a map of its own": Scenario((LOGIN, RUN), (CUT,), Host(own=True), power=True),
+    "a map of its own": Scenario((LOGIN, RUN), (BUILD,), OWN),
+    "a map of its own and the window": Scenario((LOGIN, RUN), (BUILD, WINDOW), OWN, ("-", "s", "d")),
+    "a map of its own and a denial": Scenario((LOGIN, DENY), (BUILD,), OWN, ("s",)),
+    "a power cut": Scenario((LOGIN, RUN), (CUT,), static=True, power=True),
+    "a power cut and an end": Scenario((END,), (CUT,), TIMED, ("s", "d"), power=True),
+    "a power cut and a map of its own": Scenario((LOGIN, RUN), (CUT,), OWN, power=True),
     "a power cut and another map": Scenario((RUN,), (CONF, CUT), Host(MAP[:2], own=True), ("s", "d"), power=True),
     "two addresses": Scenario((LOGIN, OTHER), stamps=("--", "sd", "-s"), static=True),
     "two addresses and a rebuild": Scenario((LONG, RUN), (BUILD,), stamps=("-s", "ds")),
     "two addresses and a run": Scenario((LONG, RUN), stamps=("sd", "du", "dn")),
-    "a crowd": Scenario((LONG, LONG), host=Host(crowd=True), stamps=("-",)),
-    "a crowd and a run": Scenario((LONG, LONG, RUN), host=Host(crowd=True), stamps=("-",)),
-    "a crowd of three": Scenario((LONG, LONG, LONG), host=Host(crowd=True), stamps=("s",)),
+    "a crowd": Scenario((LONG, LONG), (), CROWD, ("-",)),
+    "a crowd and a run": Scenario((LONG, LONG, RUN), (), CROWD, ("-",)),
+    "a crowd of three": Scenario((LONG, LONG, LONG), (), CROWD, ("s",)),
 }
 
-
-def explored(scenario: Scenario, without: str = "") -> explore.Result:
-    """Explore a scenario from each of its starts, until the first fault; without: guards to leave out, joined by " + "."""
-    states = 0
-    for world in scenario.worlds(replace(scenario.host, without=frozenset(filter(None, without.split(" + "))))):
-        result = explore.explore(world, (*scenario.ours, *scenario.others), len(scenario.ours))
-        states += result.states
-        if result.fault:
-            return replace(result, states=states)
-    return explore.Result(states)
+ALL = SMALL | {
+    "three logins": Scenario((LOGIN, LOGIN, LONG)),
+    "three logins, a run and the window": Scenario((LOGIN, LOGIN, LONG, RUN), (WINDOW,), stamps=("-", "s", "d")),
+    "two logins, a run, a rebuild and the window": Scenario((LOGIN, LONG, RUN), (BUILD, WINDOW), static=True),
+    "two logins, two runs and the window": Scenario((LOGIN, LONG, RUN, RUN), (WINDOW,), stamps=("s", "d")),
+    "two logins, an edit and a rebuild": Scenario((LOGIN, LONG, RUN), (EDIT, BUILD), static=True),
+    "a denial, lifted, with two logins and a run": Scenario((LOGIN, LONG, DENY, RUN), (UNDENY,), TIMED, ("-", "s")),
+    "a denial and an end": Scenario((LOGIN, DENY, END, RUN), (), TIMED, ("-", "s")),
+    "an end, two logins, a run and the window": Scenario((LOGIN, LONG, END, RUN), (WINDOW,), TIMED, ("s", "d")),
+    "max_per_user, three logins and a run": Scenario((LOGIN, OTHER, LONG, RUN), (), LIMITED, ("s-", "ss", "--")),
+    "max_per_user, a run and the window": Scenario((LOGIN, OTHER, RUN), (WINDOW,), LIMITED, ("s-", "ss", "sd")),
+    "another value, two logins and the window": Scenario(
+        (LOGIN, LONG, RUN), (CONF, WINDOW), Host(VALUE), ("-", "s", "d")
+    ),
+    "another key, two logins and a rebuild": Scenario((LOGIN, LONG, RUN), (CONF, BUILD), Host(KEY), ("-", "s", "d")),
+    "two other maps, two logins and a run": Scenario((LOGIN, LONG, RUN), (CONF, CONF), Host(MAP), ("-", "s", "d")),
+    "two other maps, a login, an end and a run": Scenario((LOGIN, END, RUN), (CONF, CONF), Host(MAP), ("s",)),
+    "another map of its own, two logins": Scenario(
+        (LOGIN, LONG, RUN), (CONF, BUILD), Host(MAP[:2], own=True), ("s", "d")
+    ),
+    "a map of its own, two logins": Scenario((LOGIN, LONG, RUN), (BUILD, WINDOW), OWN, ("-", "s", "d")),
+    "a map of its own, max_per_user": Scenario((LOGIN, OTHER, RUN), (BUILD,), replace(LIMITED, own=True), ("s-", "ss")),
+    "a power cut, two logins": Scenario((LOGIN, LONG, RUN), (CUT, WINDOW), static=True, power=True),
+    "a power cut and a denial": Scenario((LOGIN, DENY, RUN), (CUT,), stamps=("-", "s"), power=True),
+    "a power cut and two addresses": Scenario((LOGIN, OTHER, RUN), (CUT,), stamps=("-s", "sd"), power=True),
+    "two addresses, a run and a rebuild": Scenario(
+        (LOGIN, OTHER, RUN), (BUILD,), stamps=("-s", "sd", "su"), static=True
+    ),
+    "two addresses, a run and the window": Scenario((LOGIN, OTHER, RUN), (WINDOW,), stamps=("-s", "sd", "--")),
+    "a crowd of three, and a run": Scenario((LONG, LONG, LONG, RUN), (), CROWD, ("-", "s")),
+    "a crowd of four": Scenario((LONG, LONG, LONG, LONG), (), CROWD, ("-",)),
+}

@@ -44,7 +44,11 @@ def settle(world: World, me: int, job: Known) -> list[Move]:
     """settle(): ask for the fate of each; a map of its own is made anew before, if that is needed."""
     assert isinstance(job, Job)
     settings = world.host.settings[job.conf]
-    if world.host.own and not sealed(world, settings.map) and world.host.has("a map of its own is made anew if in doubt"):
+    if (
+        world.host.own
+        and not sealed(world, settings.map)
+        and world.host.has("a map of its own is made anew if in doubt")
+    ):
         return rebuild(world, job.conf, job.denied, (settle, job))
     fates = tuple((name, fate_of(world, job, name)) for name in job.names)
     if any(what in fate.ENDING for _, what in fates):
@@ -118,7 +122,9 @@ def fate_of(world: World, job: Job, name: int) -> str:
     if whose == fate.ADMINS and not has("a static record is the admin's"):
         whose = fate.OURS if found else fate.NONE
     asked = any(one.address == name for one in job.asked)
-    return fate.fate(fate.Case(kind, whose, name in world.text and has("the text counts"), asked, is_barred(world, job, name)))
+    return fate.fate(
+        fate.Case(kind, whose, name in world.text and has("the text counts"), asked, is_barred(world, job, name))
+    )
 
 
 def is_barred(world: World, job: Job, name: int) -> bool:

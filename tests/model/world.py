@@ -116,11 +116,19 @@ def start(host: Host, stamps: str, static: str = "", power: bool = False) -> Wor
     n: new, its record to be put; s: settled, with its record; d: due, the same; u: due and unsettled, without one.
     static: "map" for a static record on the first address, "text" for one that the text says, too.
     """
-    letters = {"-": None, "n": Stamp(0, WINDOW * 2, False), "s": Stamp(0, WINDOW * 2, True), "d": Stamp(0, WINDOW, True)}
+    letters = {
+        "-": None,
+        "n": Stamp(0, WINDOW * 2, False),
+        "s": Stamp(0, WINDOW * 2, True),
+        "d": Stamp(0, WINDOW, True),
+    }
     letters["u"] = Stamp(0, WINDOW, False)
     files = tuple(letters[letter] for letter in stamps)
     first = tuple(host.settings[0].value if stamp and stamp.settled else None for stamp in files)
-    records = (*(put(first, 0, STATIC) if static else first), *(None,) * max(one.place for one in host.settings) * len(files))
+    records = (
+        *(put(first, 0, STATIC) if static else first),
+        *(None,) * max(one.place for one in host.settings) * len(files),
+    )
     maps = 1 + max(one.map for one in host.settings)
     disk = Disk(tuple(frozenset([one]) for one in files), tuple(frozenset([one]) for one in records)) if power else None
     text = frozenset([0]) if static == "text" else frozenset[int]()
