@@ -135,7 +135,7 @@ def of_key(text: str) -> str | None:
 
 
 def wider(key: bytes) -> list[bytes]:
-    """Return the keys of the networks that the address of a key is in, as sendmail and Postfix ask for them: access(5)."""
+    """Return the keys of the networks that the address of a key is in, as the MTA asks for them: access(5)."""
     text, found = key.decode(), []
     part = ":" if text.count(":") > 1 else "."
     while (text := text.rpartition(part)[0]) and not text.endswith("ipv6"):

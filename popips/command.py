@@ -11,8 +11,8 @@ from typing import NoReturn
 
 import popips
 from popips import maps, stamps, watch
-from popips import settings as of
 from popips.log import ERROR, Log
+from popips.settings import PATH, Settings, SettingsError, load
 
 
 class UsageError(Exception):
@@ -28,23 +28,21 @@ class _Parser(argparse.ArgumentParser):
 def parser(program: str, description: str) -> argparse.ArgumentParser:
     """Give a parser that knows -c, --help and --version."""
     made = _Parser(prog=program, description=description, allow_abbrev=False)
-    made.add_argument(
-        "-c", dest="conf", metavar="FILE", default=of.PATH, help="the configuration (default: %(default)s)"
-    )
+    made.add_argument("-c", dest="conf", metavar="FILE", default=PATH, help="the configuration (default: %(default)s)")
     made.add_argument("--version", action="version", version=f"{program} {popips.__version__}")
     return made
 
 
-def settings(path: str) -> of.Settings:
-    """Give the configuration; where another file than the usual one is named, it must be there. Raise ConfigError."""
-    if path != of.PATH and not os.path.exists(path):
-        raise of.SettingsError(f"{path}: there is no such file")
-    return of.load(path)
+def settings(path: str) -> Settings:
+    """Return what the file says; where another than the usual one is named, it must be there. Raise SettingsError."""
+    if path != PATH and not os.path.exists(path):
+        raise SettingsError(f"{path}: there is no such file")
+    return load(path)
 
 
 STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UsageError, os.EX_USAGE),
-    (of.SettingsError, os.EX_CONFIG),
+    (SettingsError, os.EX_CONFIG),
     (maps.Busy, os.EX_TEMPFAIL),
     (maps.Missing, os.EX_NOINPUT),
     (maps.Failed, os.EX_IOERR),

@@ -35,6 +35,12 @@ def of(settings: Settings) -> Form:
     return Form(settings.map, settings.key, settings.compressed_ipv6, settings.value)
 
 
+def keys(settings: Settings, name: str) -> list[bytes]:
+    """Return the keys by which the MTA asks for the address itself: connect:ADDRESS before ADDRESS in sendmail."""
+    styles = ("postfix",) if settings.mta == "postfix" else ("connect", "bare")
+    return [address.key(name, style, settings.compressed_ipv6) for style in styles]
+
+
 def kept(folder: Folder) -> Form | None:
     """Return how the records that there are were made; None if there are none yet."""
     try:

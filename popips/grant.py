@@ -55,7 +55,7 @@ def tell(settings: Settings, login: Login, outcome: Outcome) -> None:
 
 
 def grant(site: Site, text: str, login: Login, told: Told) -> Outcome | None:
-    """Let the address relay for a window from now on; return what became of the login, None if another has dealt with it.
+    """Let the address relay for a window from now on; return what became of it, None if another has dealt with it.
 
     text: the address as the login's server gave it. told hears of this login, and of all that were dealt with on the
     way. Where the map cannot be had in time, or cannot be used, the request stays for the next run. Raise no error.

@@ -40,9 +40,8 @@ def open_(site: Site) -> None:
 
 
 def _content(site: Site) -> bytes:
-    of, conf = site.settings, site.settings.path
-    if of.log_renewals or of.only_group:  # a login that must be logged, or whose user may have left the group
-        conf = ""
+    of = site.settings
+    conf = "" if of.lane_is_closed else of.path
     words = (conf, of.stamps, " ".join(of.only_services), "yes" if of.max_per_user else "", of.identity)
     return "".join(f"{word}\n" for word in words).encode()
 

@@ -21,20 +21,19 @@ class Surplus:
 def surplus(site: Site, latest: dict[str, Login] | None = None) -> dict[str, Surplus]:
     """Return the oldest grants that are more than a limit, by address.
 
-    latest: the addresses that have logged in just now, which count as the newest, whatever the clock says; then only
-    their users and networks are looked at.
+    latest: the addresses that have logged in just now; then only their users and networks are looked at.
     """
     most = site.settings.max_per_user, site.settings.max_per_network
     if not any(most):
         return {}
     users = None if latest is None else {login.user for login in latest.values()}
     networks = None if latest is None else {address.network(name) for name in latest}
-    of_user: dict[str, list[tuple[bool, float, str]]] = {}
-    of_network: dict[str, list[tuple[bool, float, str]]] = {}
+    of_user: dict[str, list[tuple[float, str]]] = {}
+    of_network: dict[str, list[tuple[float, str]]] = {}
     for name, stamp in site.folder.scan():
         if site.is_due(stamp):
             continue
-        age = (name in (latest or ()), stamp.time, name)
+        age = (stamp.time, name)
         network = address.network(name)
         if most[1] and (networks is None or network in networks):
             of_network.setdefault(network, []).append(age)
@@ -44,7 +43,7 @@ def surplus(site: Site, latest: dict[str, Login] | None = None) -> dict[str, Sur
     found: dict[str, Surplus] = {}
     for ages, limit, setting in ((of_user, most[0], "max_per_user"), (of_network, most[1], "max_per_network")):
         for whose, his in ages.items():
-            for _, last, name in sorted(his)[: max(0, len(his) - limit)]:
+            for last, name in sorted(his)[: max(0, len(his) - limit)]:
                 found[name] = Surplus(last, f"{setting}: {word(whose)}")
     return found
 

@@ -10,7 +10,7 @@ from itertools import islice
 
 from popips import form, seen
 from popips.form import Form
-from popips.maps import Records
+from popips.maps import Records, Writer
 from popips.maps.text import Text
 from popips.settle import nothing
 from popips.site import Site
@@ -23,20 +23,24 @@ def move(site: Site) -> None:
     Until that is done and noted, under the writers' lock of the old map, nobody makes a record by other settings. Then
     the next look at all grants puts them where they belong now. Raise MapError or StampError.
     """
-    kept = form.kept(site.folder)
-    if kept is None or kept == site.form:
-        return
-    seen.forget(site)
-    if os.path.lexists(kept.place.path):
+    while (kept := form.kept(site.folder)) and kept != site.form:
+        seen.forget(site)
+        if not os.path.lexists(kept.place.path):
+            form.keep(site.folder, site.form)
+            return
         text = Text(site.settings.source(kept.place), kept.place.postfix)
         with replace(site, form=kept, text=text).writer() as writer:
-            if kept.place.own:
-                writer.rebuild([])
-            for batch in () if kept.place.own else batches(name for name, _ in site.folder.scan()):
-                writer.change(partial(_take_out, kept, text, batch), secure=nothing)
-            form.keep(site.folder, site.form)
-    else:
-        form.keep(site.folder, site.form)
+            if form.kept(site.folder) == kept:  # nobody has moved them meanwhile
+                _empty(site, writer, kept, text)
+                form.keep(site.folder, site.form)
+
+
+def _empty(site: Site, writer: Writer, kept: Form, text: Text) -> None:
+    if kept.place.own:
+        writer.rebuild([])
+        return
+    for batch in batches(name for name, _ in site.folder.scan()):
+        writer.change(partial(_take_out, kept, text, batch), secure=nothing)
 
 
 def _take_out(kept: Form, text: Text, names: list[str], records: Records) -> None:

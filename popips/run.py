@@ -65,6 +65,8 @@ class Run:
 @contextmanager
 def alone(folder: Folder) -> Iterator[bool]:
     """Keep the expirer's lock in a `with`; the value says whether it was to be had."""
+    if folder.time_of(RUN_FILE) is None:
+        folder.touch(RUN_FILE, 0)  # no run has been
     with folder.naming(RUN_FILE), opened(RUN_FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, within=folder.fd) as fd:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -124,9 +124,9 @@ class Settings:
     max_per_network = Setting(
         "0",
         parsers.number,
-        """how many grants there may be at a time in each /64 of IPv6 and each /24 of IPv4: a login from one more
-        address of it gets none.
-        0: no limit.""",
+        """how many grants there may be in each /64 of IPv6 and each /24 of IPv4: the oldest goes when a login would be
+        one too many.
+        0: as many as there are.""",
     )
     only_services = Setting(
         "all",
@@ -206,21 +206,9 @@ class Settings:
         return place.source if exists(place.source) else ""
 
     @property
-    def styles(self) -> tuple[str, ...]:
-        """The forms in which a record may stand for an address."""
-        # sendmail asks for connect:ADDRESS before ADDRESS: a record in either form is the admin's word on the address
-        return ("postfix",) if self.mta == "postfix" else ("bare", "connect")
-
-    @property
     def lane_is_closed(self) -> bool:
         """Whether each login has to start Python."""
         return any(row.closes_lane and getattr(self, row.name) != row.default for row in ROWS.values())
-
-    def summary(self) -> str:
-        """Return in a word all that decides which record belongs to which address."""
-        never = " ".join(f"{network.first.hex()}/{network.bits}" for network in self.never)
-        words = (self.map, self.own_map, self.key, self.compressed_ipv6, repr(self.value), self.static_source, never)
-        return " ".join(str(word) for word in words)
 
 
 ROWS: dict[str, Setting[object]] = {name: row for name, row in vars(Settings).items() if isinstance(row, Setting)}
@@ -256,7 +244,9 @@ def load(path: str) -> Settings:
 
 
 def _content(path: str) -> tuple[str, bytes]:
-    """Return the file's identity and bytes, "-" and none if it is missing; raise SettingsError if it is not root's alone to write.
+    """Return the file's identity and bytes, "-" and none if it is missing.
+
+    Raise SettingsError if it is not root's alone to write.
 
     Of a program that another user runs, in a test for instance, it may be his.
     """

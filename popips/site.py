@@ -72,25 +72,20 @@ class Site:
         there = records.get(key)
         if self.form.place.own:  # it holds nothing of the admin's
             return OURS if there == value and stamp else NONE
-        if any(records.get(form) is not None for form in self.forms(name) if form != key):
+        if any(records.get(its) is not None for its in form.keys(self.settings, name) if its != key):
             return ADMINS
         if there is None:
             return NONE
         return OURS if there == value and stamp else ADMINS
 
-    def forms(self, name: str) -> list[bytes]:
-        """Return the keys by which the MTA asks for the address itself: connect:ADDRESS before ADDRESS in sendmail."""
-        styles = ("postfix",) if self.settings.mta == "postfix" else ("connect", "bare")
-        return [address.key(name, style, self.settings.compressed_ipv6) for style in styles]
-
     def _is_named(self, records: Records, said: Said, name: str) -> bool:
         """Whether the admin has written a record on the address, or on a network of it that is not in the map yet."""
         if not said:
             return False
-        forms = self.forms(name)
-        if any(form in said for form in forms):
+        keys = form.keys(self.settings, name)
+        if any(key in said for key in keys):
             return True
-        wider = [key for form in forms for key in address.wider(form)]
+        wider = [network for key in keys for network in address.wider(key)]
         return any(key in said and records.get(key) != said[key] for key in wider)
 
 

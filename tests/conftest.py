@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,6 +145,11 @@ class Installed:
             command, input=stdin, env=CRON_ENVIRONMENT | (env or {}), capture_output=True, text=True, timeout=60
         )
 
+    def age(self, address: str, minutes: float = 60) -> None:
+        """Let a stamp be as old as that."""
+        then = time.time() - 60 * minutes
+        os.utime(self.site.stamps / address, (then, then))
+
     def starts_python(self, program: str = "popips-hook", *words: str, **env: str) -> bool:
         """Run a hook, and tell whether it started Python."""
         command = [str(self.path(program)), "-c", str(self.site.conf), *words]
@@ -155,6 +162,18 @@ class Installed:
         """Run the hook with the environment that pam_exec gives it."""
         env = {"PAM_RHOST": address, "PAM_USER": "alice", "PAM_SERVICE": "pop3", "PAM_TYPE": "account"} | more
         return self.run("popips-hook", env=env)
+
+
+def exec_with(environment: list[str], *argv: str) -> subprocess.CompletedProcess[str]:
+    """Run a program with that environment, doubled names and all, which Python's own functions cannot do."""
+    program = (
+        "import ctypes, signal, sys; signal.signal(signal.SIGPIPE, signal.SIG_DFL);"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_DFL); n = sys.argv.index('--');"
+        "strings = lambda l: (ctypes.c_char_p * (len(l) + 1))"
+        "(*[s.encode() for s in l], None); argv = sys.argv[n + 1:];"
+        "ctypes.CDLL(None).execve(argv[0].encode(), strings(argv), strings(sys.argv[1:n]))"
+    )
+    return subprocess.run([sys.executable, "-c", program, *environment, "--", *argv], capture_output=True, text=True)
 
 
 @pytest.fixture

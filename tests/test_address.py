@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from popips.config import Config
 
 from popips import address
+from popips.settings import Settings
 
 DATA = Path(__file__).parent / "data" / "addresses.txt"
 
@@ -102,11 +102,11 @@ def test_a_wrong_network_is_named(text: str) -> None:
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "127.9.9.9", "::1", "169.254.1.1", "fe80::1", "febf::1"])
 def test_by_default_no_grant_goes_to_loopback_or_link_local(name: str) -> None:
-    assert address.is_in(name, Config().never)
+    assert address.is_in(name, Settings().never)
 
 
 @pytest.mark.parametrize(
     "name", ["192.0.2.10", "10.0.0.1", "2001:db8::1", "fec0::1", "fd00::1", "128.0.0.1", "170.0.0.1"]
 )
 def test_by_default_others_get_one(name: str) -> None:
-    assert not address.is_in(name, Config().never)
+    assert not address.is_in(name, Settings().never)

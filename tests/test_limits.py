@@ -59,7 +59,7 @@ def test_only_these_services_and_this_group_get_grants(
 )
 def test_a_service_that_gets_none_is_told_with_the_cure(site: Site, service: str, cure: str) -> None:
     site.configure(only_services="pop3 imap")
-    outcome = grants.grant(site.config, A, grants.Login("alice", service, "test"), site.now)
+    outcome = grants.grant(site.settings, A, grants.Login("alice", service, "test"), site.now)
     assert cure in outcome.reason
 
 
@@ -134,7 +134,7 @@ def test_the_log_says_which_grant_went(installed: Installed) -> None:
 
 
 def deny(site: Site, text: str, until: float = denials.FOR_EVER) -> list[str]:
-    return upkeep.deny(site.config, denials.Denial(text, until, "admin"), site.now)
+    return upkeep.deny(site.settings, denials.Denial(text, until, "admin"), site.now)
 
 
 @pytest.mark.parametrize("own", ["no", "yes"])

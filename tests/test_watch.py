@@ -75,7 +75,7 @@ def test_a_login_takes_out_a_bounded_number(site: Site) -> None:
         stamp = site.stamps / f"10.0.{number // 256}.{number % 256}"
         stamp.touch()
         os.utime(stamp, (site.now - 9999, site.now - 9999))
-    upkeep.expire(site.config, site.now, upkeep.STAND_IN)
+    upkeep.expire(site.settings, site.now, upkeep.STAND_IN)
     assert len(site.names()) == 10
 
 
@@ -200,7 +200,7 @@ def test_no_grant_outlives_window_and_one_run_once_the_clock_is_right(
             site.expire()
     site.now = NOW + 120  # the clock is right again
     site.expire()
-    site.now += site.config.window + upkeep.ONE_RUN
+    site.now += site.settings.window + upkeep.ONE_RUN
     site.expire()
     assert (site.names(), site.records()) == (set(), {})
 

@@ -24,10 +24,9 @@ from itertools import count
 from pathlib import Path
 from threading import Event
 
-from popips.config import Config
-
-from popips import config, grants, upkeep
+from popips import grants, upkeep
 from popips.maps import Busy, MapError
+from popips.settings import Settings, load
 from popips.stamps import RUN_FILE, StampError
 from tests.box import ROOT, Box, server_for
 from tests.torture import Row
@@ -110,7 +109,7 @@ def state_of(box: Box, static: dict[str, str], stamps: Iterable[str]) -> State:
 
 def settled(box: Box, static: dict[str, str]) -> tuple[set[str], State]:
     """Reconcile, then let all windows pass: give the stamps in between, and what was wrong at either time."""
-    settings = config.load(str(box.conf)).replace(window=LONG_WINDOW)
+    settings = load(str(box.conf)).replace(window=LONG_WINDOW)
     upkeep.expire(settings, time.time())
     stamps = stamps_of(box)
     reconciled = state_of(box, static, stamps)
@@ -138,7 +137,7 @@ def log_in(conf: str, hook: str, logins: str, seed: str) -> None:
 
 
 def grant(conf: str, address: str) -> str:
-    return grants.grant(config.load(conf), address, grants.Login("alice", "pop3", "crowd"), time.time()).verdict
+    return grants.grant(load(conf), address, grants.Login("alice", "pop3", "crowd"), time.time()).verdict
 
 
 def by_hook(conf: str, hook: str, address: str) -> str:
@@ -168,7 +167,7 @@ def change_for_ever(conf: str, seed: str) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):  # a shell's background jobs ignore some of them
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    dice, settings = random.Random(seed), config.load(conf)
+    dice, settings = random.Random(seed), load(conf)
     for version in count():
         pairs = {key.encode(): f"550 since {version}".encode() for key in TOGETHER}
         upkeep.make_static(settings, settings.map, pairs, time.time())
@@ -185,7 +184,7 @@ class Admin:
     """The only one who changes static records; knows which must be there."""
 
     box: Box
-    config: Config
+    settings: Settings
     text: dict[str, str]
     inserted: dict[str, str] = field(default_factory=dict)  # since the last rebuild
     rebuilds: list[tuple[float, float]] = field(default_factory=list)  # from when to when
@@ -203,12 +202,14 @@ class Admin:
             self.rebuilds.append((start, time.time()))
         elif self.acts % 5 == 4 and self.inserted:
             key = min(self.inserted)
-            self.faults += [f"{gone}: was lost" for gone in upkeep.revoke(self.config, self.config.map, [key], start)]
+            self.faults += [
+                f"{gone}: was lost" for gone in upkeep.revoke(self.settings, self.settings.map, [key], start)
+            ]
             del self.inserted[key]
         else:
             new = {f"192.168.{self.acts % 250}.1": "RELAY", f"in{self.acts % 250}.example": f"550 in  {self.acts}"}
             pairs = {key.encode(): value.encode() for key, value in new.items()}
-            upkeep.make_static(self.config, self.config.map, pairs, start)
+            upkeep.make_static(self.settings, self.settings.map, pairs, start)
             self.inserted |= new
 
     def disturbed(self, session: Session) -> bool:
@@ -253,7 +254,7 @@ def run(programs: Path, processes: int = 16, logins: int = 1000, window: float =
 
 
 def crowd(box: Box, processes: int, logins: int) -> list[Row]:
-    settings, stop, stop_file = config.load(str(box.conf)), Event(), box.scratch / "stop"
+    settings, stop, stop_file = load(str(box.conf)), Event(), box.scratch / "stop"
     admin, expired = Admin(box, settings, dict(STATIC)), 0.0
 
     def expire() -> None:

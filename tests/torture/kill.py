@@ -137,13 +137,13 @@ class Scenario:
 
 def grant(site: Site, *addresses: str) -> None:
     for address in addresses:
-        grants.grant(site.config, address, LOGIN, time.time())
+        grants.grant(site.settings, address, LOGIN, time.time())
 
 
 def due(count: int) -> Callable[[Site], None]:
     def prepare(site: Site) -> None:
         names = [f"172.16.{n // 256}.{n % 256}" for n in range(count)]
-        upkeep.make_static(site.config, site.place, {name.encode(): b"RELAY" for name in names}, time.time())
+        upkeep.make_static(site.settings, site.place, {name.encode(): b"RELAY" for name in names}, time.time())
         for name in names:
             (site.stamps / name).touch(mode=0o600)
             os.utime(site.stamps / name, (time.time() - 7200, time.time() - 7200))
@@ -156,7 +156,7 @@ def due_and_known(count: int) -> Callable[[Site], None]:
     def prepare(site: Site) -> None:
         names = [f"172.16.{n // 256}.{n % 256}" for n in range(count)]
         grant(site, KNOWN, *names)
-        upkeep.expire(site.config, time.time())
+        upkeep.expire(site.settings, time.time())
         for name in names:
             os.utime(site.stamps / name, (time.time() - 7200, time.time() - 7200))
         now = time.time_ns()  # so many changes at once have moved the map's mtime a minute ahead
@@ -205,8 +205,8 @@ def known(site: Site) -> None:
 
 def lane_is_open(site: Site) -> None:
     grant(site, KNOWN, "192.0.2.21")
-    upkeep.expire(site.config, time.time())
-    lane.lead(site.config)
+    upkeep.expire(site.settings, time.time())
+    lane.lead(site.settings)
 
 
 def known_and_new(site: Site) -> None:
@@ -370,7 +370,7 @@ def prepared(site: Site, scenario: Scenario, size: int) -> dict[str, str]:
             path.unlink()
         for number in range(size // 10):
             (site.stamps / f"10.1.{number // 256}.{number % 256}").touch(mode=SETTLED)
-        upkeep.expire(site.config, time.time())
+        upkeep.expire(site.settings, time.time())
         scenario.prepare(site)
         return {}
     static = {f"10.0.{n // 256}.{n % 256}": "REJECT" for n in range(7, size)} | {f"static.{n}": "OK" for n in range(3)}

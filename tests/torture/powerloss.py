@@ -159,7 +159,7 @@ def run(programs: Path, scenario: Scenario, size: int, cuts: int, seed: int = 1)
 
 def _wrong(site: Site, scenario: Scenario, static: dict[str, str], now: float) -> tuple[str, int, int]:
     try:
-        upkeep.expire(site.config, now)
+        upkeep.expire(site.settings, now)
         with Reader(site.place, time.monotonic() + 9) as reader:
             records = {key.decode(): value.decode() for key, value in reader.items()}
     except MapError as error:

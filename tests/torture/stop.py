@@ -58,7 +58,7 @@ def _interrupted(programs: Path, site: Site, scenario: Scenario, static: dict[st
         faults = [fault]
         verdict = ""
         if DUE in site.names():
-            patient = site.config.replace(lock_timeout=SHORT)
+            patient = site.settings.replace(lock_timeout=SHORT)
             verdict = grants.grant(patient, DUE, kill.LOGIN, time.time()).verdict
         while stopped:  # and the other one, that looks at the other half of the stamps
             os.kill(stopped, signal.SIGCONT)
