@@ -1,4 +1,4 @@
-"""python -m tests.model [--all] [SCENARIO...]: explore the protocol, and show the way to the first fault of each scenario."""
+"""python -m tests.model [--all] [SCENARIO...]: explore the protocol, and show the way to the first fault of each."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Union
 
 from tests.model import faults
@@ -35,7 +34,7 @@ def explore(world: World, processes: tuple[Process, ...], mortal: int) -> Result
     came_from: dict[Node, Node | None] = {start: None}
     queue = deque([start])
     was_static = world.records[0] == "static"
-    judged = lru_cache(maxsize=None)(lambda rest: tuple(faults.faults(rest, was_static)))
+    judged: dict[World, list[str]] = {}  # many orders end in the same world
     while queue:
         node = queue.popleft()
         moves = list(following(node))
@@ -43,10 +42,13 @@ def explore(world: World, processes: tuple[Process, ...], mortal: int) -> Result
             if after not in came_from:
                 came_from[after] = node
                 queue.append(after)
-        wrong: tuple[str, ...] = ()
-        if not moves:
-            waits = any(not isinstance(step, str) for step, _ in node[1])
-            wrong = (STUCK,) if waits else judged(node[0])
+        wrong: list[str] = []
+        if not moves and any(not isinstance(step, str) for step, _ in node[1]):
+            wrong = [STUCK]
+        elif not moves:
+            if node[0] not in judged:
+                judged[node[0]] = faults.faults(node[0], was_static)
+            wrong = judged[node[0]]
         if wrong:
             return Result(len(came_from), wrong[0], list(told(node, came_from)))
     return Result(len(came_from))

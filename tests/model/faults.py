@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Optional
 
 from tests.model import run
-from tests.model.world import DEAD, NEVER, STATIC, TORN, WINDOW, Step, World, addresses, is_due, record
+from tests.model.world import DEAD, NEVER, STATIC, TORN, WINDOW, Known, Step, World, addresses, is_due, record
 
 RUNNER = 9  # the number of the process that does the next run
 HANGS = "the next run does not come to an end"
+OPEN = "denied, and open"
 
 
-def next_run(world: World) -> Optional[World]:
+def next_run(world: World) -> World | None:
     """Return the world after another run, alone; None if that hangs."""
     step: Step | str = run.run
-    known: tuple = ()  # type: ignore[type-arg]
+    known: Known = ()
     while not isinstance(step, str):
         moves = [move for move in step(world, RUNNER, known) if move[1] != DEAD]
         if not moves:
@@ -24,33 +24,18 @@ def next_run(world: World) -> Optional[World]:
 
 
 def faults(world: World, was_static: bool) -> list[str]:
-    """Return what is wrong with a world in which all have ended."""
+    """Return what is wrong with a world in which all have ended; was_static: whether there was a static record."""
     now = world.host.settings[world.version.conf]
-    found = []
-    for a in world.denied:
-        if world.ended[a] != NEVER and record(world, now, a) == now.value:
-            found.append("denied, and open")
+    open_now = [a for a in addresses(world) if record(world, now, a) == now.value]
+    found = [OPEN for a in open_now if a in world.denied and world.ended[a] != NEVER]
     after = next_run(world)
     if after is None:
         return [*found, HANGS]
-    found += of_records(after) + of_grants(after)
-    if (
-        any(was == STATIC != value for was, value in zip(world.records, after.records))
-        or was_static
-        and STATIC not in after.records
-    ):
+    found += of_records(after) + of_grants(after) + of_logins(world, after)
+    if any(was == STATIC != value for was, value in zip(world.records, after.records)):
         found.append("a static record is lost")
-    for a in addresses(world):
-        told, stamp = world.promises[a], after.stamps[a]
-        excused = (
-            a in world.denied | world.text or told <= world.waived[a] or record(after, now, a) in (now.value, STATIC)
-        )
-        if told > world.now - WINDOW and not excused:
-            later = [one.time for b, one in enumerate(after.stamps) if one and b != a]
-            if not (world.host.most and any(time >= told for time in later)):
-                found.append("told yes, and not open after a run")
-        if stamp and stamp.time <= world.ended[a] and world.host.ticks:
-            found.append("ended by the admin, and came back")
+    if was_static and STATIC not in after.records:
+        found.append("a static record is lost")
     late = next_run(after._replace(now=after.now + WINDOW))
     if late is None:
         return [*found, HANGS]
@@ -59,7 +44,23 @@ def faults(world: World, was_static: bool) -> list[str]:
     return found
 
 
-def is_ours(world: World, value: Optional[str]) -> bool:
+def of_logins(world: World, after: World) -> list[str]:
+    """Return what is wrong after a run with what logins were told, and with what the admin was."""
+    found = []
+    now = world.host.settings[world.version.conf]
+    for a in addresses(world):
+        told, stamp = world.promises[a], after.stamps[a]
+        is_void = a in world.denied | world.text or told <= max(world.waived[a], world.now - WINDOW)
+        others = [one.time for b, one in enumerate(after.stamps) if one and b != a]
+        is_one_too_many = world.host.most and any(time >= told for time in others)
+        if not (is_void or is_one_too_many or record(after, now, a) in (now.value, STATIC)):
+            found.append("told yes, and not open after a run")
+        if stamp and stamp.time <= world.ended[a] and world.host.ticks:
+            found.append("ended by the admin, and came back")
+    return found
+
+
+def is_ours(world: World, value: str | None) -> bool:
     """Whether a record has the value of a grant by any settings."""
     return value in [settings.value for settings in world.host.settings]
 
@@ -88,7 +89,7 @@ def of_grants(after: World) -> list[str]:
         if stamp and not is_due(after, stamp) and a not in {*after.denied, *after.text, *open_now}:
             found.append("a live stamp without a record")
     if any(a in after.denied for a in open_now):
-        found.append("denied, and open")
+        found.append(OPEN)
     if any(a in after.text for a in open_now):
         found.append("the text says otherwise, and open")
     if after.host.most and len(open_now) > after.host.most:

@@ -1,4 +1,4 @@
-"""What keeps the invariants: each guard, where it is left out the scenario that turns red, and the fault that is found there."""
+"""What keeps the invariants: each guard, and, if it is left out, which scenario turns red, and with what fault."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ GUARDS = {
     "a run asks for the seal": ("a login, a run and a rebuild", LOST),
     "a run forgets what was seen before it seals": ("two runs, a login and a rebuild", LOST),
     "a run seals before it looks": ("two runs, a login and a rebuild", LOST),
-    "what is kept is what was there at the start": ("a denial", DENIED),
+    "what is kept was there when the run began": ("a denial", DENIED),
     "a run keeps the limit": ("max_per_user", "more than max_per_user"),
     "changed settings move the grants": ("another map", NOT_OPEN),
     "the new settings are kept once the old records have gone": ("another map", UNSOUND),

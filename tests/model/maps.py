@@ -1,8 +1,8 @@
-"""popips.maps: how a change gets into a map. Each function is a step; the writer that takes it has the writers' lock."""
+"""popips/maps: how a change gets into a map. Who takes these steps has the writers' lock."""
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import NamedTuple
 
 from tests.model.world import (
     DEAD,
@@ -21,7 +21,15 @@ from tests.model.world import (
     sync_stamps,
 )
 
-Changes = tuple[tuple[int, Optional[str]], ...]
+
+class Change(NamedTuple):
+    """What a writer is at."""
+
+    build: int  # which build of the map it has read
+    settings: Settings
+    records: tuple[tuple[int, str | None], ...]  # what there is to be then, None for nothing
+    then: Then
+    again: Then  # where to look at the map anew, if it is another by now
 
 
 def writer(world: World, me: int, number: int) -> World:
@@ -36,38 +44,36 @@ def writer(world: World, me: int, number: int) -> World:
     return world._replace(journals=put(world.journals, number, None))
 
 
-def change(world: World, settings: Settings, changes: Changes, then: Then, again: Then) -> list[Move]:
-    """Writer.change: put or delete these records, and go on; again: where to look at the map anew, if it is another."""
-    if not changes:
-        return [(world, *then)]
-    first = write_pages if world.host.own else write_journal
-    return [(world, first, (settings, changes, then, again, world.builds[settings.map]))]
+def change(change: Change, world: World) -> list[Move]:
+    """Writer.change: put or delete records."""
+    if not change.records:
+        return [(world, *change.then)]
+    return [(world, write_pages if world.host.own else write_journal, change)]
 
 
 def write_journal(world: World, me: int, known: Known) -> list[Move]:
     """in_place: write down what will change, and have it and the stamps on the disk before anything does."""
-    settings, changes, _, _, build = known
+    change = Change(*known)
     if world.host.has("secure: the stamps are synced before the map changes"):
         world = sync_stamps(world)
     if world.host.has("the journal is written first"):
-        journal = Journal(build, changes)
-        world = world._replace(journals=put(world.journals, settings.map, journal))
-    return [(world, write_pages, known)]
+        journal = Journal(change.build, change.records)
+        world = world._replace(journals=put(world.journals, change.settings.map, journal))
+    return [(world, write_pages, change)]
 
 
 def write_pages(world: World, me: int, known: Known) -> list[Move]:
-    """Change the map under its own lock, if it is still the one that was read. Who is killed here leaves half a page."""
-    settings, changes, then, again, build = known
-    number = settings.map
-    if build != world.builds[number] and not world.host.own and world.host.has("the map is compared under its lock"):
-        return [(world._replace(journals=put(world.journals, number, None)), *again)]
-    seal = (
-        world.builds[number] if sealed(world, number) or not world.host.has("a change seals if the seal held") else None
-    )
+    """Change the map under its own lock, if it is still what was read. Who is killed here leaves half a page."""
+    change, has = Change(*known), world.host.has
+    number = change.settings.map
+    is_other = change.build != world.builds[number] and not world.host.own
+    if is_other and has("the map is compared under its lock"):
+        return [(world._replace(journals=put(world.journals, number, None)), *change.again)]
+    held = sealed(world, number) or not has("a change seals if the seal held")
+    seal = world.builds[number] if held else None
     world = world._replace(seals=put(world.seals, number, None))
-    torn = put_records(world, tuple((place, TORN) for place, _ in changes))
-    whole = put_records(world, changes)
-    return [(whole, sync, (number, seal, then)), (die(torn, me), DEAD, ())]
+    torn = put_records(world, tuple((place, TORN) for place, _ in change.records))
+    return [(put_records(world, change.records), sync, (number, seal, change.then)), (die(torn, me), DEAD, ())]
 
 
 def sync(world: World, me: int, known: Known) -> list[Move]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from tests.model.world import NEVER, STATIC, WINDOW, Disk, Known, Move, World, addresses, put, put_records
-from tests.model.world import slot as slot_of
+from tests.model.world import NEVER, STATIC, WINDOW, Disk, Known, Move, World, addresses, put, put_records, slot
 
 CUT = "cut"  # all others end with it
 
@@ -19,9 +18,9 @@ def edit(world: World, me: int, known: Known) -> list[Move]:
 def build(world: World, me: int, known: Known) -> list[Move]:
     """makemap: the first map holds what its text says, and nothing else. It heeds only the map's own lock."""
     slots = {
-        slot_of(world, settings, a) for settings in world.host.settings if settings.map == 0 for a in addresses(world)
+        slot(world, settings, a) for settings in world.host.settings if settings.map == 0 for a in addresses(world)
     }
-    changes = tuple((slot, STATIC if slot in world.text else None) for slot in sorted(slots))
+    changes = tuple((place, STATIC if place in world.text else None) for place in sorted(slots))
     world = put_records(world, changes)
     return [(world._replace(builds=put(world.builds, 0, world.builds[0] + 1)), "built", ())]
 

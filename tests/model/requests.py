@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 from tests.model import grant
 from tests.model.world import STATIC, Known, Move, Request, World, promise, tick
 
@@ -16,20 +14,20 @@ def leave(world: World, me: int, known: Known) -> list[Move]:
     request = Request(address, pid, world.now)
     others = frozenset(one for one in world.requests if (one.address, one.pid) != (address, pid))
     world = world._replace(requests=others | {request})
-    return [(world, wait if world.host.crowd else grant.begin, (request, world.version.conf))]
+    return [(world, wait if world.host.crowd else grant.grant, (request, world.version.conf))]
 
 
 def wait(world: World, me: int, known: Known) -> list[Move]:
     """In sh: look whether the request has gone; leave it to the granter, as long as one lives; else start Python.
 
-    In the end of its time it leaves the request; but here that is no way out where nobody is at work: then a login would
-    be held up for nothing.
+    In the end of its time it leaves the request. Here that is no way out where nobody is at work: a login would be held
+    up for nothing.
     """
-    request, conf = known
+    request, _ = known
     if not is_there(world, request):
         return [(told(world, request), "done", ())]
     if not is_alive(world, world.marker):
-        return [(world, grant.begin, known)]
+        return [(world, grant.grant, known)]
     if world.marker in world.dead:
         return []
     return [(promise(world, request.address, request.time), "deferred", ())]
@@ -45,7 +43,7 @@ def told(world: World, request: Request) -> World:
     return promise(world, name, request.time)
 
 
-def is_there(world: World, request: Optional[Request]) -> bool:
+def is_there(world: World, request: Request | None) -> bool:
     """is_there(): whether nobody has dealt with the request of that name."""
     return request is None or any(one[:2] == request[:2] for one in world.requests)
 
@@ -63,6 +61,6 @@ def unmark(world: World, me: int) -> World:
     return world._replace(marker=None) if world.marker == me else world
 
 
-def is_alive(world: World, pid: Optional[int]) -> bool:
+def is_alive(world: World, pid: int | None) -> bool:
     """kill -0. A hook that has done its work may live on, as the server that it has become."""
     return pid is not None and (pid not in world.dead or not world.host.has("a dead granter is not waited for"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.model import maps, run
+from tests.model import maps
+from tests.model.move import move
 from tests.model.settle import Job, settle
 from tests.model.world import NEVER, Known, Move, World, put, release, sync_stamps
 
@@ -38,10 +39,10 @@ def end(world: World, me: int, known: Known) -> list[Move]:
 def make_sound(world: World, me: int, known: Known) -> list[Move]:
     """make_sound(): have records as popips.conf says by now, which is for one at a time."""
     if world.made == known[1] or not world.host.has("one at a time moves all grants"):
-        return run.move(world, me, (known[1], (settle_one, known)))
+        return move(world, me, (known[1], (settle_one, known)))
     if world.running is not None:
         return []
-    return run.move(world._replace(running=me), me, (known[1], (moved, known)))
+    return move(world._replace(running=me), me, (known[1], (moved, known)))
 
 
 def moved(world: World, me: int, known: Known) -> list[Move]:

@@ -21,7 +21,7 @@ ONE = ("-", "n", "s", "d", "u")  # how the stamp of one address may be, see worl
 VALUE = (Settings(value="ours"), Settings(value="new"))
 KEY = (Settings(place=0), Settings(place=1))
 MAP = (Settings(map=0, place=0), Settings(map=1, place=1), Settings(map=2, place=2))
-OWN, TIMED, CROWD = Host(own=True), Host(ticks=True), Host(crowd=True)
+PLAIN, OWN, TIMED, CROWD = Host(), Host(own=True), Host(ticks=True), Host(crowd=True)
 LIMITED = Host(most=1, ticks=True)
 
 
@@ -31,7 +31,7 @@ class Scenario:
 
     mortal: tuple[Process, ...] = ()  # popips' own: each may be killed at each of its steps
     others: tuple[Process, ...] = ()
-    host: Host = Host()
+    host: Host = PLAIN
     stamps: tuple[str, ...] = ONE
     static: bool = False  # one more world: no stamps, and a static record on the first address
     power: bool = False  # keep account of what a power cut may lose

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from popips import fate
 from tests.model import maps
+from tests.model.limits import Counted
 from tests.model.world import (
     NEVER,
     Known,
@@ -21,12 +22,10 @@ from tests.model.world import (
     put_stamp,
     record,
     sealed,
-    settle as settled,
     slot,
     unsettle,
 )
-
-Counted = tuple[tuple[int, int], ...]
+from tests.model.world import settle as settled
 
 
 class Job(NamedTuple):
@@ -40,15 +39,11 @@ class Job(NamedTuple):
     surplus: Counted = ()  # grants that are more than max_per_user, each with the time by which it was counted
 
 
-def settle(world: World, me: int, job: Known) -> list[Move]:
+def settle(world: World, me: int, known: Known) -> list[Move]:
     """settle(): ask for the fate of each; a map of its own is made anew before, if that is needed."""
-    assert isinstance(job, Job)
-    settings = world.host.settings[job.conf]
-    if (
-        world.host.own
-        and not sealed(world, settings.map)
-        and world.host.has("a map of its own is made anew if in doubt")
-    ):
+    job = Job(*known)
+    is_sound = not world.host.own or sealed(world, world.host.settings[job.conf].map)
+    if not is_sound and world.host.has("a map of its own is made anew if in doubt"):
         return rebuild(world, job.conf, job.denied, (settle, job))
     fates = tuple((name, fate_of(world, job, name)) for name in job.names)
     if any(what in fate.ENDING for _, what in fates):
@@ -73,7 +68,7 @@ def step(world: World, me: int, known: Known) -> list[Move]:
     settings = world.host.settings[job.conf]
     looks = world.host.has("its time is looked at again")
     fates = tuple((a, fate_of(world, job, a) if what in fate.ENDING and looks else what) for a, what in before)
-    changes: list[tuple[int, Optional[str]]] = []
+    changes: list[tuple[int, str | None]] = []
     for name, what in fates:
         if what in fate.ENDING and record(world, settings, name) == settings.value:
             changes.append((slot(world, settings, name), None))
@@ -83,7 +78,8 @@ def step(world: World, me: int, known: Known) -> list[Move]:
             changes.append((slot(world, settings, name), settings.value))
         if what in (fate.PUT, fate.RENEW) and world.host.has("the stamp is made before the record"):
             world = stamp(world, job, name, what)
-    return maps.change(world, settings, tuple(changes), (finish, (job, fates)), (settle, job))
+    build = world.builds[settings.map]
+    return maps.change(maps.Change(build, settings, tuple(changes), (finish, (job, fates)), (settle, job)), world)
 
 
 def stamp(world: World, job: Job, name: int, what: str) -> World:
@@ -112,19 +108,32 @@ def finish(world: World, me: int, known: Known) -> list[Move]:
 
 
 def fate_of(world: World, job: Job, name: int) -> str:
-    """Site.case() and fate(): the one decision, of popips itself."""
-    settings = world.host.settings[job.conf]
-    has, there, found = world.host.has, record(world, settings, name), world.stamps[name]
-    kind = fate.NONE
-    if found:
-        kind = fate.DUE if is_due(world, found) else fate.SETTLED if found.settled else fate.LIVE
-    whose = fate.NONE if there is None else fate.OURS if there == settings.value and found else fate.ADMINS
-    if whose == fate.ADMINS and not has("a static record is the admin's"):
-        whose = fate.OURS if found else fate.NONE
+    """Site.case() and fate(): the one decision, which is popips' own."""
+    has, there = world.host.has, world.stamps[name]
+    stamp = fate.NONE
+    if there:
+        stamp = fate.DUE if is_due(world, there) else fate.SETTLED if there.settled else fate.LIVE
+    named = name in world.text and has("the text counts")
     asked = any(one.address == name for one in job.asked)
-    return fate.fate(
-        fate.Case(kind, whose, name in world.text and has("the text counts"), asked, is_barred(world, job, name))
-    )
+    return fate.fate(fate.Case(stamp, whose(world, job.conf, name), named, asked, is_barred(world, job, name)))
+
+
+def whose(world: World, conf: int, name: int) -> str:
+    """Site._record(): whose record the map has on the address."""
+    settings = world.host.settings[conf]
+    there = record(world, settings, name)
+    if there is None:
+        return fate.NONE
+    if world.stamps[name] and there == settings.value:
+        return fate.OURS
+    if world.host.has("a static record is the admin's"):
+        return fate.ADMINS
+    return fate.OURS if world.stamps[name] else fate.NONE
+
+
+def leave_lock(world: World, me: int) -> World:
+    """Give the writers' locks back, and keep that on .expire."""
+    return world._replace(locks=tuple(None if one == me else one for one in world.locks))
 
 
 def is_barred(world: World, job: Job, name: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Union
 
 WINDOW = 100  # how long a grant lasts; World.now counts in the same unit, and each write of a time adds one
 NEVER = -1  # a time before all others
@@ -57,7 +57,7 @@ class Journal(NamedTuple):
     """What a writer is about to change, and which build of the map it is for."""
 
     build: int
-    changes: tuple[tuple[int, Optional[str]], ...]
+    changes: tuple[tuple[int, str | None], ...]
 
 
 class Version(NamedTuple):
@@ -71,40 +71,40 @@ class Version(NamedTuple):
 class Disk(NamedTuple):
     """What a power cut may leave: for each stamp and each record all that it was since it was last synced."""
 
-    stamps: tuple[frozenset[Optional[Stamp]], ...]
-    records: tuple[frozenset[Optional[str]], ...]
+    stamps: tuple[frozenset[Stamp | None], ...]
+    records: tuple[frozenset[str | None], ...]
 
 
 class World(NamedTuple):
     """A state. Addresses, maps and processes are numbers; a record's is place * addresses + address."""
 
     host: Host
-    stamps: tuple[Optional[Stamp], ...]
-    records: tuple[Optional[str], ...]
+    stamps: tuple[Stamp | None, ...]
+    records: tuple[str | None, ...]
     text: frozenset[int]  # addresses on which the map's text has a record
-    locks: tuple[Optional[int], ...]  # for each map who has its writers' lock
+    locks: tuple[int | None, ...]  # for each map who has its writers' lock
     builds: tuple[int, ...]  # for each map how often somebody else has changed it
-    seals: tuple[Optional[int], ...]  # for each map the build that was sealed
-    journals: tuple[Optional[Journal], ...]
+    seals: tuple[int | None, ...]  # for each map the build that was sealed
+    journals: tuple[Journal | None, ...]
     requests: frozenset[Request] = frozenset()
     denied: frozenset[int] = frozenset()
     version: Version = Version()
-    seen: Optional[Version] = Version()
+    seen: Version | None = Version()
     made: int = 0  # STAMPS/.made-by: which of the settings the records were made by
-    marker: Optional[int] = None  # STAMPS/.granter
+    marker: int | None = None  # STAMPS/.granter
     dead: frozenset[int] = frozenset()  # killed; kept only where sh asks for it
-    running: Optional[int] = None  # who has the lock on .expire
+    running: int | None = None  # who has the lock on .expire
     now: int = WINDOW * 2
     inode: int = 1  # of the next stamp
     promises: tuple[int, ...] = (NEVER, NEVER)  # for each address the time of the latest login that was told yes
     ended: tuple[int, ...] = (NEVER, NEVER)  # when the admin has ended it: no login until then counts any more
-    waived: tuple[int, ...] = (NEVER, NEVER)  # when the admin began to end it: what logins until then were told is void
-    disk: Optional[Disk] = None
+    waived: tuple[int, ...] = (NEVER, NEVER)  # when the admin began to end it: promises until then are void
+    disk: Disk | None = None
 
 
-Known = tuple  # what a process carries from step to step
-Step = Callable[["World", int, Known], "list[Move]"]
-Move = tuple[World, Union[Step, str], Known]  # a string: it has ended so
+Known = tuple[Any, ...]  # what a process carries from step to step
+Step = Callable[["World", int, Known], list[Any]]  # of moves; the int is the process
+Move = tuple[World, Union[Step, str], Known]  # a word: how it has ended
 Then = tuple[Union[Step, str], Known]  # where to go on
 
 DEAD = "dead"
@@ -123,7 +123,7 @@ def start(host: Host, stamps: str, static: str = "", power: bool = False) -> Wor
         "d": Stamp(0, WINDOW, True),
     }
     letters["u"] = Stamp(0, WINDOW, False)
-    files = tuple(letters[letter] for letter in stamps)
+    files = tuple(letters.get(letter) for letter in stamps)
     first = tuple(host.settings[0].value if stamp and stamp.settled else None for stamp in files)
     records = (
         *(put(first, 0, STATIC) if static else first),
@@ -148,7 +148,7 @@ def slot(world: World, settings: Settings, address: int) -> int:
     return settings.place * len(world.stamps) + address
 
 
-def record(world: World, settings: Settings, address: int) -> Optional[str]:
+def record(world: World, settings: Settings, address: int) -> str | None:
     """Return the address's record by these settings."""
     return world.records[slot(world, settings, address)]
 
@@ -166,12 +166,12 @@ def addresses(world: World) -> range:
 # ---- to change
 
 
-def put(values: tuple, place: int, value: object) -> tuple:  # type: ignore[type-arg]
+def put(values: tuple[Any, ...], place: int, value: object) -> tuple[Any, ...]:
     """Return the tuple with another value at this place."""
     return (*values[:place], value, *values[place + 1 :])
 
 
-def put_stamp(world: World, address: int, stamp: Optional[Stamp]) -> World:
+def put_stamp(world: World, address: int, stamp: Stamp | None) -> World:
     """Make, change or remove a stamp; a power cut may leave the one before it."""
     if world.disk:
         kept = put(world.disk.stamps, address, world.disk.stamps[address] | {stamp})
@@ -179,7 +179,7 @@ def put_stamp(world: World, address: int, stamp: Optional[Stamp]) -> World:
     return world._replace(stamps=put(world.stamps, address, stamp))
 
 
-def put_records(world: World, changes: tuple[tuple[int, Optional[str]], ...], anew: bool = False) -> World:
+def put_records(world: World, changes: tuple[tuple[int, str | None], ...], anew: bool = False) -> World:
     """Change records; a power cut may leave those before it, and half a page, if it is not a file made anew."""
     for place, value in changes:
         if world.disk:
