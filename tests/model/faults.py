@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from tests.model import run
 from tests.model.world import DEAD, NEVER, STATIC, TORN, WINDOW, Known, Step, World, addresses, is_due, record
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Union
 
 from tests.model.world import (
     DEAD,
@@ -21,13 +21,15 @@ from tests.model.world import (
     sync_stamps,
 )
 
+Records = tuple[tuple[int, Union[str, None]], ...]  # what there is to be, None for nothing
+
 
 class Change(NamedTuple):
     """What a writer is at."""
 
     build: int  # which build of the map it has read
     settings: Settings
-    records: tuple[tuple[int, str | None], ...]  # what there is to be then, None for nothing
+    records: Records
     then: Then
     again: Then  # where to look at the map anew, if it is another by now
 
@@ -93,3 +95,10 @@ def seal_change(world: World, me: int, known: Known) -> list[Move]:
 def look(world: World, number: int) -> World:
     """Writer.look: the map as it is now, under its own lock, is what is sealed."""
     return world._replace(seals=put(world.seals, number, world.builds[number]))
+
+
+def rebuild(world: World, me: int, number: int, records: Records, then: Then) -> list[Move]:
+    """Writer.rebuild: write a map of its own anew, and seal it. Who is killed here leaves half of it."""
+    world = world._replace(seals=put(world.seals, number, None))
+    torn = put_records(world, tuple((place, TORN) for place, _ in records))
+    return [(look(put_records(world, records), number), *then), (die(torn, me), DEAD, ())]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.model import maps
 from tests.model.settle import leave_lock
-from tests.model.world import Known, Move, World, addresses, put_records, record, slot, sync_records
+from tests.model.world import Known, Move, World, addresses, record, slot, sync_records
 
 
 def move(world: World, me: int, known: Known) -> list[Move]:
@@ -27,8 +27,8 @@ def take_out(world: World, me: int, known: Known) -> list[Move]:
             return []
         world = maps.writer(world, me, old.map)
     if world.host.own:
-        emptied = put_records(world, tuple((slot(world, old, a), None) for a in addresses(world)), anew=True)
-        return [(maps.look(emptied, old.map), keep, (conf, then))]
+        empty = tuple((slot(world, old, a), None) for a in addresses(world))
+        return maps.rebuild(world, me, old.map, empty, (keep, (conf, then)))
     names = [a for a, one in enumerate(world.stamps) if one and record(world, old, a) == old.value]
     changes = tuple((slot(world, old, a), None) for a in names)
     return maps.change(maps.Change(world.builds[old.map], old, changes, (keep, (conf, then)), (take_out, known)), world)

@@ -18,7 +18,6 @@ from tests.model.world import (
     addresses,
     is_due,
     put,
-    put_records,
     put_stamp,
     record,
     sealed,
@@ -169,16 +168,15 @@ def survey(world: World, me: int, known: Known) -> list[Move]:
     conf, denied, out, then = known
     out = frozenset(a for a in out if a in denied or not (there := world.stamps[a]) or is_due(world, there))
     names = tuple(a for a, there in enumerate(world.stamps) if there and a not in out)
-    return [(world, rename, (conf, names, then))]
+    return [(world, copy, (conf, names, then))]
 
 
-def rename(world: World, me: int, known: Known) -> list[Move]:
-    """Writer.rebuild: put the new map in the old one's place, sealed; settle the stamps that are in it."""
+def copy(world: World, me: int, known: Known) -> list[Move]:
+    """Writer.rebuild: write the new map over the old one, and seal it. Who is killed here leaves half of it."""
     conf, names, then = known
     settings = world.host.settings[conf]
     changes = tuple((slot(world, settings, a), settings.value if a in names else None) for a in addresses(world))
-    world = maps.look(put_records(world, changes, anew=True), settings.map)
-    return [(world, settle_all, (names, then))]
+    return maps.rebuild(world, me, settings.map, changes, (settle_all, (names, then)))
 
 
 def settle_all(world: World, me: int, known: Known) -> list[Move]:

@@ -179,11 +179,11 @@ def put_stamp(world: World, address: int, stamp: Stamp | None) -> World:
     return world._replace(stamps=put(world.stamps, address, stamp))
 
 
-def put_records(world: World, changes: tuple[tuple[int, str | None], ...], anew: bool = False) -> World:
-    """Change records; a power cut may leave those before it, and half a page, if it is not a file made anew."""
+def put_records(world: World, changes: tuple[tuple[int, str | None], ...]) -> World:
+    """Change records; a power cut may leave those before it, or half a page."""
     for place, value in changes:
         if world.disk:
-            kept = put(world.disk.records, place, world.disk.records[place] | ({value} if anew else {value, TORN}))
+            kept = put(world.disk.records, place, world.disk.records[place] | {value, TORN})
             world = world._replace(disk=world.disk._replace(records=kept))
         world = world._replace(records=put(world.records, place, value))
     return world
