@@ -11,6 +11,7 @@ from tests.model.guards import GUARDS
 from tests.model.scenarios import ALL, SMALL, explored
 
 HERE = Path(__file__).parent
+PAGE = HERE.parent.parent / "docs/reliability.md"
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -33,3 +34,9 @@ def test_each_guard_is_in_the_table() -> None:
 def test_the_big_scenarios_can_be_started() -> None:
     for scenario in ALL.values():
         assert scenario.worlds(scenario.host)
+
+
+def test_the_page_on_reliability_has_the_table_of_guards() -> None:
+    lines = ["| taken out | scenario that turns red | fault |", "| --- | --- | --- |"]
+    lines += [f"| {guard} | {scenario} | {fault} |" for guard, (scenario, fault) in GUARDS.items()]
+    assert re.findall(r"(?ms)^\| taken out \| scenario .*?(?=\n\n)", PAGE.read_text()) == ["\n".join(lines)]
