@@ -11,7 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from popips.config import Config
 
-DEAD_AFTER = 300.0  # seconds without a run of the expirer, which cron starts every minute
+DEAD_AFTER = 300.0  # seconds without a run of the expirer, which its timer or cron starts every minute
+START_IT = "have its timer or cron start it every minute"
 TELL_EVERY = 3600.0  # seconds
 OF_DOVECOT = (
     "Dovecot's unit has ProtectSystem, which keeps {folder} read only: name it after ReadWritePaths= in "
@@ -32,12 +33,10 @@ def expirer_is_dead(folder: Folder, now: float) -> str:
     try:
         last = os.stat(RUN_FILE, dir_fd=folder.fd, follow_symlinks=False).st_mtime
     except FileNotFoundError:
-        return "popips-expire has never finished a run: have cron start it every minute"
+        return f"popips-expire has never finished a run: {START_IT}"
     if abs(now - last) <= DEAD_AFTER:
         return ""
-    return (
-        f"popips-expire has not finished a run for {abs(now - last) / 60:.0f} minutes: have cron start it every minute"
-    )
+    return f"popips-expire has not finished a run for {abs(now - last) / 60:.0f} minutes: {START_IT}"
 
 
 def edit_is_pending(config: Config) -> str:
