@@ -58,6 +58,7 @@ def test_the_package_does_the_main_job_and_leaves_no_trace(boot: Boot, release: 
         assert [host.rcpt(source) for source in (V4, V6, OTHER_V4)] == ["550"] * 3
         assert host.login("imaps", V4) == "ok"
         assert host.do(f"{FILES} -not -path '/root/*'") == ""
+        assert host.do("systemctl show -p NeedDaemonReload dovecot") == "NeedDaemonReload=no\n"
         assert "Remv python3-bsddb3 " in host.do("apt-get -s autoremove")
         assert host.do("systemctl --failed --no-legend") == ""
 

@@ -23,6 +23,8 @@ SHOWN = {  # what README says that a command shows
     LISTENS: "*:25",
     RESTRICTIONS: "permit_mynetworks permit_sasl_authenticated defer_unauth_destination",
 }
+NAMING = "grep -rl popips /etc/mail/sendmail.cf /etc/postfix/main.cf /etc/dovecot /etc/pam.d /etc/cron.d"
+UNREAD = "systemctl show -p NeedDaemonReload dovecot"
 FILES = "find /etc /usr /var -path '*popips*' -not -path '/var/log/*'"
 
 
@@ -113,6 +115,8 @@ def test_it_is_removed_as_readme_says(boot: Boot, name: str) -> None:
         assert [path for path in left if not path.startswith(tuple(LEFT[0].split()[2:]))] == []
         follow(host, LEFT)
         assert host.do(FILES) == ""
+        assert host.run(NAMING).stdout == ""
+        assert host.do(UNREAD) == "NeedDaemonReload=no\n"
         shows(host, case.commands, case.shown)  # as before
         assert host.rcpt(V4) == case.denied
         assert host.do("systemctl --failed --no-legend") == ""
