@@ -23,9 +23,7 @@ SHOWN = {  # what README says that a command shows
     LISTENS: "*:25",
     RESTRICTIONS: "permit_mynetworks permit_sasl_authenticated defer_unauth_destination",
 }
-NAMING = (
-    "grep -rlE '/var/lib/popips|popips-' /etc/mail/sendmail.cf /etc/postfix/main.cf /etc/dovecot /etc/pam.d /etc/cron.d"
-)
+NAMING = "grep -rlE '^[^#]*(/var/lib/popips|popips-)' /etc/mail/sendmail.cf /etc/postfix/main.cf /etc/dovecot /etc/pam.d /etc/cron.d"
 UNREAD = "systemctl show -p NeedDaemonReload dovecot"
 FILES = "find /etc /usr /var -path '*popips*' -not -path '/var/log/*'"
 
