@@ -23,7 +23,8 @@ SHOWN = {  # what README says that a command shows
     LISTENS: "*:25",
     RESTRICTIONS: "permit_mynetworks permit_sasl_authenticated defer_unauth_destination",
 }
-NAMING = "grep -rlE '^[^#]*(/var/lib/popips|popips-)' /etc/mail/sendmail.cf /etc/postfix/main.cf /etc/dovecot /etc/pam.d /etc/cron.d"
+SERVERS = "/etc/mail/sendmail.cf /etc/postfix/main.cf /etc/dovecot /etc/pam.d /etc/cron.d"
+NAMING = f"grep -rlE '^[^#]*(/var/lib/popips|popips-)' {SERVERS}"
 UNREAD = "systemctl show -p NeedDaemonReload dovecot"
 FILES = "find /etc /usr /var -path '*popips*' -not -path '/var/log/*'"
 
