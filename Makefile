@@ -9,7 +9,7 @@ SBIN = $(PREFIX)/sbin
 LIBEXEC = $(PREFIX)/libexec/popips
 MAN = $(PREFIX)/share/man
 DOC = $(PREFIX)/share/doc/popips
-ROOMS = popips popips/maps pam_hook expirer follower
+ROOMS = popips popips/maps popips/stamps popips/db pam_hook expirer follower
 
 VENV = .venv/bin
 # whatever runs tests or servers runs under it: nothing of the host's own can be written to
@@ -21,7 +21,7 @@ SERVERS = sendmail-bin sendmail-base sendmail-cf m4 make dovecot-core dovecot-po
     openssh-server openssh-client db5.3-util strace iproute2 util-linux bsdutils procps man-db groff
 BUILD = gcc libc6-dev libdb-dev python3-dev python3-venv
 
-.PHONY: help deps files install uninstall deb demo test torture bench clean testdeps hosts
+.PHONY: help deps files pages install uninstall deb demo test torture bench clean testdeps hosts
 
 help:
 	@echo 'make deps | install | uninstall | deb | demo | test | torture | bench    (PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) PYTHON=$(PYTHON))'
@@ -49,7 +49,7 @@ files:
 	cp -R contrib README.md LICENSE CHANGELOG.md '$(DESTDIR)$(DOC)'; chmod -R u=rwX,go=rX '$(DESTDIR)$(DOC)'; \
 	find '$(DESTDIR)$(LIB)' '$(DESTDIR)$(MAN)' '$(DESTDIR)$(DOC)' -type f \
 	    -exec sed -i 's,/usr/local/\(libexec/popips/\|sbin/popips-\),$(PREFIX)/\1,g' {} +; \
-	$(call launcher,$(SBIN)/popips-db,popips.admin); \
+	$(call launcher,$(SBIN)/popips-db,popips.db.main); \
 	$(call launcher,$(SBIN)/popips-expire,expirer.expire); \
 	$(call launcher,$(SBIN)/popips-follow,follower.follow); \
 	$(call launcher,$(LIB)/popips-hook,pam_hook.hook); \
@@ -82,6 +82,10 @@ uninstall:
 	rm -rf '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)'
 	rm -f '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire' '$(DESTDIR)$(SBIN)/popips-follow'
 	cd man && for page in *.[578]; do rm -f '$(DESTDIR)$(MAN)'/man$${page##*.}/$$page; done
+
+# pages: the settings, in the manual page and the sample, as popips/settings.py says
+pages:
+	@$(PYTHON) -B -m man.pages
 
 # ---- a package for Debian, in build/: the same to the byte from the same files, whatever the folder, the clock, the umask
 PACKAGED = Makefile README.md LICENSE CHANGELOG.md contrib debian expirer follower man pam_hook popips

@@ -15,15 +15,14 @@ import sys
 from pathlib import Path
 
 PROGRAMS = {"popips-hook": "pam_hook.hook", "popips-postlogin": "pam_hook.postlogin"}
-ROOMS = ("popips", "popips/maps", "pam_hook")
+ROOMS = ("popips", "popips/maps", "popips/stamps", "pam_hook")
 # not on the way of every login: found where they are
-SELDOM = ("admin", "command", "upkeep", "survey", "pack", "own", "postmap")
+SELDOM = ("command", "move", "revoke", "run", "turns", "survey", "pack", "own", "postmap")
 # on the way of every login, in the order in which they need each other: run without the import system, which would
 # spend on each as long as it takes to run. The packages must be here; another module that is not is only slower
 ALWAYS = """
-__future__ popips pam_hook pam_hook.environ pam_hook.login popips.address popips.maps popips.config popips.stamps
-popips.denials popips.maps.lock popips.maps.journal popips.watch popips.lane popips.limits popips.log popips.maps.kinds
-popips.maps.source popips.grants
+__future__ popips pam_hook pam_hook.environ popips.log pam_hook.login popips.files popips.address popips.login
+popips.stamps popips.stamps.folder
 """
 
 START = """
@@ -34,7 +33,12 @@ Module, Spec = type(sys), type(sys.__spec__)
 class Packed:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        return Spec(name, Packed) if name in PACKED else None
+        if name not in PACKED:
+            return None
+        spec = Spec(name, Packed, is_package=PACKED[name][0])
+        if spec.submodule_search_locations is not None:
+            spec.submodule_search_locations.append(LIB + "/" + name.replace(".", "/"))
+        return spec
     @staticmethod
     def create_module(spec):
         return None
@@ -73,6 +77,19 @@ class _Bare(ast.NodeTransformer):
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
         made = ast.Assign([node.target], node.value) if node.value else None
         return made and ast.copy_location(made, node)
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
+        return None if ast.unparse(node.value).startswith("TypeVar(") else node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.bases = [base for base in node.bases if not ast.unparse(base).startswith("Generic[")]
+        if any(ast.unparse(decorator).startswith("dataclass") for decorator in node.decorator_list):
+            node.body = [part if isinstance(part, ast.AnnAssign) else self.visit(part) for part in node.body]
+            return node
+        return self.generic_visit(node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        return None if node.module == "typing" else node
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
         return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)

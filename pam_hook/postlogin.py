@@ -45,12 +45,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _act(shell: str, conf: str) -> None:
-    from popips import limits
+    from popips import policy
 
     variables = dict(environ.initial(shell))
     address, user = (variables.get(name, b"").decode("utf-8", "surrogateescape") for name in (b"IP", b"USER"))
     if variables.get(b"AUTH_MECH") == b"ANONYMOUS":
-        user = limits.ANONYMOUS  # whatever auth_anonymous_username in Dovecot's configuration makes of it
+        user = policy.ANONYMOUS  # whatever auth_anonymous_username in Dovecot's configuration makes of it
     # script-login does not say for which server it runs; only an IMAP session has a token
     login.admit(PROGRAM, conf, address, user, "imap" if b"AUTH_TOKEN" in variables else "pop3")
 

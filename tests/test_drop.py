@@ -49,7 +49,7 @@ def put(site: Site, text: str, user: str = ALICE, name: str = "here", age: float
 
 def take_up(site: Site) -> list[str]:
     """What became of each file: the verdict, or what is wrong."""
-    found = drop.take_up(site.config, PROGRAM, site.now)
+    found = drop.take_up(site.settings, PROGRAM, site.now)
     return [f"error: {one}" if isinstance(one, drop.DropError) else one[1].verdict for one in found]
 
 
@@ -99,7 +99,7 @@ def test_to_push_anothers_address_does_not_make_his_grant_ones_own(site: Site) -
 
 
 def test_what_was_dropped_longer_ago_than_the_window_grants_nothing(site: Site) -> None:
-    path = put(site, A, age=site.config.window)
+    path = put(site, A, age=site.settings.window)
     assert take_up(site) == ["refused"]
     assert (site.names(), path.exists()) == (set(), False)
 

@@ -25,7 +25,7 @@ def either(site: Site, request: pytest.FixtureRequest) -> Site:
 
 
 def end_all(site: Site) -> list[str]:
-    return [name for batch in ending.end_all(site.config, site.now) for name in batch]
+    return [name for batch in ending.end_all(site.settings, site.now) for name in batch]
 
 
 # ---- what the command says: words, standard input, status, whose stamps are left, standard error
@@ -120,7 +120,7 @@ def test_what_has_ended_before_the_map_is_locked_by_another_has_ended(
     monkeypatch.setattr(upkeep, "PATIENCE", 0.0)
     site.login(A)
     site.login(B)
-    batches = ending.end(site.config, [A, B], site.now)
+    batches = ending.end(site.settings, [A, B], site.now)
     assert next(batches) == [A]
     with Path(f"{site.db}.popips").open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from popips.survey import Survey
 
 from popips import lane, upkeep
 from popips.stamps import Folder
-from popips.survey import Survey
 from tests.box import ROOT
 from tests.conftest import Installed, Site
 
@@ -129,11 +129,11 @@ CLOSES: list[Callable[[Site], object]] = [
 @pytest.mark.parametrize("close", CLOSES)
 def test_what_closes_the_lane_closes_it_for_sh_and_python(opened: Installed, close: Callable[[Site], object]) -> None:
     site = opened.site
-    with Folder(site.config.stamps) as folder:
-        assert lane.renewed(site.config, folder, A, time.time())
+    with Folder(site.settings.stamps) as folder:
+        assert lane.renewed(site.settings, folder, A, time.time())
         age(site.stamps / A, LONG_AGO)
         close(site)
-        assert not lane.renewed(site.config, folder, A, time.time())
+        assert not lane.renewed(site.settings, folder, A, time.time())
     assert opened.starts_python(**PAM)
 
 
@@ -221,7 +221,7 @@ def test_a_rebuild_during_a_run_is_seen_by_the_next(site: Site, monkeypatch: pyt
         site.login(address)
     site.expire()
     if due:
-        age_to(site, B, site.now - site.config.window)
+        age_to(site, B, site.now - site.settings.window)
     look = upkeep._Sweep.look
 
     def rebuilt_meanwhile(self: upkeep._Sweep, bound: upkeep.Bound) -> Survey:
@@ -231,8 +231,8 @@ def test_a_rebuild_during_a_run_is_seen_by_the_next(site: Site, monkeypatch: pyt
     with monkeypatch.context() as patch:
         patch.setattr(upkeep._Sweep, "look", rebuilt_meanwhile)
         site.expire()
-    with Folder(site.config.stamps) as folder:
-        assert not lane.holds(site.config, folder)
+    with Folder(site.settings.stamps) as folder:
+        assert not lane.holds(site.settings, folder)
     site.expire()
     assert site.records().keys() == site.names()
 

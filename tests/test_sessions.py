@@ -74,5 +74,5 @@ def test_only_services_that_fetch_mail_and_only_addresses_count(site: Site) -> N
     for client in (V4, V6, GONE, ENDED):
         site.login(client)
     os.utime(site.stamps / ENDED, (0, 0))
-    assert sessions.renew(site.config, lambda: site.now + 100) == 2
+    assert sessions.renew(site.settings, lambda: site.now + 100) == 2
     assert {name for name in (V4, V6, GONE, ENDED) if (site.stamps / name).stat().st_mtime > site.now} == {V4, V6}

@@ -60,7 +60,7 @@ def test_where_the_expirer_is_dead_a_login_says_so_once_an_hour_and_takes_out_wh
     assert box.logged() == [
         f"granted: address={A} user=alice service=pop3 {where}",
         f"granted: address={B} user=alice service=pop3 {where}",
-        f"error: {DEAD}60 minutes: have cron start it every minute",
+        f"error: {DEAD}60 minutes: have its timer or cron start it every minute",
         f"removed: address={A} {where}",
         f"granted: address=192.0.2.12 user=alice service=pop3 {where}",
     ]
@@ -75,7 +75,7 @@ def test_a_login_takes_out_a_bounded_number(site: Site) -> None:
         stamp = site.stamps / f"10.0.{number // 256}.{number % 256}"
         stamp.touch()
         os.utime(stamp, (site.now - 9999, site.now - 9999))
-    upkeep.expire(site.config, site.now, upkeep.STAND_IN)
+    upkeep.expire(site.settings, site.now, upkeep.STAND_IN)
     assert len(site.names()) == 10
 
 
@@ -200,7 +200,7 @@ def test_no_grant_outlives_window_and_one_run_once_the_clock_is_right(
             site.expire()
     site.now = NOW + 120  # the clock is right again
     site.expire()
-    site.now += site.config.window + upkeep.ONE_RUN
+    site.now += site.settings.window + upkeep.ONE_RUN
     site.expire()
     assert (site.names(), site.records()) == (set(), {})
 

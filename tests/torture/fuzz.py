@@ -22,8 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pam_hook import environ
-from popips import address, admin, command, config, lane
+from popips import address, command, lane
+from popips.db import ins, report
 from popips.maps import MapError, berkeley, source
+from popips.settings import Settings, SettingsError, load
 from popips.stamps import Line, StampError, word
 from tests.box import ROOT
 from tests.conftest import Site
@@ -88,7 +90,7 @@ def feed_lane(data: bytes, site: Site) -> str:
         site.now = time.time()
         site.login(GRANTED)
         site.expire()
-        lane.lead(site.config)
+        lane.lead(site.settings)
         text = "".join((ROOT / "pam_hook" / part).read_text() for part in ("lane.sh", "hook.sh"))
         hook.write_text(text.replace("@PYTHON@", "/bin/true"))
     words = [*data.replace(b"\0", b"").split(b" ", 2), b"", b""]
@@ -108,11 +110,11 @@ def feed_line(data: bytes, _: Site) -> str:
     return "" if fine and (line is None or Line.unpack(line.pack()) is not None) else f"word {text!r}"
 
 
-def feed_config(data: bytes, site: Site) -> str:
+def feed_settings(data: bytes, site: Site) -> str:
     site.conf.write_bytes(data)
     try:
-        config.load(str(site.conf))
-    except config.ConfigError as error:
+        load(str(site.conf))
+    except SettingsError as error:
         return "" if str(error).startswith(str(site.conf)) else f"does not name its file: {error}"
     return ""
 
@@ -120,7 +122,7 @@ def feed_config(data: bytes, site: Site) -> str:
 def feed_standard_input(data: bytes, _: Site) -> str:
     sys.stdin = io.StringIO(data.decode("utf-8", "surrogateescape"))
     try:
-        admin._wanted(["-"], config.Config())
+        ins.read(["-"], Settings())
     except command.UsageError:
         pass
     finally:
@@ -157,7 +159,7 @@ def feed_records(data: bytes, site: Site) -> str:
         writer.change(lambda records: records.put(data[:20], data[20:]))
     with berkeley.Reader(site.place, _soon()) as records:
         for key, value in records.items():
-            if not (admin._printable(key) + admin._printable(value)).isprintable():
+            if not (report.printable(key) + report.printable(value)).isprintable():
                 return f"not printable: {key!r} {value!r}"
     return ""
 
@@ -201,7 +203,7 @@ TARGETS = [
     Target("PAM_ and Dovecot variables", 100_000, feed_environment),
     Target("the fast lane", 10_000, feed_lane),
     Target("stamps' lines and log words", 150_000, feed_line),
-    Target("popips.conf", 50_000, feed_config),
+    Target("popips.conf", 50_000, feed_settings),
     Target("standard input of popips-db", 50_000, feed_standard_input),
     Target("the map's text", 20_000, feed_text_file),
     Target("names in the stamp folder", 5_000, feed_stamp),

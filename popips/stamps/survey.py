@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from stat import S_IFREG
 
 from popips import address
-from popips.stamps import ASIDE, OWN_FILES, SETTLED, Folder, Stamp, StampFailed, is_stamp
+from popips.stamps import NEVER, OWN_FILES, SETTLED, StampFailed, stamp_of
+from popips.stamps.folder import Folder
 
 MOST = 100_000  # names that one look may find
 PLAIN = S_IFREG | SETTLED
@@ -30,7 +31,7 @@ class Survey:
     due: list[str] = field(default_factory=list)
     unsettled: list[str] = field(default_factory=list)  # live, and nobody has said that the record is there
     ahead: list[str] = field(default_factory=list)  # live, with a time in the future
-    aside: list[str] = field(default_factory=list)  # of stamps that were moved aside, without that part of the name
+    told: list[str] = field(default_factory=list)  # logins from networks of `never`: see popips.grant
     foreign: list[str] = field(default_factory=list)  # no stamps
     is_whole: bool = True  # False if there were too many names, or too little time
     is_all: bool = False  # the end of the folder was reached, though it was to be looked at up to a name that has gone
@@ -43,21 +44,34 @@ class Survey:
             getattr(self, name).extend(getattr(other, name))
 
 
-LISTS = ("due", "unsettled", "ahead", "aside", "foreign")
+LISTS = ("due", "unsettled", "ahead", "told", "foreign")
 
 
-def survey(
-    folder: Folder, due: float, ahead: float, seconds: float = math.inf, most: float = MOST, alone: bool = False
-) -> Survey:
+@dataclass(frozen=True)
+class Bound:
+    """How long a look may take at most, how many names each process may find, and how many processes there are."""
+
+    seconds: float = math.inf
+    names: int = MOST
+    processes: int = 2
+
+
+WHOLE = Bound()
+
+
+def survey(folder: Folder, due: float, ahead: float, bound: Bound = WHOLE) -> Survey:
     """Look at each stamp: one up to `due` (seconds since the epoch) is due, one later than `ahead` in the future.
 
-    Each process ends early after so many seconds, or with so many names; alone: there is only one. Raise StampFailed.
+    Raise StampFailed.
     """
-    look = _Look(folder, due, ahead, time.monotonic() + seconds, most)
-    middle, name = (0, "") if alone else _middle(folder)
+    look = _Look(folder, due, ahead, time.monotonic() + bound.seconds, bound.names)
+    middle, name = (0, "") if bound.processes == 1 else _middle(folder)
     if not name:
         return look.at(0)
-    child, pipe = look.start(middle)
+    try:
+        child, pipe = look.start(middle)
+    except OSError:  # no process is to be had
+        return look.at(0)
     found = look.at(0, name)
     with open(pipe, "rb") as file:
         data = file.read()
@@ -101,9 +115,14 @@ class _Look:
     most: float
 
     def start(self, position: int) -> tuple[int, int]:
-        """Have a child look from there on; give its process id, and the pipe that its findings will come from."""
+        """Have a child look from there on; return its process id, and the pipe for its findings. Raise OSError."""
         read, write = os.pipe()
-        child = os.fork()
+        try:
+            child = os.fork()
+        except OSError:
+            os.close(read)
+            os.close(write)
+            raise
         if child:
             os.close(write)
             return child, read
@@ -141,7 +160,7 @@ class _Look:
                 state = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            is_plain = state.st_mode == PLAIN and state.st_nlink == 1 and state.st_uid == 0
+            is_plain = state.st_mode == PLAIN
             if is_plain and due < state.st_mtime <= ahead and entry.name[0] != ".":
                 live += 1
                 if live % 1024 or time.monotonic() < self.end:
@@ -158,18 +177,18 @@ class _Look:
         """Note a file that is no settled stamp of an ordinary time; tell whether it is a live stamp."""
         if name in OWN_FILES:
             return False
-        is_aside = name.startswith(ASIDE)
-        of_address = name[len(ASIDE) :] if is_aside else name
-        if not is_stamp(state) or not address.is_canonical(of_address):
+        if name.startswith(NEVER):
+            found.told.append(name)
+            return False
+        if not address.is_canonical(name):
             found.foreign.append(name)
-        elif is_aside:
-            found.aside.append(of_address)
-        elif state.st_mtime <= self.due:
+            return False
+        stamp = stamp_of(state)
+        if stamp.time <= self.due:
             found.due.append(name)
-        else:
-            if not Stamp.of(state).settled:
-                found.unsettled.append(name)
-            if state.st_mtime > self.ahead:
-                found.ahead.append(name)
-            return True
-        return False
+            return False
+        if not stamp.settled or state.st_mode != PLAIN:
+            found.unsettled.append(name)
+        if stamp.time > self.ahead:
+            found.ahead.append(name)
+        return True

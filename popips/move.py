@@ -1,0 +1,57 @@
+"""Moves all grants, when popips.conf names another map, key or value than their records were made by."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+
+from popips import form, seen
+from popips.form import Form
+from popips.maps import Records, Writer
+from popips.maps.text import Text
+from popips.settle import nothing
+from popips.site import Site
+from popips.turns import BATCH
+
+
+def move(site: Site) -> None:
+    """Take the records of all grants out of where popips.conf had them before, if that has changed.
+
+    Until that is done and noted, under the writers' lock of the old map, nobody makes a record by other settings. Then
+    the next look at all grants puts them where they belong now. Raise MapError or StampError.
+    """
+    while (kept := form.kept(site.folder)) and kept != site.form:
+        seen.forget(site)
+        if not os.path.lexists(kept.place.path):
+            form.keep(site.folder, site.form)
+            return
+        text = Text(site.settings.source(kept.place), kept.place.postfix)
+        with replace(site, form=kept, text=text).writer() as writer:
+            if form.kept(site.folder) == kept:  # nobody has moved them meanwhile
+                _empty(site, writer, kept, text)
+                form.keep(site.folder, site.form)
+
+
+def _empty(site: Site, writer: Writer, kept: Form, text: Text) -> None:
+    if kept.place.own:
+        writer.rebuild([])
+        return
+    for batch in batches(name for name, _ in site.folder.scan()):
+        writer.change(partial(_take_out, kept, text, batch), secure=nothing)
+
+
+def _take_out(kept: Form, text: Text, names: list[str], records: Records) -> None:
+    for name in names:
+        key, value = kept.record(name)
+        if records.get(key) == value and text.records().get(key) != value:
+            records.delete(key)
+
+
+def batches(names: Iterable[str]) -> Iterator[list[str]]:
+    """Return so many names at a time as one change of the map is made for."""
+    left = iter(names)
+    while batch := list(islice(left, BATCH)):
+        yield batch
