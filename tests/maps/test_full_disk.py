@@ -107,7 +107,8 @@ def test_where_there_is_no_room_nothing_is_changed_and_later_it_is(map_there: Fi
 def test_a_map_that_cannot_grow_gets_its_old_bytes_back(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     files.build(text_of(many(2000)))
     before = files.db.read_bytes()
-    pwrite, refused = os.pwrite, []
+    pwrite = os.pwrite
+    refused: list[int] = []
 
     def full(fd: int, data: bytes, offset: int) -> int:
         if os.fstat(fd).st_ino == files.db.stat().st_ino and offset == 8192 and not refused:  # of the last, in a row
