@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from popips import address
-from popips.login import word
+from popips.login import plain, word
 from popips.stamps import DENIED, StampError
 from popips.stamps.folder import Folder
 
@@ -53,7 +53,7 @@ def _read(folder: Folder) -> Iterator[Denial | StampError]:
     for number, line in enumerate(folder.read(DENIED).decode(errors="replace").splitlines(), 1):
         try:
             text, until, by = line.split(" ")
-            yield Denial(text, FOR_EVER if until == "-" else float(until), by)
+            yield Denial(text, FOR_EVER if until == "-" else float(until), plain(by))
         except ValueError as error:  # address.Refused is one, too
             cure = "remove the line; popips-db deny writes `ADDRESS|ADDRESS/BITS UNTIL USER`"
             yield StampError(f"{folder.path}/{DENIED}:{number}: {error}; {cure}")

@@ -90,6 +90,23 @@ def test_readme_names_what_there_is() -> None:
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
 
 
+def test_readmes_words_are_those_of_the_manual() -> None:
+    in_page = re.findall(r"^\.B (\w+)\n(.*\.)$", (ROOT / "man/popips.7").read_text(), re.MULTILINE)
+    in_readme = re.findall(r"^- \*(\w+)\*: (.*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert [word for word, _ in in_readme] == ["address", "grant", "stamp", "map", "record", "window"]
+    assert set(in_readme) <= set(in_page)
+
+
+def test_readme_and_contrib_put_the_same_lines_in_the_same_place_of_main_cf() -> None:
+    def words(path: str) -> str:
+        return re.sub(r"[\s#`]+", " ", (ROOT / path).read_text())
+
+    place = "directly in front of reject_unauth_destination or defer_unauth_destination, and so behind a"
+    place += " check_client_access of your own, whose REJECT then wins"
+    for path in ("README.md", "contrib/postfix/main.cf"):
+        assert place in words(path).replace(" ,", ","), path
+
+
 def test_contrib_names_the_programs_where_they_are_installed(installed: Installed) -> None:
     for path in (path for path in (ROOT / "contrib").rglob("*") if path.is_file()):
         for named in re.findall(r"/usr/local(/\S*popips\S*)", path.read_text()):
