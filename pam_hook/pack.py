@@ -75,6 +75,7 @@ class _Bare(ast.NodeTransformer):
         return node
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.bases = [base for base in node.bases if not ast.unparse(base).startswith(("Generic[", "Protocol"))]
         if any(ast.unparse(decorator).startswith("dataclass") for decorator in node.decorator_list):
             node.body = [part if isinstance(part, ast.AnnAssign) else self.visit(part) for part in node.body]
             return node
@@ -86,10 +87,6 @@ class _Bare(ast.NodeTransformer):
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
         return None if ast.unparse(node.value).startswith("TypeVar(") else node
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        node.bases = [base for base in node.bases if not ast.unparse(base).startswith("Generic[")]
-        return self.generic_visit(node)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
         return None if node.module == "typing" else node
