@@ -67,7 +67,9 @@ USERS = [
 ]
 
 
-@pytest.mark.parametrize(("one", "other", "is_same"), USERS, ids=[quote(f"{x[-9:]}, {y[-9:]}", errors="replace") for x, y, _ in USERS])
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"), USERS, ids=[quote(f"{x[-9:]}, {y[-9:]}", errors="replace") for x, y, _ in USERS]
+)
 @pytest.mark.parametrize("by", ["login", "run"])
 def test_a_user_is_his_whole_name_as_the_server_gave_it(
     site: Site, by: str, one: str, other: str, is_same: bool
