@@ -36,7 +36,7 @@ KILLED = 9
 
 
 def die(work: Callable[[], object], after: int) -> bool:
-    """Do the work in another process, which ends without a word before so many steps and one; whether it came to that."""
+    """Do the work in another process, which is killed before the step after so many; return whether it was."""
     child = os.fork()
     if not child:
         try:

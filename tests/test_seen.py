@@ -1,4 +1,4 @@
-"""A run looks at all grants whenever anything but logins has changed since the last: told by what files are, not when."""
+"""A run looks at all grants if anything but logins has changed since the last: told by what files are, not when."""
 
 from __future__ import annotations
 
@@ -207,7 +207,8 @@ def test_what_comes_while_a_run_looks_is_seen_by_that_or_the_next(
     site: Site, monkeypatch: pytest.MonkeyPatch, change: Callable[[Site], None], target: object, step: str, when: str
 ) -> None:
     site.access.touch()  # so that the run looks at all
-    real, done = getattr(target, step), []
+    real = getattr(target, step)
+    done: list[bool] = []
 
     def beside(*words: object) -> object:
         if not done and when == "before":

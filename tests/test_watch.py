@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from popips import run, turns, watch
-from popips.fate import PUT
+from popips.fate import EXPIRE, PUT
 from popips.grant import GRANTED, RENEWED
 from popips.stamps.folder import Folder
 from tests.box import CRON_ENVIRONMENT, Box
@@ -81,7 +81,7 @@ def test_what_stands_in_for_it_ends_a_bounded_number_and_is_no_run(site: Site) -
     before = (site.stamps / ".expire").stat().st_mtime
     with site.host as host:
         done = run.stand_in(host)
-    assert len(done.removed) == turns.BATCH
+    assert len(done.done[EXPIRE]) == turns.BATCH
     assert len(site.names()) == 11
     assert (site.stamps / ".expire").stat().st_mtime == before
 
@@ -210,7 +210,7 @@ def test_no_grant_outlives_window_and_one_run_once_the_clock_is_right(
             site.expire()
     site.now = NOW + 120  # the clock is right again
     site.expire()
-    site.now += site.settings.window + upkeep.ONE_RUN
+    site.now += site.settings.window + run.ONE_RUN
     site.expire()
     assert (site.names(), site.records()) == (set(), {})
 
