@@ -179,9 +179,14 @@ def plan(site: Site, told: grant.Told) -> Run:
     site.text.records()
     one = _run(site)
     with forecast(site) as records:
+        dealt_with = set()
         for request in requests.there(site.folder, site.now):
-            told(request.login, grant.foreseen(site, request, records))
-        one.run.note({name: one.fate(records, name) for name, _ in site.folder.scan()})
+            outcome = grant.foreseen(site, request, records)
+            told(request.login, outcome)
+            if outcome.verdict != grant.REFUSED:
+                dealt_with.add(outcome.address)
+        names = (name for name, _ in site.folder.scan() if name not in dealt_with)
+        one.run.note({name: one.fate(records, name) for name in names})
     over = limits.surplus(site)
     one.run.note(dict.fromkeys(over, fate.BAR))
     one.run.foreign = one.look().foreign
