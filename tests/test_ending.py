@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,8 @@ WORDS: list[tuple[str, str, int, set[str], str]] = [
     ("end -", f"{A}\n\n{B}\n", 0, {V6}, ""),
     (f"end {A} {C}", "", 1, {B, V6}, f"popips-db: {C}: no grant\n"),
     ("end --all", "", 0, set(), ""),
-    ("end", "", 64, {A, B, V6}, "popips-db: end: write addresses, or --all\n"),
-    (f"end --all {A}", "", 64, {A, B, V6}, "popips-db: end: write addresses, or --all\n"),
+    ("end", "", 64, {A, B, V6}, "popips-db: end: write addresses, or --all, or --orphans\n"),
+    (f"end --all {A}", "", 64, {A, B, V6}, "popips-db: end: write addresses, or --all, or --orphans\n"),
     (f"end {A} nix", "", 64, {A, B, V6}, "popips-db: nix: not an IPv4 or IPv6 address; write an address\n"),
     (f"-m hash:/x end {A}", "", 64, {A, B, V6}, "popips-db: end: grants are in the map of "),
 ]
@@ -55,8 +56,9 @@ WORDS: list[tuple[str, str, int, set[str], str]] = [
 def test_the_command_ends_the_grants_that_it_names(
     installed: Installed, words: str, stdin: str, status: int, left: set[str], error: str
 ) -> None:
+    installed.site.now = time.time()
     for address in (A, B, V6):
-        installed.pam(address)
+        installed.site.login(address)
     done = installed.run("popips-db", *words.split(), stdin=stdin)
     told = "".join(line for line in done.stderr.splitlines(True) if "cannot log" not in line)
     assert (done.returncode, done.stdout, installed.site.names()) == (status, "", left)
@@ -65,7 +67,8 @@ def test_the_command_ends_the_grants_that_it_names(
 
 
 def test_each_grant_that_ends_is_logged(installed: Installed) -> None:
-    installed.pam(A)
+    installed.site.now = time.time()
+    installed.site.login(A)
     logged = installed.run("popips-db", "end", "--all", env={"SUDO_USER": "eve"}).stderr
     assert f"removed: address={A} user=eve map=hash:{installed.site.db}\n" in logged
 

@@ -39,8 +39,9 @@ def test_such_a_line_stops_neither_expiry_nor_the_mending_of_the_map(installed: 
     if own == "yes":
         site.access.unlink()
     site.configure(own_map=own)
+    site.now = time.time()
     for address in (A, B):
-        installed.pam(address)
+        site.login(address)
     os.utime(site.stamps / A, (0, 0))
     (site.stamps / ".denied").write_text("nonsense\n")
     if own == "yes":
@@ -106,15 +107,16 @@ def test_the_fast_lane_is_not_for_a_login_that_a_limit_may_bar(
 def test_popips_db_tells_why(installed: Installed) -> None:
     site = installed.site
     site.build("198.51.100.7\tREJECT\nconnect:10.1\tRELAY\nipv6:2001:db8:1\tOK\n")
+    site.now = time.time()
     for address in (A, B, "198.51.100.7"):
-        installed.pam(address)
+        site.login(address)
     installed.run("popips-db", "deny", B)
     (site.stamps / ".requests").mkdir(mode=0o700, exist_ok=True)
     (site.stamps / ".requests" / f"{V6}-1").write_text("alice imap popips-hook\n")
     told = {
-        A: (0, f"{A}: granted: user=alice service=pop3 by=popips-hook last="),
+        A: (0, f"{A}: granted: user=alice service=pop3 by=test last="),
         B: (1, f"{B}: not granted: {B} is denied by "),
-        V6: (1, f"{V6}: not granted: pending: the login is dealt with by the next run"),
+        V6: (1, f"{V6}: not granted: pending: the record comes with the next run"),
         "198.51.100.7": (1, "198.51.100.7: not granted: static: the admin has 198.51.100.7 REJECT"),
         "127.0.0.1": (1, "127.0.0.1: not granted: in a network of `never`"),
         "203.0.113.1": (1, "203.0.113.1: not granted: no grant in the last 15m00s; a login that was refused is"),

@@ -46,6 +46,17 @@ def test_it_does_not_look_at_the_map(site: Site) -> None:
     assert site.expire() == {"put": [A]}
 
 
+@pytest.mark.parametrize("line", [f"{A} REJECT", f"Connect:{A} REJECT", "192.0.2 REJECT", f"{A} RELAY"])
+def test_what_the_admin_writes_ends_the_grant_of_one_who_keeps_polling_at_the_next_run(site: Site, line: str) -> None:
+    """He need not have built it."""
+    site.access.write_text(f"{line}\n")
+    assert renewed(site)  # the lane does not look at the text either
+    assert site.expire() == {"yield": [A]}
+    assert not renewed(site)
+    assert site.login(A) == "static"
+    assert (site.names(), site.records().get(A)) == (set(), "RELAY" if line.endswith("RELAY") else None)
+
+
 def no_stamp(site: Site) -> None:
     (site.stamps / A).unlink()
 
