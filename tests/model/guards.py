@@ -65,5 +65,5 @@ GUARDS = {
     "secure: the stamps are synced before the map changes": ("a power cut", ORPHAN),
     "the map is synced before its journal is done with": ("a power cut", UNSOUND),
     "a change seals if the seal held": ("two addresses and a rebuild", LOST),
-    "a seal is for one boot": ("a power cut and a map of its own", UNSOUND),
+    "a seal is for one boot": ("a power cut and a map of its own", ORPHAN),
 }
