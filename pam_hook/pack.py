@@ -83,6 +83,9 @@ class _Bare(ast.NodeTransformer):
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         node.bases = [base for base in node.bases if not ast.unparse(base).startswith("Generic[")]
+        if any(ast.unparse(decorator).startswith("dataclass") for decorator in node.decorator_list):
+            node.body = [part if isinstance(part, ast.AnnAssign) else self.visit(part) for part in node.body]
+            return node
         return self.generic_visit(node)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:

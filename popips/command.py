@@ -60,7 +60,10 @@ def run(program: str, work: Callable[[], int], log: Log | None = None) -> int:
     An error becomes a line on standard error, one in the log if there is one, and a status of its own.
     """
     sys.stdout.flush()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError:  # where no process is to be had, grants must end all the same
+        return _status_of(program, work, log)
     if child == 0:
         os._exit(_status_of(program, work, log))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

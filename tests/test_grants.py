@@ -179,7 +179,7 @@ def test_a_record_of_the_admins_ends_a_grant_in_another_form(site: Site) -> None
     site.configure(key="connect")
     site.login(A)
     with site.host as host:
-        revoke.put(host, site.place, str(site.access), {A.encode(): b"REJECT"}, site.now)
+        revoke.put(revoke.Edited(site.place, str(site.access), site.now, host), {A.encode(): b"REJECT"})
     assert (site.records(), site.names()) == ({A: "REJECT"}, set())
 
 

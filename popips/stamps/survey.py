@@ -68,7 +68,10 @@ def survey(folder: Folder, due: float, ahead: float, bound: Bound = WHOLE) -> Su
     middle, name = (0, "") if bound.processes == 1 else _middle(folder)
     if not name:
         return look.at(0)
-    child, pipe = look.start(middle)
+    try:
+        child, pipe = look.start(middle)
+    except OSError:  # no process is to be had
+        return look.at(0)
     found = look.at(0, name)
     with open(pipe, "rb") as file:
         data = file.read()
@@ -112,9 +115,14 @@ class _Look:
     most: float
 
     def start(self, position: int) -> tuple[int, int]:
-        """Have a child look from there on; give its process id, and the pipe that its findings will come from."""
+        """Have a child look from there on; return its process id, and the pipe for its findings. Raise OSError."""
         read, write = os.pipe()
-        child = os.fork()
+        try:
+            child = os.fork()
+        except OSError:
+            os.close(read)
+            os.close(write)
+            raise
         if child:
             os.close(write)
             return child, read

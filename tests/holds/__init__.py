@@ -1,0 +1,1 @@
+"""What must hold, tried on the installed programs alone: by their words, their environment and their files."""

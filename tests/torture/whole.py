@@ -1,0 +1,98 @@
+"""The whole of a login or a run, sh, the loader and the interpreter included: each call of any process of it.
+
+Killed: nothing is lost and nothing left open, whatever the login server makes of it. Failing: the login goes on, from
+where sh has read the first line of our program: before that only who starts it can see to it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from pathlib import Path
+
+from tests.torture import Row
+from tests.torture.fail import LOGIN_LIMIT, wrong
+from tests.torture.ground import Ground, Where, restore, saved
+from tests.torture.judge import Judge, until_gone
+from tests.torture.programs import EXPIRE, KNOWN, NEW, Program, hook, postlogin
+from tests.torture.scenarios import Scenario, due, granted, lane_is_open, prepared
+from tests.torture.trace import Call, calls, inject, spread
+
+ERRORS = ("ENOMEM", "ENFILE", "EACCES", "EIO", "EAGAIN", "EINTR")
+# calls of which Linux cannot refuse a process that is in order, or whose failing is the kernel's own end
+SURE = frozenset(
+    "arch_prctl set_tid_address set_robust_list rseq rt_sigaction rt_sigprocmask getpid gettid getppid munmap kill tkill "
+    "geteuid getuid getgid getegid close exit_group futex clock_nanosleep getrandom prlimit64 sched_getaffinity".split()
+)
+HOOKS = [
+    Scenario("hook, new address", hook(NEW, whole=True), granted(KNOWN)),
+    Scenario("hook, fast lane", hook(KNOWN, whole=True), lane_is_open),
+    Scenario("postlogin, new address", postlogin(NEW, whole=True), granted(KNOWN)),
+    Scenario("postlogin, fast lane", postlogin(KNOWN, whole=True), lane_is_open),
+]
+SCENARIOS = [*HOOKS, Scenario("expire, 1 due", EXPIRE, due(1))]
+
+
+def kill(where: Where, scenario: Scenario, most: int) -> Row:
+    """Kill it at each call, or at that many of them."""
+    return _sweep(where, Row(f"killed anywhere: {scenario.name}"), scenario, most, ("KILL",))
+
+
+def fail(where: Where, scenario: Scenario, most: int) -> Row:
+    """Let each call fail with each error, or that many of them."""
+    return _sweep(where, Row(f"failing anywhere: {scenario.name}"), scenario, most, ERRORS)
+
+
+def _sweep(where: Where, row: Row, scenario: Scenario, most: int, harms: tuple[str, ...]) -> Row:
+    program, is_kill = scenario.program, harms == ("KILL",)
+    with where.ground(scenario.kind, scenario.own) as ground:
+        judge = Judge(ground, scenario, prepared(ground, scenario, 50))
+        before = saved(ground)
+        loader = set() if is_kill else _of_the_loader(ground, program)
+        found = [point for point in calls(ground, program, whole=True) if point not in loader]
+        cases = [(*point, harm) for point in found for harm in harms if is_kill or point[0] not in SURE]
+        for call, number, harm in spread(cases, most):
+            restore(ground, before)
+            what = f"{'signal' if is_kill else 'error'}={harm}:when={number}"
+            start = time.monotonic()
+            done = inject(ground, program, call, what, whole=True)
+            took = time.monotonic() - start
+            until_gone(lambda: _is_at_work(ground))
+            fault = "" if is_kill or not program.is_hook else wrong(ground, program, done, took)
+            ended = EXPIRE.run(ground)
+            after = judge.after(EXPIRE)
+            fault += after.fault + (f", then exit {ended.returncode}: {ended.stderr[-200:]}" if ended.returncode else "")
+            row.add(f"{scenario.name}: {call} {number} {harm}: {fault}" if fault else "", after.lost, after.bare)
+            if program.is_hook and not is_kill:
+                row.worst = max(row.worst, took)
+    return row
+
+
+def _is_at_work(ground: Ground) -> bool:
+    """Whether a process of a login is still there that nobody waits for any more."""
+    mark = os.fsencode(ground.conf)
+    return any(mark in _words(pid) for pid in filter(str.isdigit, os.listdir("/proc")))
+
+
+def _words(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _of_the_loader(ground: Ground, program: Program) -> set[Call]:
+    """Return the calls that come before sh has read the first line of our program."""
+    if not program.is_hook:
+        return set()
+    with tempfile.NamedTemporaryFile("r") as log:
+        program.run(ground, ("strace", "-qq", "-o", log.name))
+        loader = log.read().partition("#!/bin/sh")[0]
+    seen: dict[str, int] = {}
+    found = set()
+    for name in re.findall(r"^(\w+)\(", loader, re.M):
+        seen[name] = seen.get(name, 0) + 1
+        found.add((name, seen[name]))
+    return found
