@@ -63,7 +63,9 @@ def _sweep(where: Where, row: Row, scenario: Scenario, most: int, harms: tuple[s
             fault = "" if is_kill or not program.is_hook else wrong(ground, program, done, took)
             ended = EXPIRE.run(ground)
             after = judge.after(EXPIRE)
-            fault += after.fault + (f", then exit {ended.returncode}: {ended.stderr[-200:]}" if ended.returncode else "")
+            fault += after.fault + (
+                f", then exit {ended.returncode}: {ended.stderr[-200:]}" if ended.returncode else ""
+            )
             row.add(f"{scenario.name}: {call} {number} {harm}: {fault}" if fault else "", after.lost, after.bare)
             if program.is_hook and not is_kill:
                 row.worst = max(row.worst, took)
