@@ -11,6 +11,7 @@ from tests.torture.judge import Judge
 from tests.torture.programs import EXPIRE
 from tests.torture.scenarios import prepared
 
+DISKS = ("tmpfs", "ext4")
 BLOCK = 4096
 LEFT = (0, 1, 2, 3, 5, 8)  # blocks that are still free
 

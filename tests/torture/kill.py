@@ -74,7 +74,7 @@ def recovered(ground: Ground, after: State, program: Program, judge: Judge) -> I
 def _is_half_written(ground: Ground, state: State) -> bool:
     """Whether a change of the map was begun: its journal is left, or the seal of a map of its own does not hold."""
     journal = state.files.get(f"{ground.db.name}.popips", (b"", 0, 0))
-    return not state.sealed if ground.own else len(journal[0]) > CHANGE and not journal[1] & 0o100
+    return not state.seal if ground.own else len(journal[0]) > CHANGE and not journal[1] & 0o100
 
 
 def _killed_again(ground: Ground, after: State, program: Program, judge: Judge, most: int, row: Row) -> None:

@@ -151,7 +151,7 @@ def run(where: Where, scenario: Scenario, size: int, cuts: int) -> Row:
         seen: dict[bytes, tuple[str, int, int]] = {}
         for calls in outcomes(recorded, cuts, random.Random(1)):
             files = replayed(before, calls, str(ground.folder), now)
-            state = State(files, sealed=False, seen=False)  # another boot: the seal does not hold
+            state = State(files)  # another boot: the seal does not hold
             if state.digest not in seen:
                 put_files(ground, files)
                 seen[state.digest] = _wrong(ground, scenario, static)

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from tests.torture import Row
-from tests.torture.fail import LOGIN_LIMIT, wrong
+from tests.torture.fail import wrong
 from tests.torture.ground import Ground, Where, restore, saved
 from tests.torture.judge import Judge, until_gone
 from tests.torture.programs import EXPIRE, KNOWN, NEW, Program, hook, postlogin
@@ -22,10 +22,9 @@ from tests.torture.trace import Call, calls, inject, spread
 
 ERRORS = ("ENOMEM", "ENFILE", "EACCES", "EIO", "EAGAIN", "EINTR")
 # calls of which Linux cannot refuse a process that is in order, or whose failing is the kernel's own end
-SURE = frozenset(
-    "arch_prctl set_tid_address set_robust_list rseq rt_sigaction rt_sigprocmask getpid gettid getppid munmap kill tkill "
-    "geteuid getuid getgid getegid close exit_group futex clock_nanosleep getrandom prlimit64 sched_getaffinity".split()
-)
+SURE = ("arch_prctl", "set_tid_address", "set_robust_list", "rseq", "rt_sigaction", "rt_sigprocmask", "kill", "tkill")
+SURE += ("getpid", "gettid", "getppid", "getuid", "geteuid", "getgid", "getegid", "munmap", "close", "futex")
+SURE += ("clock_nanosleep", "getrandom", "prlimit64", "sched_getaffinity")
 HOOKS = [
     Scenario("hook, new address", hook(NEW, whole=True), granted(KNOWN)),
     Scenario("hook, fast lane", hook(KNOWN, whole=True), lane_is_open),
@@ -63,7 +62,9 @@ def _sweep(where: Where, row: Row, scenario: Scenario, most: int, harms: tuple[s
             fault = "" if is_kill or not program.is_hook else wrong(ground, program, done, took)
             ended = EXPIRE.run(ground)
             after = judge.after(EXPIRE)
-            fault += after.fault + (f", then exit {ended.returncode}: {ended.stderr[-200:]}" if ended.returncode else "")
+            fault += after.fault + (
+                f", then exit {ended.returncode}: {ended.stderr[-200:]}" if ended.returncode else ""
+            )
             row.add(f"{scenario.name}: {call} {number} {harm}: {fault}" if fault else "", after.lost, after.bare)
             if program.is_hook and not is_kill:
                 row.worst = max(row.worst, took)
