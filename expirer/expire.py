@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     made = command.parser(
         PROGRAM,
         "Remove the grants whose last login is older than the window, and put back those that the map has lost. "
-        "To be run every minute by a timer or cron.",
+        "To be run every minute, by the systemd timer or by cron.",
     )
     made.add_argument("-n", "--dry-run", action="store_true", help="print what would be done, change nothing")
     made.add_argument("-v", "--verbose", action="store_true", help="print what is done")

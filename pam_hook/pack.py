@@ -74,6 +74,12 @@ class _Bare(ast.NodeTransformer):
         node.annotation = None
         return node
 
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        if any(ast.unparse(decorator).startswith("dataclass") for decorator in node.decorator_list):
+            node.body = [part if isinstance(part, ast.AnnAssign) else self.visit(part) for part in node.body]
+            return node
+        return self.generic_visit(node)
+
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
         made = ast.Assign([node.target], node.value) if node.value else None
         return made and ast.copy_location(made, node)

@@ -7,11 +7,10 @@ denial under the writers' lock of the map has made its grant before, and it goes
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from popips import address
-from popips.login import word
+from popips.login import plain, word
 from popips.stamps import DENIED, StampError
 from popips.stamps.folder import Folder
 
@@ -54,7 +53,7 @@ def _read(folder: Folder) -> Iterator[Denial | StampError]:
     for number, line in enumerate(folder.read(DENIED).decode(errors="replace").splitlines(), 1):
         try:
             text, until, by = line.split(" ")
-            yield Denial(text, FOR_EVER if until == "-" else float(until), by)
+            yield Denial(text, FOR_EVER if until == "-" else float(until), plain(by))
         except ValueError as error:  # address.Refused is one, too
             cure = "remove the line; popips-db deny writes `ADDRESS|ADDRESS/BITS UNTIL USER`"
             yield StampError(f"{folder.path}/{DENIED}:{number}: {error}; {cure}")
@@ -67,26 +66,20 @@ def of(denied: list[Denial], name: str, now: float) -> Denial | None:
 
 def add(folder: Folder, denial: Denial, now: float) -> None:
     """Put a denial on the list, in place of one of the same addresses. Raise StampError."""
-    _change(folder, lambda old: [*(one for one in old if one.text != denial.text and one.until > now), denial])
+    with folder.editing(DENIED):
+        kept = [one for one in load(folder) if one.text != denial.text and one.until > now]
+        _write(folder, [*kept, denial])
 
 
 def lift(folder: Folder, text: str) -> bool:
     """Take the denial with this very text off the list; return whether it was on it. Raise StampError."""
-    found: list[Denial] = []
-
-    def step(old: list[Denial]) -> list[Denial]:
-        found.extend(one for one in old if one.text == text)
-        return [one for one in old if one.text != text]
-
-    _change(folder, step)
-    return bool(found)
+    with folder.editing(DENIED):
+        there = load(folder)
+        kept = [one for one in there if one.text != text]
+        if kept != there:
+            _write(folder, kept)
+    return kept != there
 
 
-def _change(folder: Folder, step: Callable[[list[Denial]], list[Denial]]) -> None:
-    with folder.naming(DENIED):
-        try:
-            fcntl.flock(folder.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StampError(f"{folder.path}/{DENIED}: another popips-db is changing it; try again") from None
-        folder.replace(DENIED, "".join(denial.pack() for denial in step(load(folder))).encode(), durably=True)
-        fcntl.flock(folder.fd, fcntl.LOCK_UN)
+def _write(folder: Folder, denied: list[Denial]) -> None:
+    folder.replace(DENIED, "".join(denial.pack() for denial in denied).encode(), durably=True)

@@ -125,10 +125,10 @@ def _dealt(site: Site, batch: list[Request], is_over: Callable[[], bool]) -> lis
         fates = _settled(site, writer, latest)
         opened = {name: request.login for name, request in latest.items() if fates[name] in fate.OPENING}
         over = limits.surplus(site, opened)
-        if over:
-            settle(site, writer, over, {}, limits.bars(site, over))
+        ended = settle(site, writer, over, {}, limits.bars(site, over)) if over else {}
+        gone = {name: over[name] for name, what in ended.items() if what == fate.BAR}
         there = [(request, outcome) for request, outcome in judged if outcome.address in fates or outcome.reason]
-        return _done(site, [(request, _known(outcome, fates, over)) for request, outcome in there])
+        return _done(site, [(request, _known(request, outcome, fates, gone)) for request, outcome in there])
 
 
 def foreseen(site: Site, request: Request, records: Records) -> Outcome:
@@ -137,7 +137,7 @@ def foreseen(site: Site, request: Request, records: Records) -> Outcome:
     if outcome.verdict != GRANTED:
         return outcome
     case = site.case(records, site.text.records(), outcome.address, asked=True, barred=False)
-    return _known(outcome, {outcome.address: fate.fate(case)}, {})
+    return _known(request, outcome, {outcome.address: fate.fate(case)}, {})
 
 
 def _done(site: Site, dealt: list[tuple[Request, Outcome]]) -> list[tuple[Request, Outcome]]:
@@ -146,14 +146,18 @@ def _done(site: Site, dealt: list[tuple[Request, Outcome]]) -> list[tuple[Reques
     return dealt
 
 
-def _known(outcome: Outcome, fates: dict[str, str], over: dict[str, Surplus]) -> Outcome:
-    """Return the outcome, now that the map has been looked at."""
+def _known(request: Request, outcome: Outcome, fates: dict[str, str], gone: dict[str, Surplus]) -> Outcome:
+    """Return the outcome, now that the map has been looked at; gone: the grants that have ended as one too many."""
+    name = outcome.address
     if outcome.verdict != GRANTED:
         return outcome
-    verdict, reason = VERDICTS[fates[outcome.address]]
-    if over and verdict in (GRANTED, RENEWED):
-        reason = "; ".join(f"{name} removed: {one.reason}" for name, one in over.items())
-    return Outcome(verdict, outcome.address, reason)
+    if name in gone:  # it has waited, and others have logged in since
+        return Outcome(REFUSED, name, gone[name].reason)
+    verdict, reason = VERDICTS[fates[name]]
+    if verdict in (GRANTED, RENEWED):
+        by = request.login.user, address.network(name)
+        reason = "; ".join(f"{other} removed: {one.reason}" for other, one in gone.items() if one.whose in by)
+    return Outcome(verdict, name, reason)
 
 
 def _judged(site: Site, request: Request) -> Outcome:

@@ -12,28 +12,38 @@ from popips.site import Site
 
 @dataclass(frozen=True)
 class Surplus:
-    """A grant that is one too many: when its last login was, in seconds since the epoch, and by which setting."""
+    """A grant that is one too many: when its last login was, in seconds since the epoch, by which setting, and of whom.
+
+    whose: a user, or a network.
+    """
 
     last: float
-    reason: str
+    setting: str
+    whose: str
+
+    @property
+    def reason(self) -> str:
+        """What a log line says of it."""
+        return f"{self.setting}: {word(self.whose)}"
 
 
 def surplus(site: Site, latest: dict[str, Login] | None = None) -> dict[str, Surplus]:
     """Return the oldest grants that are more than a limit, by address.
 
-    latest: the addresses that have logged in just now; then only their users and networks are looked at.
+    latest: the logins that were dealt with just now, by address; then only their users and networks are looked at. A
+    stamp from the future counts as made now, and before those.
     """
     most = site.settings.max_per_user, site.settings.max_per_network
     if not any(most):
         return {}
     users = None if latest is None else {login.user for login in latest.values()}
     networks = None if latest is None else {address.network(name) for name in latest}
-    of_user: dict[str, list[tuple[float, str]]] = {}
-    of_network: dict[str, list[tuple[float, str]]] = {}
+    of_user: dict[str, list[tuple[float, bool, str, float]]] = {}
+    of_network: dict[str, list[tuple[float, bool, str, float]]] = {}
     for name, stamp in site.folder.scan():
         if site.is_due(stamp):
             continue
-        age = (stamp.time, name)
+        age = (min(stamp.time, site.now), name in (latest or ()), name, stamp.time)
         network = address.network(name)
         if most[1] and (networks is None or network in networks):
             of_network.setdefault(network, []).append(age)
@@ -43,8 +53,8 @@ def surplus(site: Site, latest: dict[str, Login] | None = None) -> dict[str, Sur
     found: dict[str, Surplus] = {}
     for ages, limit, setting in ((of_user, most[0], "max_per_user"), (of_network, most[1], "max_per_network")):
         for whose, his in ages.items():
-            for last, name in sorted(his)[: max(0, len(his) - limit)]:
-                found[name] = Surplus(last, f"{setting}: {word(whose)}")
+            for _, _, name, last in sorted(his)[: max(0, len(his) - limit)]:
+                found[name] = Surplus(last, setting, whose)
     return found
 
 

@@ -29,7 +29,7 @@ def unpack(data: bytes) -> Login | None:
     words = line.decode("ascii", "replace").split(" ")
     if not newline or len(words) != 3 or any(not text or text.strip(SAFE + "%") for text in words):
         return None
-    return Login(*map(_plain, words))
+    return Login(*map(plain, words))
 
 
 def word(text: str) -> str:
@@ -43,8 +43,8 @@ def _escaped(character: str) -> str:
     return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
-def _plain(text: str) -> str:
-    """Return the text that word() made this of."""
+def plain(text: str) -> str:
+    """Return the text that word() made this word of."""
     first, *rest = text.split("%")
     data = first.encode() + b"".join(_byte(part[:2]) + part[2:].encode() for part in rest)
     return data.decode("utf-8", "surrogateescape")

@@ -10,8 +10,7 @@ from stat import S_ISREG
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from popips import parsers
-from popips.files import identity as identity_of
-from popips.files import opened
+from popips.files import identity, opened
 from popips.maps import BY_POSTMAP, Place, exists
 
 if TYPE_CHECKING:
@@ -246,9 +245,8 @@ def load(path: str) -> Settings:
 def _content(path: str) -> tuple[str, bytes]:
     """Return the file's identity and bytes, "-" and none if it is missing.
 
-    Raise SettingsError if it is not root's alone to write.
-
-    Of a program that another user runs, in a test for instance, it may be his.
+    Raise SettingsError if it is not root's alone to write; where another user runs the program, in a test for
+    instance, it may be his.
     """
     try:
         with opened(path, os.O_RDONLY | os.O_NONBLOCK) as fd:
@@ -259,7 +257,7 @@ def _content(path: str) -> tuple[str, bytes]:
                 cure = f"chown -h root {path}; chown root {path}; chmod go-w {path}"
                 raise SettingsError(f"{path}: others may write it, and root runs what it says: {cure}")
             with open(fd, "rb", closefd=False) as file:
-                return identity_of(state), file.read()
+                return identity(state), file.read()
     except FileNotFoundError:
         return "-", b""
     except OSError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from popips import fate, grant, run, settings
+from popips import denials, fate, grant, revoke, run, settings
 from popips.grant import Outcome
 from popips.login import Login
 from popips.maps import Place
@@ -102,6 +102,30 @@ class Site:
             done = (run.plan if dry_run else run.run)(host, self._hear)
         found = {what: sorted(names) for what, names in done.done.items() if what != fate.LEAVE}
         return found | ({"foreign": sorted(done.foreign)} if done.foreign else {})
+
+    def end(self, *addresses: str) -> list[str]:
+        """End these grants as popips-db does, or all; return those that there were."""
+        with self.host as host:
+            ended = list(revoke.end(host, addresses or revoke.all_grants(host)))
+        return [name for batch in ended for name in batch]
+
+    def deny(self, text: str, until: float = denials.FOR_EVER) -> list[str]:
+        """Deny an address or network as popips-db does; return the addresses whose grants have ended."""
+        denial = denials.Denial(text, until, "admin")
+        with self.host as host:
+            denials.add(host.folder, denial, self.now)
+            return [name for batch in revoke.denied(host, denial) for name in batch]
+
+    def put(self, key: str, value: str) -> None:
+        """Put a record that stays into the map, as popips-db ins does."""
+        with self.host as host:
+            revoke.put(revoke.Edited(host.form.place, host.text.path, self.now, host), {key.encode(): value.encode()})
+
+    def take_out(self, *keys: str) -> list[str]:
+        """Take records and grants out, as popips-db del does; return the keys that found neither."""
+        with self.host as host:
+            edited = revoke.Edited(host.form.place, host.text.path, self.now, host)
+            return revoke.take_out(edited, {key: [key] for key in keys})
 
     def pass_window(self) -> None:
         self.now += self.settings.window + 1

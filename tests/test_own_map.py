@@ -371,6 +371,20 @@ def test_only_the_value_relay_opens_by_check_rcpt(box: Box, value: str, answer: 
 
 
 @pytest.mark.parametrize(
+    ("way", "answer"),
+    [("access.mc", "250"), ("own-drac.mc", "550"), ("own-check-rcpt.mc", "550"), ("own-sequence.mc", "250")],
+)
+def test_a_networks_reject_is_overruled_where_the_most_specific_record_wins(box: Box, way: str, answer: str) -> None:
+    if way != "access.mc":
+        box.configure(map=f"hash:{box.scratch}/popips.db", own_map="yes")
+    box.write_access("192.0.2\tREJECT\n")
+    box.start_sendmail(access=way)
+    assert box.rcpt(A) == "550"
+    box.pam_login(A)
+    assert box.rcpt(A) == answer
+
+
+@pytest.mark.parametrize(
     ("way", "answer"), [("own-drac.mc", "451"), ("own-check-rcpt.mc", "451"), ("own-sequence.mc", "250")]
 )
 def test_the_trap_of_each_way_is_as_its_file_says(box: Box, way: str, answer: str) -> None:

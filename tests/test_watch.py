@@ -60,7 +60,7 @@ def test_where_the_expirer_is_dead_a_login_says_so_once_an_hour_and_takes_out_wh
     assert box.logged() == [
         f"granted: address={A} user=alice service=pop3 {where}",
         f"granted: address={B} user=alice service=pop3 {where}",
-        f"error: {DEAD}60 minutes: have cron start it every minute",
+        f"error: {DEAD}60 minutes: have its timer or cron start it every minute",
         f"removed: address={A} {where}",
         f"granted: address=192.0.2.12 user=alice service=pop3 {where}",
     ]

@@ -1,8 +1,8 @@
-"""popips-db del: deletes records, and the stamps of grants that had them."""
+"""popips-db del: deletes records, and ends the grants that go with them."""
 
 from __future__ import annotations
 
-from popips import revoke
+from popips import register, revoke
 from popips.db import report, words
 from popips.db.task import Task
 from popips.login import word
@@ -13,5 +13,7 @@ def work(task: Task) -> int:
     wanted = {text: words.keys(task.settings, text) for text in words.arguments(task.options.keys)}
     with task.map() as edited:
         missing = revoke.take_out(edited, wanted)
-    report.note((f"deleted: key={word(key)}" for key in wanted if key not in missing), task.place)
-    return report.complain(f"{key}: no such record in {task.place}" for key in missing)
+        if edited.site:
+            register.drop(edited.site.folder, {key for keys in wanted.values() for key in keys})
+    report.note((f"deleted: key={word(text)}" for text in wanted if text not in missing), task.place)
+    return report.complain(f"{text}: no such record in {task.place}" for text in missing)

@@ -6,12 +6,12 @@ import os
 import sys
 from dataclasses import dataclass
 
-from popips import address, command, grant, revoke
+from popips import address, command, grant, register, revoke
 from popips.db import report, words
 from popips.db.task import PROGRAM, Task
-from popips.log import INFO, Log
 from popips.login import BY_HAND, Login, word
 from popips.settings import Settings
+from popips.site import Site
 
 
 @dataclass(frozen=True)
@@ -33,29 +33,32 @@ def work(task: Task) -> int:
         where = f"{place} holds nothing but grants (own_map = yes); name another map with -m"
         raise command.UsageError("{}\t{}: {}".format(*wanted.records[0], where))
     if wanted.records:
-        pairs = {key.encode(): value.encode() for key, value in wanted.records}
-        with task.map() as edited:
-            revoke.put(edited, pairs)
-        report.note((f"inserted: key={word(key)} value={value}" for key, value in wanted.records), place)
-    return _grant(task, wanted.addresses) if wanted.addresses else os.EX_OK
-
-
-def _grant(task: Task, addresses: list[str]) -> int:
-    status, by_hand = os.EX_OK, Login(report.admin(), BY_HAND, PROGRAM)
-
-    def told(login: Login, outcome: grant.Outcome) -> None:
-        if login == by_hand:
-            Log(PROGRAM).line(INFO, outcome.describe(login, str(task.place)))
-        else:
-            grant.tell(task.settings, login, outcome)
-
+        _put(task, wanted.records)
+    if not wanted.addresses:
+        return os.EX_OK
     with task.site() as site:
-        for text in addresses:
-            outcome = grant.grant(site, text, by_hand, told)
-            if outcome and outcome.verdict not in (grant.GRANTED, grant.RENEWED):
-                status = os.EX_TEMPFAIL if outcome.verdict == grant.DEFERRED else 1
-                report.complain([f"{outcome.address}: {outcome.verdict}: {outcome.reason}"])
-    return status
+        return max(_grant(site, text) for text in wanted.addresses)
+
+
+def _put(task: Task, records: list[tuple[str, str]]) -> None:
+    pairs = {key.encode(): value.encode() for key, value in records}
+    with task.map() as edited:
+        if edited.site:
+            register.add(edited.site.folder, pairs, report.admin(), edited.now)
+        revoke.put(edited, pairs)
+    report.note((f"inserted: key={word(key)} value={value}" for key, value in records), task.place)
+
+
+def _grant(site: Site, text: str) -> int:
+    """Grant the address as a login would; return the exit status."""
+    login = Login(report.admin(), BY_HAND, PROGRAM)
+    outcome = grant.grant(site, text, login, lambda *what: grant.tell(site.settings, *what))
+    if outcome is None:  # another process has dealt with it
+        return os.EX_OK if site.folder.get(text) else report.complain([f"{text}: refused: see the mail log"])
+    if outcome.verdict in (grant.GRANTED, grant.RENEWED):
+        return os.EX_OK
+    report.complain([f"{outcome.address}: {outcome.verdict}: {outcome.reason}"])
+    return os.EX_TEMPFAIL if outcome.verdict == grant.DEFERRED else 1
 
 
 def read(arguments: list[str], settings: Settings | None) -> Wanted:
@@ -94,8 +97,8 @@ def _address(word: str) -> str:
 
 
 def _record(key: str, value: str, settings: Settings | None) -> tuple[str, str]:
-    if not key or not value or "\0" in key + value or key.split() != [key]:
-        raise command.UsageError(f"{key!r} {value!r}: a key is one word, and a value is not empty")
+    if not value or key.split() != [key] or any(c in key + value for c in "\0\r\n"):
+        raise command.UsageError(f"{key!r} {value!r}: a key is one word, and a value one line that is not empty")
     if not settings:
         return key.lower(), value
     if words.like_an_address(value):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 
 from popips import command, seen, watch
 from popips.db import delete, deny, end, ins, lst, report, why
@@ -12,6 +13,7 @@ from popips.db.words import FROM_STANDARD_INPUT
 from popips.log import ERROR, Log
 from popips.maps import MapError, Place
 from popips.settings import Settings
+from popips.site import Site
 from popips.stamps import TOLD
 
 OF_RECORDS = FROM_STANDARD_INPUT[:-1] + "; for ins a line is ADDRESS or KEY VALUE."
@@ -45,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     its.add_argument("keys", nargs="+", metavar="KEY", help="an address, or the key of a record")
     its = verb("end", end.work, "end grants at once; records of yours stay", FROM_STANDARD_INPUT)
     its.add_argument("--all", action="store_true", help="all grants")
+    orphans = "records that look like a grant, and belong to no login and no record of yours"
+    its.add_argument("--orphans", action="store_true", help=orphans)
     its.add_argument("words", nargs="*", metavar="ADDRESS")
     its = verb("deny", deny.work, "keep an address or network out, or list who is")
     its.add_argument("words", nargs="*", metavar="ADDRESS[/BITS] [for TIME]", help=KEEP_OUT)
@@ -58,36 +62,37 @@ def _parser() -> argparse.ArgumentParser:
 def _work(options: argparse.Namespace) -> int:
     settings = command.settings(options.conf)
     task = Task(settings, _place(options.map, settings), options)
-    if task.has_grants:
-        _warn(task)
+    if task.has_grants and os.path.lexists(settings.stamps):
+        with task.site() as site:
+            _warn(site)
     status: int = options.work(task)
     return status
 
 
 def _place(text: str | None, settings: Settings) -> Place:
-    """Return the map to work on; one that -m names is asked by the MTA of popips.conf, and may be the one in there."""
+    """Return the map to work on: that of popips.conf, also if -m names it in another way. Raise MapError."""
     if not text:
         return settings.map
     try:
         place = Place.parse(text)
     except MapError as error:
         raise command.UsageError(str(error)) from None
-    place = Place(place.kind, place.path, postfix=place.postfix or settings.map.postfix)
-    is_ours = place.kind == settings.map.kind and place.is_same(settings.map)
-    return settings.map if is_ours else place
+    place, its = replace(place, postfix=place.postfix or settings.map.postfix), settings.map
+    if place.kind != its.kind or not place.is_same(its):
+        return place
+    if os.path.realpath(place.path) != os.path.realpath(its.path):
+        raise MapError(f"{place.path}: a hard link to {its.path}, which must have none: remove it")
+    return its
 
 
-def _warn(task: Task) -> None:
+def _warn(site: Site) -> None:
     """Tell the admin what popips has noticed; the log hears of a dead expirer, too, once an hour."""
-    if not os.path.lexists(task.settings.stamps):
-        return
-    with task.site() as site:
-        dead = watch.expirer_is_dead(site.folder, site.now)
-        if dead and watch.is_news(site.folder, TOLD["expirer"], site.now):
-            Log(PROGRAM).line(ERROR, f"error: {dead}")
-        try:
-            with site.reader() as records:
-                unbuilt = seen.unbuilt(site, records)
-        except MapError:
-            unbuilt = ""  # the verb says what is wrong with the map
+    dead = watch.expirer_is_dead(site.folder, site.now)
+    if dead and watch.is_news(site.folder, TOLD["expirer"], site.now):
+        Log(PROGRAM).line(ERROR, f"error: {dead}")
+    try:
+        with site.reader() as records:
+            unbuilt = seen.unbuilt(site, records)
+    except MapError:
+        unbuilt = ""  # the verb says what is wrong with the map
     report.complain(text for text in (unbuilt, dead) if text)

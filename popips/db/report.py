@@ -7,14 +7,14 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import cast
 
-from popips import denials, fate
+from popips import denials
 from popips.db.task import PROGRAM
 from popips.log import INFO, Log
 from popips.login import word
 from popips.maps import MapError, Place, Records
-from popips.policy import Bars
 from popips.site import Site
 
 
@@ -47,31 +47,19 @@ def moment(seconds: float) -> str:
     return "ever" if seconds == denials.FOR_EVER else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def left(seconds: float, pending: bool = False) -> str:
-    """Return how long a grant still lasts, in words."""
-    if seconds <= 0:
-        return "due"
-    if pending:
-        return "pending"
+def span(seconds: float) -> str:
+    """Return how long something lasts, in words."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}m{rest:02d}s"
 
 
-def foreseen(site: Site, records: Records | None, name: str, bars: Bars) -> str | None:
-    """Return what the next run does with the grant of an address, None if the map does not tell."""
-    if records is None:
-        return None
-    return fate.fate(site.case(records, site.text.records(), name, asked=False, barred=bool(bars(name))))
-
-
 @contextmanager
-def records_or_none(site: Site) -> Iterator[Records | None]:
-    """Return the map's records; where it cannot be used, say why and give None, for the stamps can be listed still."""
-    try:
-        reader = site.reader()
-    except MapError as error:
-        complain([str(error)])
-        yield None
-        return
-    with reader as records:
+def records_or_none(site: Site) -> Iterator[Records]:
+    """Give the map's records; where it cannot be used, say why and give none, for the stamps can be listed still."""
+    with ExitStack() as stack:
+        try:
+            records = stack.enter_context(site.reader())
+        except MapError as error:
+            complain([str(error)])
+            records = cast("Records", {})  # which answers get()
         yield records

@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterator
 from signal import alarm
 
+from popips.files import write_all
 from popips.maps.errors import NO_ROOM, Failed, MapError, explained, failure
 from popips.maps.file import locked
 from popips.maps.kinds import Place
 from popips.maps.libdb import DB, DB_NOSYNC, DB_RDONLY, DB_UNKNOWN, DBError
-from popips.maps.pages import Change
+from popips.maps.pages import SLICE, Change
 from popips.maps.seal import state_of
 
 DAMAGE = (DBError, SystemError)  # the latter is how bsddb3's cursor fails on some bad pages, with no word on why
@@ -44,6 +45,7 @@ class Records:
     def __init__(self, db: DB, nul: bytes, most: float = float("inf")) -> None:
         """nul: the habit, a NUL or nothing; see habit(). most: so many records there are at most."""
         self._db, self._nul, self._most = db, nul, most
+        self.has_changed = False
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of the key, None if there is none."""
@@ -54,6 +56,7 @@ class Records:
     def put(self, key: bytes, value: bytes) -> None:
         """Put the record, in place of those that had the key."""
         self.delete(key)
+        self.has_changed = True
         with LIMIT:
             self._db.put(key + self._nul, value + self._nul)
 
@@ -61,6 +64,7 @@ class Records:
         """Take out all records of the key, if there are any."""
         with LIMIT:
             if self._db.has_key(key + self._nul):
+                self.has_changed = True
                 self._db.delete(key + self._nul)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
@@ -115,7 +119,8 @@ class Copy:
                 self._take()
             with LIMIT:
                 self._db.open(f"/proc/self/fd/{self._copy}", None, DB_UNKNOWN, self._flags)
-            return Records(self._db, habit(self._db, self._place), os.fstat(self._copy).st_size)
+            self._records = Records(self._db, habit(self._db, self._place), os.fstat(self._copy).st_size)
+            return self._records
         except BaseException as error:
             self.__exit__(None, error, None)
             raise
@@ -145,6 +150,8 @@ class Copy:
 
     def changes(self) -> Change | None:
         """Return what libdb has changed in the copy, None if nothing; compared with the map as it is now."""
+        if not self._records.has_changed:
+            return None
         with LIMIT:
             self._db.sync()
         size, before = os.fstat(self._copy).st_size, os.fstat(self._file.fd).st_size
@@ -156,14 +163,11 @@ class Copy:
 
 def copy_file(source: int, target: int) -> None:
     """Write all bytes of one open file into another, from the start."""
-    size, done = os.fstat(source).st_size, 0
-    os.lseek(target, 0, os.SEEK_SET)
-    while done < size:
-        count = os.sendfile(target, source, done, size - done)
-        if not count:
-            break
-        done += count
-    os.ftruncate(target, size)
+    done = 0
+    while data := os.pread(source, SLICE, done):
+        write_all(target, data, done)
+        done += len(data)
+    os.ftruncate(target, done)
 
 
 def trouble(place: Place, error: object) -> MapError:

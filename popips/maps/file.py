@@ -35,13 +35,18 @@ def opened(place: Place) -> int:
         try:
             fd = os.open(place.path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
-            raise Missing(f"{place.path}: there is no such file; {place.cure()}") from None
+            raise missing(place) from None
     try:
         _check(os.fstat(fd), place)
     except BaseException:
         os.close(fd)
         raise
     return fd
+
+
+def missing(place: Place) -> Missing:
+    """Return the exception for a map that is not there."""
+    return Missing(f"{place.path}: there is no such file; {place.cure()}")
 
 
 def _check(state: os.stat_result, place: Place) -> None:

@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Iterable
 
 from popips.maps import Records
-from popips.maps.base import Base, uninterrupted
+from popips.maps.base import Base, try_times, uninterrupted
 from popips.maps.database import Copy
 from popips.maps.errors import Busy, MapError, Unfinished, explained
-from popips.maps.file import locked
+from popips.maps.file import locked, missing
 from popips.maps.journal import is_idle
-from popips.maps.kinds import Task
+from popips.maps.kinds import Task, exists
 from popips.maps.pages import Change
 from popips.maps.seal import state_of
 
@@ -29,8 +29,8 @@ class Writer(Base):
 
     def __init__(self, task: Task) -> None:
         """Take the writers' lock and finish what is left; raise Missing and others if there is no map to change."""
-        with locked(task.place, False, task.until):
-            pass  # before a journal is made beside something that is no map
+        if not exists(task.place.path):
+            raise missing(task.place)  # and no journal is made beside it
         super().__init__(task)
         try:
             self._recover()
@@ -74,10 +74,14 @@ class Writer(Base):
         self._journal.keep(change)
         try:
             secure()  # after the journal: file systems that log both write them at once
+        except BaseException:
+            self._journal.clear()
+            raise
+        try:
             done = self._commit(change, lambda fd: state_of(fd) == copy.state and change.not_begun(fd))
         except Unfinished:
             raise
-        except BaseException:
+        except MapError:
             self._journal.clear()  # nothing was written, or nothing of it is left
             raise
         self._journal.clear()
@@ -94,7 +98,7 @@ class Writer(Base):
             if not may(fd):
                 return False
             old, seal = os.fstat(fd), self._seal(state_of(fd))
-            os.utime(fd, ns=(old.st_atime_ns, old.st_mtime_ns))  # if that is not allowed, nothing has been written
+            try_times(fd)
             change.write(fd)
             try:
                 self._renew(seal, fd, self._move(fd, old.st_mtime_ns))

@@ -39,7 +39,7 @@ class Journal:
         """Take the lock again that was released."""
         with explained(self.path, "locked"):
             self._file = Locked(self.path, self._opened, True, wait)
-        _make_room(self._file.fd)
+        self.make_room(ROOM)
 
     def release(self) -> None:
         """Let others write."""
@@ -81,6 +81,23 @@ class Journal:
         except OSError:
             pass  # for the same reason
 
+    def make_room(self, size: int) -> None:
+        """Have the file be of that size, as long as there is room; a disk that is full now may have some later."""
+        fd = self._file.fd
+        there = os.fstat(fd).st_size
+        if there < size:
+            try:
+                if there <= CHANGE:
+                    os.fchmod(fd, DONE)  # it holds no change
+                write_all(fd, bytes(size - there), there)
+            except OSError:
+                pass
+
+    def give_room(self) -> None:
+        """Let others have the room of the file; make_room() is to get it back."""
+        with explained(self.path):
+            os.ftruncate(self._file.fd, CHANGE)
+
     def _opened(self) -> int:
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
@@ -119,15 +136,3 @@ def _check(fd: int, path: str) -> None:
     roots_own = state.st_uid in (0, os.geteuid()) and not S_IMODE(state.st_mode) & 0o022
     if not S_ISREG(state.st_mode) or state.st_nlink > 1 or not roots_own:
         raise MapError(f"{path}: not a plain file of root that only root may write: remove it")
-
-
-def _make_room(fd: int) -> None:
-    """Take the room for a small change as long as there is some; a disk that is full now may have some later."""
-    size = os.fstat(fd).st_size
-    if size < ROOM:
-        try:
-            if size <= CHANGE:
-                os.fchmod(fd, DONE)  # it holds no change
-            write_all(fd, bytes(ROOM - size), size)
-        except OSError:
-            pass

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from popips.maps import Records
-from popips.maps.base import Base, uninterrupted
+from popips.maps.base import Base, try_times, uninterrupted
 from popips.maps.database import DAMAGE, LIMIT, Copy, copy_file, trouble
 from popips.maps.database import Records as Opened
 from popips.maps.errors import Busy, Failed, MapError, Missing, Unsound, explained
@@ -107,6 +107,7 @@ class Writer(Base):
                 self._build(built, pairs)
                 with self._file() as fd, uninterrupted():
                     old = os.fstat(fd)
+                    try_times(fd)
                     _take_room(fd, os.fstat(built).st_size)  # if there is none, the old map stays whole
                     copy_file(built, fd)
                     shown = self._move(fd, old.st_mtime_ns)
@@ -183,6 +184,7 @@ class _Database:
         with LIMIT:
             if not self._environment.memp_stat()[0]["page_dirty"]:
                 return False
+            try_times(self._fd)
             self._environment.memp_trickle(100)
             if self._environment.memp_stat()[0]["page_dirty"]:
                 self._db.sync()

@@ -78,24 +78,24 @@ class Change:
     def write(self, fd: int) -> None:
         """Put the new bytes into the map: the pages added at its end first, the first one last.
 
-        Raise OSError if that fails and the old bytes could be put back, Unfinished if not even that.
+        Raise OSError or MemoryError if that fails and the old bytes could be put back, Unfinished if not even that.
         """
         try:
             for offset, _, new in reversed(self.chunks):
                 write_all(fd, new, offset)
             if self.new_size < self.old_size:
                 os.ftruncate(fd, self.new_size)
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             self._undo(fd, error)
             raise
 
-    def _undo(self, fd: int, why: OSError) -> None:
+    def _undo(self, fd: int, why: Exception) -> None:
         try:
             for offset, old, _ in reversed(self.chunks):
                 write_all(fd, old, offset)
             os.ftruncate(fd, self.old_size)
-        except OSError:
-            raise Unfinished(why.strerror) from None
+        except (OSError, MemoryError):
+            raise Unfinished(f"written halfway: {why}") from None
 
 
 def _differing(old: int, new: int, size: int) -> Iterator[tuple[int, bytes, bytes]]:

@@ -8,6 +8,7 @@ Postfix's lock, a cdb by a rename. The seal is of both files.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,16 +16,17 @@ from signal import alarm
 
 from popips.files import READ, identity_of, opened, sync_folder, write_all
 from popips.maps.base import Base, mtime_of
-from popips.maps.errors import Failed, MapError, Missing, Unsound, explained
+from popips.maps.errors import Failed, Full, MapError, Missing, Unsound, explained
 from popips.maps.kinds import Place, Task, exists
 from popips.maps.lock import Locked, Wait
-from popips.maps.seal import Seal
+from popips.maps.seal import PAGE, Seal
 
 PROGRAMS = ("/usr/sbin/postmap", "/usr/local/sbin/postmap")
 MODE = 0o640  # as makemap has it: smtpd opens its maps before it gives up root
 HEAD = b"# Made by popips, which makes it anew at each change: see own_map in popips.conf(5).\n"
 BAD = ".popips-bad"  # behind the name of a damaged map
 LIMIT = 60  # seconds after which SIGALRM ends a process whose postmap waits for a lock that nobody gives up
+NO_SPACE = os.strerror(errno.ENOSPC)  # in what postmap says
 LONGEST = 4096  # bytes of what postmap says
 
 
@@ -132,17 +134,37 @@ class Writer(Base):
         with explained(self._place.source):
             _write(self._place, records.pack(), self._until)
         before = mtime_of(self._place.path)
-        start = time.monotonic()
+        try:
+            self._make()
+        except Full:
+            self._journal.give_room()
+            self._make()
+        with explained(self._place.path), self._locked() as fd:
+            os.fsync(fd)  # after a power failure Postfix has to open it before popips makes it anew
+            shown = self._move(fd, before)
+            self._journal.seal = Seal(self._state_of(fd), shown=shown)
+            self._journal.make_room(os.fstat(fd).st_size)  # as much as postmap needs to make it anew
+
+    def _make(self) -> None:
+        """Have postmap make the map from the text; raise Full if it finds no room."""
+        before, start = _head(self._place), time.monotonic()
         alarm(LIMIT)
         try:
             _postmap(self._place)
         finally:
             alarm(0)
             self.held = time.monotonic() - start
-        with explained(self._place.path), self._locked() as fd:
-            os.fsync(fd)  # after a power failure Postfix has to open it before popips makes it anew
-            shown = self._move(fd, before)
-            self._journal.seal = Seal(self._state_of(fd), shown=shown)
+        if _head(self._place) == before:  # postmap does not look whether the transaction of an lmdb was written
+            raise Full(f"{self._place}: postmap has not changed it, for want of room")
+
+
+def _head(place: Place) -> tuple[int, bytes]:
+    """Return what is another each time that a map is made: its inode, or the two pages that LMDB takes in turns."""
+    try:
+        with opened(place.path) as fd:
+            return os.fstat(fd).st_ino, os.pread(fd, 2 * PAGE, 0)
+    except OSError:
+        return 0, b""
 
 
 def _write(place: Place, content: bytes, until: float) -> None:
@@ -180,7 +202,8 @@ def _postmap(place: Place) -> None:
         cure = f"install postfix-{place.kind}, or name one of the types that it has"
         raise MapError(f"{place}: this Postfix has no {place.kind}: {cure}: {types}")
     if status:
-        raise Failed(f"{place}: {said.decode(errors='replace').strip() or f'postmap ended with status {status}'}")
+        told = said.decode(errors="replace").strip() or f"postmap ended with status {status}"
+        raise (Full if NO_SPACE in told else Failed)(f"{place}: {told}")
 
 
 def _run(words: tuple[str, ...], program: str = "postmap") -> tuple[int, bytes]:

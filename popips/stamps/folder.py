@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from errno import EISDIR, ELOOP, ENXIO
 from stat import S_ISREG, S_IXUSR
 
@@ -168,7 +170,7 @@ class Folder:
                 return b""
 
     def replace(self, name: str, data: bytes, durably: bool = False) -> None:
-        """Put a file there with this content, in place of one that is there; that one stays if it fails."""
+        """Put a file there with this content, or in the place of one; if that fails, the old one stays."""
         new = name + NEW
         with self.naming(name):
             with opened(new, WRITE | os.O_CREAT | os.O_TRUNC, within=self.fd) as fd:
@@ -178,6 +180,19 @@ class Folder:
             os.rename(new, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
         if durably:
             self.sync()
+
+    @contextmanager
+    def editing(self, name: str) -> Iterator[None]:
+        """Keep other programs of the admin's from changing a list of his in a `with`; raise StampError if one does."""
+        with self.naming(name):
+            try:
+                fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StampError(f"{self.path}/{name}: another popips-db is changing it; try again") from None
+            try:
+                yield
+            finally:
+                fcntl.flock(self.fd, fcntl.LOCK_UN)
 
     def remove(self, name: str) -> bool:
         """Remove a file, or an empty folder; return whether there was one."""

@@ -6,6 +6,7 @@ import fcntl
 import os
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,8 +60,10 @@ def lose_power(place: Path, folder: Path) -> None:
     fcntl.ioctl(fd, EXT4_IOC_SHUTDOWN, NO_LOG_FLUSH)
     os.close(fd)
     _run("umount", str(place))
+    while _run("losetup", "-j", str(folder / "image")):  # a namespace that has just ended still has it mounted
+        time.sleep(0.01)
     _run("mount", "-o", KINDS["delayed allocation"][1], str(folder / "image"), str(place))
 
 
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
+def _run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
