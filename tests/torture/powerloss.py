@@ -96,7 +96,7 @@ def _parsed(line: str, folder: str) -> Call | None:
 
 
 def outcomes(calls: list[Call], cuts: int, chance: random.Random) -> Iterator[list[Call]]:
-    """Return the calls that may be on the disk when the power goes: of each prefix, each choice of the unsynced ones."""
+    """Return what may be on the disk when the power goes: of each prefix, each choice of the unsynced calls."""
     for end in range(0, len(calls) + 1, max(1, len(calls) // cuts)):
         done = calls[:end]
         unsynced = [n for n, call in enumerate(done) if not call.kind.endswith("sync") and not _is_safe(done, n)]
