@@ -69,29 +69,26 @@ def _is_current(config: Config, folder: Folder, fd: int) -> bool:
 
 
 def _text(config: Config) -> bytes:
-    """Give what the file says: for lane.sh, and as comments what else it holds for."""
+    """Give what the file says: five lines for lane.sh, and then what else it holds for."""
     of_map = os.stat(config.map.path, follow_symlinks=False)
     # a login that must be logged, or whose user may have left the group, is not one for sh
     conf = "" if config.log_renewals or config.only_group else config.path
     values = (
-        ("conf", conf),
-        ("stamps", config.stamps),
-        ("map", config.map.path),
-        ("services", " ".join(config.only_services)),
-        ("by_user", "yes" if config.max_per_user else ""),
+        conf,
+        config.stamps,
+        config.map.path,
+        " ".join(config.only_services),
+        "yes" if config.max_per_user else "",
     )
-    words = " ".join(f"lane_{name}={_quoted(value)}" for name, value in values)
-    return f"{words}\n# {of_map.st_dev} {of_map.st_ino} {config.summary()}\n".encode()
+    is_plain = not any("\n" in value for value in values)
+    lines = "".join(f"{value}\n" for value in values) if is_plain else "\n" * len(values)
+    return f"{lines}{of_map.st_dev} {of_map.st_ino} {config.summary()}\n".encode()
 
 
 def _boot() -> bytes:
     """Give what is another after a power failure: then the first run looks at all of the map."""
     with open("/proc/sys/kernel/random/boot_id", "rb") as file:
-        return b"# " + file.read()
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"
+        return file.read()
 
 
 # ---- who keeps it: all of these under the writers' lock of the map

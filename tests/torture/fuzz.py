@@ -75,7 +75,7 @@ def feed_address(data: bytes, _: Site) -> str:
 
 def feed_environment(data: bytes, _: Site) -> str:
     try:
-        environ.single(environ.parsed(data), b"PAM_")
+        environ.single(environ.entries(data), b"PAM_")
     except environ.Unclear:
         pass
     return ""
@@ -89,8 +89,8 @@ def feed_lane(data: bytes, site: Site) -> str:
         site.login(GRANTED)
         site.expire()
         lane.lead(site.config)
-        text = "".join((ROOT / "pam_hook" / part).read_text() for part in ("lane.sh", "hook.sh"))
-        hook.write_text(text.replace("@PYTHON@", "/bin/true"))
+        parts, program = ((ROOT / "pam_hook" / part).read_text() for part in ("lane.sh", "hook.sh"))
+        hook.write_text(program.replace("# @LANE@\n", parts).replace("@PYTHON@", "/bin/true"))
     words = [*data.replace(b"\0", b"").split(b" ", 2), b"", b""]
     address = GRANTED.encode() if len(data) % 2 else words[0]
     variables = {b"PAM_RHOST": address, b"PAM_USER": words[1], b"PAM_SERVICE": words[2], b"PAM_TYPE": b"account"}
