@@ -78,7 +78,6 @@ def feed_address(data: bytes, _: Site) -> str:
 
 
 def feed_environment(data: bytes, _: Site) -> str:
-    entries = [entry.partition(b"=") for entry in data.split(b"\0")]
     try:
         environ.single(environ.entries(data), b"PAM_")
     except environ.Unclear:
