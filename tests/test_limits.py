@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from popips import lane, limits, revoke
+from popips import lane, limits, turns
 from popips.fate import BAR, EXPIRE
 from popips.grant import DEFERRED, GRANTED, RENEWED, STATIC
 from popips.login import BY_HAND, PUSHED, Login
@@ -246,7 +246,7 @@ def test_a_grant_that_was_counted_as_too_many_and_is_renewed_then_stays(site: Si
         assert set(over) == {A}
         assert host.folder.renew(A, None, site.now + 1)
         bars = limits.bars(host, over)
-        assert list(revoke.in_turns(host, over, bars)) == [{A: "leave"}]
+        assert list(turns.in_turns(host, over, bars)) == [{A: "leave"}]
     assert site.names() == {A, B}
     site.now += 2
     assert site.expire() == {BAR: [B]}
