@@ -8,9 +8,10 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 
-from popips import form, seen
+from popips import form
+from popips.files import opened
 from popips.form import Form
-from popips.maps import Records, Writer
+from popips.maps import Busy, Full, MapError, Records, Writer
 from popips.maps.text import Text
 from popips.settle import nothing
 from popips.site import Site
@@ -24,23 +25,42 @@ def move(site: Site) -> None:
     the next look at all grants puts them where they belong now. Raise MapError or StampError.
     """
     while (kept := form.kept(site.folder)) and kept != site.form:
-        seen.forget(site)
-        if not os.path.lexists(kept.place.path):
+        old = _named_now(site, kept)
+        if not os.path.lexists(old.place.path):
             form.keep(site.folder, site.form)
             return
-        text = Text(site.settings.source(kept.place), kept.place.postfix)
-        with replace(site, form=kept, text=text).writer() as writer:
-            if form.kept(site.folder) == kept:  # nobody has moved them meanwhile
-                _empty(site, writer, kept, text)
-                form.keep(site.folder, site.form)
+        text = Text(site.settings.source(old.place), old.place.postfix)
+        try:
+            with replace(site, form=old, text=text).writer() as writer:
+                if form.kept(site.folder) == kept:  # nobody has moved them meanwhile
+                    _empty(site, writer, old, text)
+                    form.keep(site.folder, site.form)
+        except (Busy, Full):
+            raise
+        except MapError as error:
+            cure = "grants of the settings before may be in it: mend it, or remove it if nobody asks it"
+            raise type(error)(f"{error}; {cure}") from error
+
+
+def _named_now(site: Site, kept: Form) -> Form:
+    """Return the form, its map by the name that popips.conf has for it: the old one may be a link by now."""
+    place = kept.place
+    if place.own == site.form.place.own and place.is_same(site.form.place):
+        place = replace(place, path=site.form.place.path)
+    return replace(kept, place=place)
 
 
 def _empty(site: Site, writer: Writer, kept: Form, text: Text) -> None:
+    """Unsettle all stamps, which the next run then looks at whatever it has seen, and take their records out."""
+    for batch in batches(name for name, _ in site.folder.scan()):
+        for name in batch:
+            site.folder.unsettle(name)
+        if not kept.place.own:
+            writer.change(partial(_take_out, kept, text, batch), secure=nothing)
     if kept.place.own:
         writer.rebuild([])
-        return
-    for batch in batches(name for name, _ in site.folder.scan()):
-        writer.change(partial(_take_out, kept, text, batch), secure=nothing)
+        with opened(kept.place.path) as fd:
+            os.fsync(fd)  # or a power failure would bring the records back, and nobody would look there
 
 
 def _take_out(kept: Form, text: Text, names: list[str], records: Records) -> None:
