@@ -9,7 +9,7 @@ SBIN = $(PREFIX)/sbin
 LIBEXEC = $(PREFIX)/libexec/popips
 MAN = $(PREFIX)/share/man
 DOC = $(PREFIX)/share/doc/popips
-ROOMS = popips popips/maps pam_hook expirer follower
+ROOMS = popips popips/maps popips/stamps popips/db pam_hook expirer follower
 
 VENV = .venv/bin
 # whatever runs tests or servers runs under it: nothing of the host's own can be written to
@@ -18,10 +18,10 @@ FIND_BINDING = $(PYTHON) -c 'import importlib.util as u, os; \
     print(next(os.path.dirname(os.path.dirname(s.origin)) for s in map(u.find_spec, ("bsddb3", "berkeleydb")) if s))'
 # what the tests and the demo run on: the real servers, and what the binding is built from for their own Python
 SERVERS = sendmail-bin sendmail-base sendmail-cf m4 make dovecot-core dovecot-pop3d dovecot-imapd cron libpam-modules \
-    openssh-server openssh-client db5.3-util strace iproute2 util-linux bsdutils procps man-db groff
+    openssh-server openssh-client db5.3-util patch strace iproute2 util-linux bsdutils procps man-db groff
 BUILD = gcc libc6-dev libdb-dev python3-dev python3-venv
 
-.PHONY: help deps files install uninstall deb demo test torture bench clean testdeps hosts
+.PHONY: help deps files pages install uninstall deb demo test torture bench clean testdeps hosts
 
 help:
 	@echo 'make deps | install | uninstall | deb | demo | test | torture | bench    (PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) PYTHON=$(PYTHON))'
@@ -33,8 +33,9 @@ deps:
 	    tests/lab/packages.sh python3-berkeleydb || tests/lab/packages.sh $(BUILD) python3-pip
 
 # launcher FILE,MODULE: a program that runs main() of the module, by the isolated interpreter and without site-packages;
-# hook FILE,PARTS: a program in sh, which starts one of those
-hook = sed -e 's|@PYTHON@|$(PYTHON)|' -e 's|@LIB@|$(LIB)|' pam_hook/lane.sh $(2) > '$(DESTDIR)$(1)'; chmod 0755 '$(DESTDIR)$(1)'
+# hook FILE,SCRIPT: a program in sh, which starts one of those
+hook = sed -e '/^\# @LANE@/{r pam_hook/lane.sh' -e 'd}' $(2) | sed -e 's|@PYTHON@|$(PYTHON)|' -e 's|@LIB@|$(LIB)|' > \
+    '$(DESTDIR)$(1)'; chmod 0755 '$(DESTDIR)$(1)'
 launcher = printf '%s\n' '\#!$(PYTHON) -IS' 'import sys' "sys.path = ['$(LIB)', *sys.path, '$(BINDING)']" \
     'from $(2) import main' 'sys.exit(main())' > '$(DESTDIR)$(1)'; chmod 0755 '$(DESTDIR)$(1)'
 
@@ -49,7 +50,7 @@ files:
 	cp -R contrib README.md LICENSE CHANGELOG.md '$(DESTDIR)$(DOC)'; chmod -R u=rwX,go=rX '$(DESTDIR)$(DOC)'; \
 	find '$(DESTDIR)$(LIB)' '$(DESTDIR)$(MAN)' '$(DESTDIR)$(DOC)' -type f \
 	    -exec sed -i 's,/usr/local/\(libexec/popips/\|sbin/popips-\),$(PREFIX)/\1,g' {} +; \
-	$(call launcher,$(SBIN)/popips-db,popips.admin); \
+	$(call launcher,$(SBIN)/popips-db,popips.db.main); \
 	$(call launcher,$(SBIN)/popips-expire,expirer.expire); \
 	$(call launcher,$(SBIN)/popips-follow,follower.follow); \
 	$(call launcher,$(LIB)/popips-hook,pam_hook.hook); \
@@ -82,6 +83,10 @@ uninstall:
 	rm -rf '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)'
 	rm -f '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire' '$(DESTDIR)$(SBIN)/popips-follow'
 	cd man && for page in *.[578]; do rm -f '$(DESTDIR)$(MAN)'/man$${page##*.}/$$page; done
+
+# pages: the settings, in the manual page and the sample, as popips/settings.py says
+pages:
+	@$(PYTHON) -B -m man.pages
 
 # ---- a package for Debian, in build/: the same to the byte from the same files, whatever the folder, the clock, the umask
 PACKAGED = Makefile README.md LICENSE CHANGELOG.md contrib debian expirer follower man pam_hook popips

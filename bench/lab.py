@@ -15,7 +15,8 @@ from typing import Any
 
 from bench.site import LINE, Site, address
 from bench.table import Times
-from popips import config, grants
+from popips import grants
+from popips.settings import load
 from tests.box import ROOT, Box
 
 BLOCK = 10  # calls in process before it is the other side's turn
@@ -103,7 +104,7 @@ class Lab:
 
     def grant(self, site: Site, numbers: range, verdict: str) -> Times:
         """Grant each address in this process; give the milliseconds."""
-        settings, times = config.load(str(site.conf)), []
+        settings, times = load(str(site.conf)), []
         for number in numbers:
             text = address(number)
             start = time.perf_counter()

@@ -1,1 +1,1 @@
-"""The expirer of popips: popips-expire, run by cron every minute."""
+"""The expirer of popips: popips-expire, run by a timer or cron every minute."""

@@ -12,14 +12,13 @@ import os
 import pwd
 import signal
 import stat
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from popips import grants, limits, upkeep
-from popips.config import Config
-from popips.stamps import Folder, word
+from popips.grant import DEFERRED, REFUSED, Outcome, Told, grant
+from popips.login import PUSHED, Login, word
+from popips.site import Site
 
 LONGEST = 100  # bytes of a file
 MOST = 100  # files of a user that a run looks at: nobody shall keep the expirer busy
@@ -38,44 +37,22 @@ class Drop:
     time: float
 
 
-def take_up(config: Config, writer: str, now: float) -> Iterator[tuple[grants.Login, grants.Outcome] | DropError]:
-    """Grant what was dropped since the last run; give what became of each, and what is wrong with the folders.
+def take_up(site: Site, writer: str, told: Told) -> Iterator[DropError]:
+    """Grant what was dropped since the last run; told hears of each, and what is wrong with the folders is returned.
 
-    A user has one address at a time by this way: with a new one, the grant of the one before ends. writer: the program
-    that logs it. now: seconds since the epoch.
+    writer: the program that logs it.
     """
-    held: dict[str, str] = {}
-    for found in _drops(config.drop, now - config.window):
+    for found in _drops(site.settings.drop, site.now - site.settings.window):
         if isinstance(found, DropError):
             yield found
             continue
-        login = grants.Login(found.user, limits.PUSHED, writer)
-        if found.time <= now - config.window:
-            outcome = grants.Outcome(grants.REFUSED, found.text, "dropped longer ago than the window")
-        else:
-            outcome = grants.grant(config, found.text, login, now)
-        if outcome.verdict in (grants.GRANTED, grants.RENEWED, grants.DEFERRED):
-            held[word(found.user)] = outcome.address
-        yield login, outcome
-        if outcome.verdict == grants.DEFERRED:
+        login = Login(found.user, PUSHED, writer)
+        if found.time <= site.now - site.settings.window:
+            told(login, Outcome(REFUSED, found.text, "dropped longer ago than the window"))
+            continue
+        outcome = grant(site, found.text, login, told)
+        if outcome and outcome.verdict == DEFERRED:
             break  # the others would wait for the map as long, and expiry with them
-    if held:
-        _end_others(config, held, now)
-
-
-def _end_others(config: Config, held: dict[str, str], now: float) -> None:
-    """End the grants that these users have by other addresses; held: user and the address that he has dropped now."""
-    with Folder(config.stamps) as folder:
-
-        def which() -> list[str]:
-            return [name for name, _ in folder.scan() if is_other(name)]
-
-        def is_other(name: str) -> bool:
-            line = folder.line(name)
-            return line is not None and line.service == limits.PUSHED and held.get(line.user, name) != name
-
-        if which():
-            grants.take_out(config, folder, which, now, time.monotonic() + upkeep.PATIENCE)
 
 
 def _drops(path: str, old: float) -> Iterator[Drop | DropError]:

@@ -6,18 +6,23 @@ import argparse
 import os
 import sys
 import time
+from dataclasses import replace
 
-from expirer import drop, sessions
-from popips import command, config, denials, grants, lane, upkeep, watch
+from expirer import check, drop, sessions
+from popips import command, denials, fate, grant, lane, parsers, run, seen, watch
+from popips.grant import Outcome
 from popips.log import ERROR, Log
+from popips.login import Login
 from popips.maps import MapError
-from popips.stamps import Folder, StampError
+from popips.settings import Settings
+from popips.site import Site, site
+from popips.stamps import TOLD, StampError
 
 PROGRAM = "popips-expire"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run with the arguments after the program's name; give the exit status."""
+    """Run with the arguments after the program's name; return the exit status."""
     options = _parser().parse_args(argv)
     log = Log(PROGRAM)
     return command.run(PROGRAM, lambda: _work(options, log), log)
@@ -27,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     made = command.parser(
         PROGRAM,
         "Remove the grants whose last login is older than the window, and put back those that the map has lost. "
-        "To be run every minute by cron.",
+        "To be run every minute, by the systemd timer or by cron.",
     )
     made.add_argument("-n", "--dry-run", action="store_true", help="print what would be done, change nothing")
     made.add_argument("-v", "--verbose", action="store_true", help="print what is done")
@@ -36,71 +41,78 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _work(options: argparse.Namespace, log: Log) -> int:
-    settings = command.settings(options.conf)
+    conf = command.settings(options.conf)
     if options.window is not None:
         try:
-            settings = settings.replace(window=config.duration(options.window))
+            conf = conf.replace(window=parsers.duration(options.window))
         except ValueError as error:
             raise command.UsageError(f"--window {options.window}: {error}") from None
-    if options.dry_run:
-        for _, text in upkeep.expire(settings, time.time(), dry_run=True).describe(str(settings.map)):
-            sys.stdout.write(f"would be {text}\n")
-        return os.EX_OK
-    with Folder(settings.stamps) as folder, upkeep.alone(folder) as is_alone:
-        if is_alone:
-            _tell_of_an_edit(settings, folder, log)
-            _renew(settings, options.verbose, log)
-            run = upkeep.expire(settings, time.time())
-            _tell(run, settings, options.verbose, log)
-            lane.lead(settings)
-            denials.load(folder)  # of a line in it that cannot be read the admin must hear
-    # last and without the lock: where the users' data base hangs, expiry must go on
-    if is_alone:
-        _take_up(settings, options.verbose, log)
+    told = _Told(conf, log)
+    with site(conf, time.time()) as host:
+        if options.dry_run:
+            return _dry(host, told)
+        with run.alone(host.folder) as is_alone:
+            if is_alone:
+                _run(host, told)
+            elif dead := watch.expirer_is_dead(host.folder, host.now):
+                told.say(ERROR, f"error: another run hangs: {dead}")
+    # without the lock: where the users' data base, or who reads our output, hangs, expiry must go on
+    if is_alone and conf.drop:
+        _take_up(conf, told)
+    if options.verbose:
+        sys.stdout.writelines(f"{line}\n" for line in told.lines)
     return os.EX_OK
 
 
-def _take_up(settings: config.Config, verbose: bool, log: Log) -> None:
-    """Grant what is in the drop folder. Whatever goes wrong there, expiry must go on."""
-    if not settings.drop:
-        return
-    try:
-        for found in drop.take_up(settings, PROGRAM, time.time()):
-            if isinstance(found, drop.DropError):
-                text = f"error: {found}"
-                log.line(ERROR, text)
-            else:
-                text = found[1].describe(found[0], str(settings.map))
-                grants.tell(log, settings, *found)
-            if verbose:
-                sys.stdout.write(f"{text}\n")
-    except (MapError, StampError, OSError) as error:
-        log.line(ERROR, f"error: {watch.reason(error, PROGRAM)}")
+class _Told:
+    """Logs what happens, and keeps the lines for who wants to read them when all is done."""
+
+    def __init__(self, conf: Settings, log: Log) -> None:
+        self.conf, self.log = conf, log
+        self.lines: list[str] = []
+
+    def say(self, level: int, text: str) -> None:
+        self.log.line(level, text)
+        self.lines.append(text)
+
+    def login(self, login: Login, outcome: Outcome) -> None:
+        grant.tell(self.conf, login, outcome)
+        self.lines.append(outcome.describe(login, str(self.conf.map)))
 
 
-def _renew(settings: config.Config, verbose: bool, log: Log) -> None:
-    """Let sessions that last keep their grants. Where Dovecot does not answer, expiry must go on."""
-    if settings.renew == "sessions":
+def _dry(host: Site, told: _Told) -> int:
+    """Print what a run would do, and what it would fail on; return the exit status."""
+    would = run.plan(host, lambda login, outcome: told.lines.append(outcome.describe(login, host.where)))
+    sys.stdout.writelines(
+        f"would be {text}\n" for text in [*told.lines, *(text for _, text in would.describe(host.where))]
+    )
+    wrong = list(check.wrong(host.settings))
+    sys.stderr.writelines(f"{PROGRAM}: {text}\n" for text in wrong)
+    return os.EX_CONFIG if wrong else os.EX_OK
+
+
+def _run(host: Site, told: _Told) -> None:
+    if host.settings.renew == "sessions":
         try:
-            sessions.renew(settings, time.time)
-        except sessions.SessionError as error:
-            _say(ERROR, f"error: {error}", verbose, log)
+            sessions.renew(host, time.time)
+        except sessions.SessionError as error:  # where Dovecot does not answer, expiry must go on
+            told.say(ERROR, f"error: {error}")
+    done = run.run(replace(host, now=time.time()), told.login)
+    for level, text in done.describe(host.where):
+        told.say(level, text)
+    told.lines.append(f"{done.live} live, {sum(done.count.get(what, 0) for what in fate.ENDING)} ended")
+    unbuilt = seen.unbuilt_then(host)
+    if unbuilt and watch.is_news(host.folder, TOLD["edit"], host.now):
+        told.say(ERROR, f"error: {unbuilt}")
+    lane.lead(host)
+    denials.load(host.folder)  # of a line in it that cannot be read the admin must hear
 
 
-def _tell_of_an_edit(settings: config.Config, folder: Folder, log: Log) -> None:
-    pending = watch.edit_is_pending(settings)
-    if pending and watch.is_news(folder, "edit", time.time()):
-        log.line(ERROR, f"error: {pending}")
-
-
-def _tell(run: upkeep.Run, settings: config.Config, verbose: bool, log: Log) -> None:
-    for level, text in run.describe(str(settings.map)):
-        _say(level, text, verbose, log)
-    if verbose:
-        sys.stdout.write(f"{run.live} live, {len(run.removed) + len(run.kept)} due\n")
-
-
-def _say(level: int, text: str, verbose: bool, log: Log) -> None:
-    log.line(level, text)
-    if verbose:
-        sys.stdout.write(f"{text}\n")
+def _take_up(conf: Settings, told: _Told) -> None:
+    """Grant what is in the drop folder. Whatever goes wrong there, expiry must go on."""
+    try:
+        with site(conf, time.time()) as host:
+            for error in drop.take_up(host, PROGRAM, told.login):
+                told.say(ERROR, f"error: {error}")
+    except (MapError, StampError, OSError) as error:
+        told.say(ERROR, f"error: {watch.reason(error, PROGRAM)}")

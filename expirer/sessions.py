@@ -6,10 +6,9 @@ import json
 import subprocess
 from collections.abc import Callable
 
-from popips import address
-from popips.config import Config
-from popips.limits import ANONYMOUS
-from popips.stamps import Folder, Stamp
+from popips import address, grant
+from popips.login import Login
+from popips.site import Site
 
 SERVICES = ("imap", "pop3")  # others, submission for instance, open no relay
 PATIENCE = 10.0  # seconds to wait for Dovecot
@@ -19,29 +18,30 @@ class SessionError(Exception):
     """Dovecot does not tell who is there; str() says why."""
 
 
-def renew(config: Config, clock: Callable[[], float]) -> int:
-    """Renew the stamps of the addresses that have a session with Dovecot, and give their number.
+def renew(site: Site, clock: Callable[[], float]) -> int:
+    """Renew the stamps of the addresses that have a session with Dovecot, and return their number.
 
-    It asks `doveadm who`, and then the clock, for seconds since the epoch. Raise SessionError or StampError.
+    It asks `doveadm who`, and then the clock, for seconds since the epoch. Whoever would get no grant by a login, keeps
+    none by a session. Raise SessionError or StampError.
     """
-    there = sorted(_present(config))
-    with Folder(config.stamps) as folder:
-        return sum(_is_grant(folder.get(name)) and folder.renew(name, clock()) for name in there)
+    there = sorted(_present(site))
+    settled = (name for name in there if (stamp := site.folder.get(name)) and stamp.settled)
+    return sum(site.folder.renew(name, None, clock()) for name in settled)
 
 
-def _is_grant(stamp: Stamp | None) -> bool:
-    return stamp is not None and stamp.time > 0  # 0 is a stamp that was ended
-
-
-def _present(config: Config) -> set[str]:
-    command = [*config.doveadm.split(), "-f", "json", "who", "-1"]
-    services = set(SERVICES).intersection(config.only_services or SERVICES)
+def _present(site: Site) -> set[str]:
+    conf = site.settings
+    command = [*conf.doveadm.split(), "-f", "json", "who", "-1"]
     try:
         done = subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
-        there = [session for session in json.loads(done.stdout) if session["service"] in services]
-        found = {session["ip"] for session in there if str(session.get("username")).lower() != ANONYMOUS}
-        return {address.parse(text) for text in found if address.is_address(text)}
+        there = [session for session in json.loads(done.stdout) if session["service"] in SERVICES]
+        found = {
+            (address.parse(session["ip"]), Login(str(session.get("username")), session["service"], ""))
+            for session in there
+            if address.is_address(session["ip"])
+        }
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
         said = getattr(error, "stderr", None) or b""
         reason = said.decode(errors="replace").strip() or error
-        raise SessionError(f"{config.doveadm}: {reason}; set doveadm in popips.conf, or renew = logins") from None
+        raise SessionError(f"{conf.doveadm}: {reason}; set doveadm in popips.conf, or renew = logins") from None
+    return {name for name, login in found if not grant.refusal(site, name, login)}

@@ -6,11 +6,15 @@ import argparse
 import os
 import sys
 import time
+from functools import partial
 
 from follower import formats
-from popips import command, config, grants
+from popips import command, settings
+from popips.grant import grant, tell
 from popips.log import ERROR, Log
-from popips.stamps import word
+from popips.login import Login, word
+from popips.site import site
+from popips.stamps import StampError
 
 PROGRAM = "popips-follow"
 
@@ -57,9 +61,8 @@ def _format(options: argparse.Namespace) -> formats.Format:
 def _grant(conf: str, found: formats.Login, log: Log) -> None:
     """Grant by popips.conf as it is now: this program runs for months."""
     try:
-        settings = config.load(conf)
-    except config.ConfigError as error:
+        now = settings.load(conf)
+        with site(now, time.time(), now.lock_timeout) as host:
+            grant(host, found.address, Login(found.user, found.service, PROGRAM), partial(tell, now))
+    except (settings.SettingsError, StampError) as error:
         log.line(ERROR, f"error: {error}")
-        return
-    login = grants.Login(found.user, found.service, PROGRAM)
-    grants.tell(log, settings, login, grants.grant(settings, found.address, login, time.time()))

@@ -132,3 +132,18 @@ def of_key(text: str) -> str | None:
     for tag in ("connect:", "ipv6:"):
         text = text[len(tag) :] if text.startswith(tag) else text
     return parse(text) if is_address(text) else None
+
+
+def wider(key: bytes) -> list[bytes]:
+    """Return the keys of the networks that the address of a key is in, as the MTA asks for them: access(5)."""
+    text, found = key.decode(), []
+    part = ":" if text.count(":") > 1 else "."
+    while (text := text.rpartition(part)[0]) and not text.endswith("ipv6"):
+        found.append(text.encode())
+    return found
+
+
+def network(address: str) -> str:
+    """Return the network that one customer has, as a rule: the /64 of an IPv6 address, the /24 of an IPv4 address."""
+    packed = _packed(address)
+    return str(Network(packed[:8] + bytes(8), 64) if len(packed) == 16 else Network(packed[:3] + b"\0", 24))

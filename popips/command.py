@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import NoReturn
 
 import popips
-from popips import config, maps, stamps, watch
+from popips import maps, stamps, watch
 from popips.log import ERROR, Log
+from popips.settings import PATH, Settings, SettingsError, load
 
 
 class UsageError(Exception):
@@ -27,23 +28,21 @@ class _Parser(argparse.ArgumentParser):
 def parser(program: str, description: str) -> argparse.ArgumentParser:
     """Give a parser that knows -c, --help and --version."""
     made = _Parser(prog=program, description=description, allow_abbrev=False)
-    made.add_argument(
-        "-c", dest="conf", metavar="FILE", default=config.PATH, help="the configuration (default: %(default)s)"
-    )
+    made.add_argument("-c", dest="conf", metavar="FILE", default=PATH, help="the configuration (default: %(default)s)")
     made.add_argument("--version", action="version", version=f"{program} {popips.__version__}")
     return made
 
 
-def settings(path: str) -> config.Config:
-    """Give the configuration; where another file than the usual one is named, it must be there. Raise ConfigError."""
-    if path != config.PATH and not os.path.exists(path):
-        raise config.ConfigError(f"{path}: there is no such file")
-    return config.load(path)
+def settings(path: str) -> Settings:
+    """Return what the file says; where another than the usual one is named, it must be there. Raise SettingsError."""
+    if path != PATH and not os.path.exists(path):
+        raise SettingsError(f"{path}: there is no such file")
+    return load(path)
 
 
 STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UsageError, os.EX_USAGE),
-    (config.ConfigError, os.EX_CONFIG),
+    (SettingsError, os.EX_CONFIG),
     (maps.Busy, os.EX_TEMPFAIL),
     (maps.Missing, os.EX_NOINPUT),
     (maps.Failed, os.EX_IOERR),
@@ -61,7 +60,10 @@ def run(program: str, work: Callable[[], int], log: Log | None = None) -> int:
     An error becomes a line on standard error, one in the log if there is one, and a status of its own.
     """
     sys.stdout.flush()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError:  # where no process is to be had, grants must end all the same
+        return _status_of(program, work, log)
     if child == 0:
         os._exit(_status_of(program, work, log))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

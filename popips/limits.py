@@ -1,53 +1,96 @@
-"""Who may have a grant at all: what popips.conf and the admin's denials say of a login."""
+"""How many live grants one user, or one network, may have: which are more than max_per_user and max_per_network.
+
+By the drop folder a user has one address at a time, whatever the settings say: with the next, the one before ends.
+"""
 
 from __future__ import annotations
 
-from popips import address, denials
-from popips.stamps import word
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from popips.config import Config
-    from popips.stamps import Folder
-
-BY_HAND = "-"  # the service of a grant that the admin makes
-PUSHED = "drop"  # the service of an address that a user put into the drop folder
-ANONYMOUS = "anonymous"  # the user of a login that everybody may make
-OF_DOVECOT = "dovecot"  # the service of all of Dovecot's logins by PAM, unless it is configured to tell them apart
+from popips import address
+from popips.login import BY_HAND, PUSHED, Login, word
+from popips.policy import Bars
+from popips.site import Site
 
 
-def refusal(config: Config, folder: Folder, name: str, user: str, service: str, now: float) -> str:
-    """Give the reason why a login from the canonical address gets no grant, "" if it gets one. Raise StampError."""
-    if service != BY_HAND:
-        if user.lower() == ANONYMOUS:
-            return "an anonymous login: everybody could open the relay by it"
-        if config.only_services and service not in config.only_services:
-            return f"{word(service)} is not one of only_services: {_cure(service)}"
-        if config.only_group and not _is_member(user, config.only_group):
-            return f"{word(user)} is not in the group {config.only_group} (only_group), or there is none"
-    return barred(config, denials.load(folder), name, now)
+@dataclass(frozen=True)
+class Surplus:
+    """A grant that is one too many: when its last login was, in seconds since the epoch, by which setting, and of whom.
+
+    whose: a user, or a network.
+    """
+
+    last: float
+    setting: str
+    whose: str
+
+    @property
+    def reason(self) -> str:
+        """What a log line says of it."""
+        return f"{self.setting}: {word(self.whose)}"
 
 
-def _cure(service: str) -> str:
-    if service == OF_DOVECOT:
-        return "let its PAM passdb say args = %s (2.4: service_name = %{protocol}), and have a file in pam.d for each"
-    return "add it to that in popips.conf, if its logins are to open the relay"
+def surplus(site: Site, latest: dict[str, Login] | None = None) -> dict[str, Surplus]:
+    """Return the oldest grants that are more than a limit, by address.
+
+    latest: the logins that were dealt with just now, by address; then only their users and networks are looked at. A
+    stamp from the future counts as made now, and before those.
+    """
+    limits = _limits(site, latest)
+    if not limits:
+        return {}
+    concerned = None
+    if latest is not None:
+        concerned = {login.user for login in latest.values()} | {address.network(name) for name in latest}
+    ages: dict[tuple[str, str], list[tuple[float, bool, str, float]]] = {}
+    for name, stamp in site.folder.scan():
+        if site.is_due(stamp):
+            continue
+        age = (min(stamp.time, site.now), name in (latest or ()), name, stamp.time)
+        for setting, whose in _counted(site, name, limits):
+            if concerned is None or whose in concerned:
+                ages.setdefault((setting, whose), []).append(age)
+    return {
+        name: Surplus(last, setting, whose)
+        for (setting, whose), his in ages.items()
+        for _, _, name, last in sorted(his)[: max(0, len(his) - limits[setting])]
+    }
 
 
-def barred(config: Config, denied: list[denials.Denial], name: str, now: float) -> str:
-    """Give the reason why nobody at the address gets a grant, "" if there is none."""
-    if address.is_in(name, config.never):
-        return "in a network of `never`"
-    denial = denials.of(denied, name, now)
-    return f"{denial.text} is denied by {denial.by}" if denial else ""
+def _limits(site: Site, latest: dict[str, Login] | None) -> dict[str, int]:
+    """Return the limits that there are."""
+    limits = {"max_per_user": site.settings.max_per_user, "max_per_network": site.settings.max_per_network}
+    if latest is not None and any(login.service == PUSHED for login in latest.values()):
+        limits[PUSHED] = 1
+    return {setting: most for setting, most in limits.items() if most}
 
 
-def _is_member(user: str, group: str) -> bool:
-    import grp
-    import pwd
+def _counted(site: Site, name: str, limits: dict[str, int]) -> Iterator[tuple[str, str]]:
+    """Return by which limits the grant of an address counts, each with the user or network."""
+    if "max_per_network" in limits:
+        yield "max_per_network", address.network(name)
+    login = site.folder.login(name) if limits.keys() - {"max_per_network"} else None
+    if login and login.service != BY_HAND:
+        if "max_per_user" in limits:
+            yield "max_per_user", login.user
+        if PUSHED in limits and login.service == PUSHED:
+            yield PUSHED, login.user
 
-    try:
-        found = grp.getgrnam(group)
-        return user in found.gr_mem or pwd.getpwnam(user).pw_gid == found.gr_gid
-    except KeyError:
-        return False
+
+def bars(site: Site, over: dict[str, Surplus]) -> Bars:
+    """Return who is kept out as one too many: whoever has not logged in again since that was found."""
+
+    def reason(name: str) -> str:
+        stamp = site.folder.get(name)
+        return over[name].reason if stamp and stamp.time == over[name].last else ""
+
+    return reason
+
+
+def is_anothers(there: Login | None, login: Login) -> bool:
+    """Whether a login must not make the grant of an address its user's own.
+
+    Anybody can push any address into the drop folder: the grant of another user there must not end with his next one.
+    """
+    return login.service == PUSHED and (there is None or there.user != login.user)

@@ -1,17 +1,13 @@
-"""What the admin must hear of: a dead expirer, an edit that is not in the map, and a unit that lets nobody write."""
+"""What the admin must hear of: a dead expirer, what was told already, and a unit that lets nobody write."""
 
 from __future__ import annotations
 
-import posix as os  # os itself costs a login two milliseconds
 from errno import EROFS
 
-from popips.stamps import RUN_FILE, TOLD_FILES, Folder
+from popips.stamps import RUN_FILE
+from popips.stamps.folder import Folder
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from popips.config import Config
-
-DEAD_AFTER = 300.0  # seconds without a run of the expirer, which cron starts every minute
+DEAD_AFTER = 300.0  # seconds without a run of the expirer, which is started every minute
 TELL_EVERY = 3600.0  # seconds
 OF_DOVECOT = (
     "Dovecot's unit has ProtectSystem, which keeps {folder} read only: name it after ReadWritePaths= in "
@@ -28,40 +24,21 @@ CURES = {  # by the program that cannot write
 
 
 def expirer_is_dead(folder: Folder, now: float) -> str:
-    """Tell that the expirer has not run for too long, "" if it has. A run in the future does not count either."""
-    try:
-        last = os.stat(RUN_FILE, dir_fd=folder.fd, follow_symlinks=False).st_mtime
-    except FileNotFoundError:
-        return "popips-expire has never finished a run: have cron start it every minute"
+    """Return that the expirer has not run for too long, "" if it has. A run in the future does not count either."""
+    last, cure = folder.time_of(RUN_FILE), "have its timer or cron start it every minute"
+    if last is None:
+        return f"popips-expire has never finished a run: {cure}"
     if abs(now - last) <= DEAD_AFTER:
         return ""
-    return (
-        f"popips-expire has not finished a run for {abs(now - last) / 60:.0f} minutes: have cron start it every minute"
-    )
+    return f"popips-expire has not finished a run for {abs(now - last) / 60:.0f} minutes: {cure}"
 
 
-def edit_is_pending(config: Config) -> str:
-    """Tell that the map's text is newer than the map, "" if it is not."""
-    source = config.source(config.map)
-    try:
-        if not source or os.stat(source).st_mtime_ns <= os.stat(config.map.path).st_mtime_ns:
-            return ""
-    except OSError:
-        return ""
-    build = config.map.build(source)
-    return f"{source} is newer than {config.map.path}: the edit is not in the map yet; build it: {build}"
-
-
-def is_news(folder: Folder, what: str, now: float) -> bool:
-    """Tell whether it is an hour since this was told last, and note that it is told now; what: see TOLD_FILES."""
-    name = TOLD_FILES[what]
-    with folder.naming(name):
-        try:
-            if abs(now - os.stat(name, dir_fd=folder.fd, follow_symlinks=False).st_mtime) < TELL_EVERY:
-                return False
-        except FileNotFoundError:
-            pass
-    folder.touch(name, now)
+def is_news(folder: Folder, file: str, now: float) -> bool:
+    """Whether it is an hour since this was told last; note that it is told now. file: in the stamp folder."""
+    last = folder.time_of(file)
+    if last is not None and abs(now - last) < TELL_EVERY:
+        return False
+    folder.touch(file, now)
     return True
 
 
@@ -70,7 +47,7 @@ def reason(error: BaseException, program: str) -> str:
     text = str(error) or repr(error)
     cause: BaseException | None = error
     while cause and not (isinstance(cause, OSError) and cause.errno == EROFS):
-        cause = cause.__context__  # what an error of ours was made of
+        cause = cause.__cause__ or cause.__context__  # what an error of ours was made of
     if not cause or program not in CURES:
         return text
     folder = text.partition(": ")[0].rpartition("/")[0]  # all of them begin with the file's path

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-from popips import config, grants, upkeep
-from popips.config import Config
+from popips import denials, fate, grant, revoke, run, settings
+from popips.grant import Outcome
+from popips.login import Login
 from popips.maps import Place
+from popips.settings import Settings
+from popips.site import Site as Host
+from popips.site import site as host_of
 from tests.box import CRON_ENVIRONMENT, Box, install
 
 hypothesis.settings.register_profile("popips", deadline=None)  # how fast the machine is, bench/ tells
@@ -35,6 +41,7 @@ class Site:
 
     def __init__(self, folder: Path, kind: str = "hash") -> None:
         self.folder, self.kind, self.now = folder, kind, NOW
+        self.told: list[tuple[str, Outcome]] = []
         self.access, self.stamps, self.conf = folder / "access", folder / "popips", folder / "popips.conf"
         self.stamps.mkdir(mode=0o700)
         (self.stamps / ".expire").touch(0o600)  # the expirer is alive
@@ -46,8 +53,14 @@ class Site:
         return self.folder / "access.db"
 
     @property
-    def config(self) -> Config:
-        return config.load(str(self.conf))
+    def settings(self) -> Settings:
+        return settings.load(str(self.conf))
+
+    @property
+    def host(self) -> Host:
+        """What popips makes of it; use it in a `with`."""
+        of = self.settings
+        return host_of(of, self.now, of.lock_timeout)
 
     @property
     def place(self) -> Place:
@@ -74,13 +87,48 @@ class Site:
         return {path.name for path in self.stamps.iterdir() if not path.name.startswith(".")}
 
     def login(self, address: str, user: str = "alice", service: str = "pop3") -> str:
-        return grants.grant(self.config, address, grants.Login(user, service, "test"), self.now).verdict
+        """Log in; return what became of it."""
+        self.told.clear()
+        with self.host as host:
+            outcome = grant.grant(host, address, Login(user, service, "test"), self._hear)
+        return outcome.verdict if outcome else "by another"
 
-    def expire(self, dry_run: bool = False) -> upkeep.Run:
-        return upkeep.expire(self.config, self.now, dry_run=dry_run)
+    def _hear(self, login: Login, outcome: Outcome) -> None:
+        self.told.append((login.user, outcome))
+
+    def expire(self, dry_run: bool = False) -> dict[str, list[str]]:
+        """Run the expirer; return what it did: addresses by their fate, and under foreign and live what it found."""
+        with self.host as host:
+            done = (run.plan if dry_run else run.run)(host, self._hear)
+        found = {what: sorted(names) for what, names in done.done.items() if what != fate.LEAVE}
+        return found | ({"foreign": sorted(done.foreign)} if done.foreign else {})
+
+    def end(self, *addresses: str) -> list[str]:
+        """End these grants as popips-db does, or all; return those that there were."""
+        with self.host as host:
+            ended = list(revoke.end(host, addresses or revoke.all_grants(host)))
+        return [name for batch in ended for name in batch]
+
+    def deny(self, text: str, until: float = denials.FOR_EVER) -> list[str]:
+        """Deny an address or network as popips-db does; return the addresses whose grants have ended."""
+        denial = denials.Denial(text, until, "admin")
+        with self.host as host:
+            denials.add(host.folder, denial, self.now)
+            return [name for batch in revoke.denied(host, denial) for name in batch]
+
+    def put(self, key: str, value: str) -> None:
+        """Put a record that stays into the map, as popips-db ins does."""
+        with self.host as host:
+            revoke.put(revoke.Edited(host.form.place, host.text.path, self.now, host), {key.encode(): value.encode()})
+
+    def take_out(self, *keys: str) -> list[str]:
+        """Take records and grants out, as popips-db del does; return the keys that found neither."""
+        with self.host as host:
+            edited = revoke.Edited(host.form.place, host.text.path, self.now, host)
+            return revoke.take_out(edited, {key: [key] for key in keys})
 
     def pass_window(self) -> None:
-        self.now += self.config.window + 1
+        self.now += self.settings.window + 1
 
 
 @pytest.fixture
@@ -121,6 +169,11 @@ class Installed:
             command, input=stdin, env=CRON_ENVIRONMENT | (env or {}), capture_output=True, text=True, timeout=60
         )
 
+    def age(self, address: str, minutes: float = 60) -> None:
+        """Let a stamp be as old as that."""
+        then = time.time() - 60 * minutes
+        os.utime(self.site.stamps / address, (then, then))
+
     def starts_python(self, program: str = "popips-hook", *words: str, **env: str) -> bool:
         """Run a hook, and tell whether it started Python."""
         command = [str(self.path(program)), "-c", str(self.site.conf), *words]
@@ -133,6 +186,18 @@ class Installed:
         """Run the hook with the environment that pam_exec gives it."""
         env = {"PAM_RHOST": address, "PAM_USER": "alice", "PAM_SERVICE": "pop3", "PAM_TYPE": "account"} | more
         return self.run("popips-hook", env=env)
+
+
+def exec_with(environment: list[str], *argv: str) -> subprocess.CompletedProcess[str]:
+    """Run a program with that environment, doubled names and all, which Python's own functions cannot do."""
+    program = (
+        "import ctypes, signal, sys; signal.signal(signal.SIGPIPE, signal.SIG_DFL);"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_DFL); n = sys.argv.index('--');"
+        "strings = lambda l: (ctypes.c_char_p * (len(l) + 1))"
+        "(*[s.encode() for s in l], None); argv = sys.argv[n + 1:];"
+        "ctypes.CDLL(None).execve(argv[0].encode(), strings(argv), strings(sys.argv[1:n]))"
+    )
+    return subprocess.run([sys.executable, "-c", program, *environment, "--", *argv], capture_output=True, text=True)
 
 
 @pytest.fixture

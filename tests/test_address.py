@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from popips import address
-from popips.config import Config
+from popips.settings import Settings
 
 DATA = Path(__file__).parent / "data" / "addresses.txt"
 
@@ -102,11 +102,53 @@ def test_a_wrong_network_is_named(text: str) -> None:
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "127.9.9.9", "::1", "169.254.1.1", "fe80::1", "febf::1"])
 def test_by_default_no_grant_goes_to_loopback_or_link_local(name: str) -> None:
-    assert address.is_in(name, Config().never)
+    assert address.is_in(name, Settings().never)
 
 
 @pytest.mark.parametrize(
     "name", ["192.0.2.10", "10.0.0.1", "2001:db8::1", "fec0::1", "fd00::1", "128.0.0.1", "170.0.0.1"]
 )
 def test_by_default_others_get_one(name: str) -> None:
-    assert not address.is_in(name, Config().never)
+    assert not address.is_in(name, Settings().never)
+
+
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [
+        ("192.0.2.10", "192.0.2.0/24"),
+        ("192.0.2.255", "192.0.2.0/24"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8:0:0:ffff:ffff:ffff:ffff", "2001:db8::/64"),
+        ("2001:db8:0:1::1", "2001:db8:0:1::/64"),
+    ],
+)
+def test_a_customers_network_is_a_64_of_ipv6_and_a_24_of_ipv4(name: str, network: str) -> None:
+    assert address.network(name) == network
+    assert address.is_in(address.parse(name), address.networks(network))
+
+
+@pytest.mark.parametrize(
+    ("key", "wider"),
+    [
+        ("192.0.2.10", ["192.0.2", "192.0", "192"]),
+        ("connect:192.0.2.10", ["connect:192.0.2", "connect:192.0", "connect:192"]),
+        (
+            "ipv6:2001:db8:0:0:0:0:0:10",
+            [
+                f"ipv6:{g}"
+                for g in [
+                    "2001:db8:0:0:0:0:0",
+                    "2001:db8:0:0:0:0",
+                    "2001:db8:0:0:0",
+                    "2001:db8:0:0",
+                    "2001:db8:0",
+                    "2001:db8",
+                    "2001",
+                ]
+            ],
+        ),
+        ("2001:db8::10", ["2001:db8:", "2001:db8", "2001"]),
+    ],
+)
+def test_the_networks_of_a_key_are_those_that_the_mta_asks_for(key: str, wider: list[str]) -> None:
+    assert [found.decode() for found in address.wider(key.encode()) if found[-1:] != b":" or key[0] != "i"] == wider

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
+import graphlib
 import re
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import popips
 from follower import formats
-from popips import command, config
+from man import pages
+from popips import command
+from popips.settings import ROWS, Settings, load
 from tests.conftest import Installed
 
 ROOT = Path(__file__).parent.parent
@@ -49,23 +54,21 @@ def test_a_man_page_names_the_options_that_help_names(installed: Installed, prog
     assert options == set(re.findall(r"(?<![\w/.-])--?[a-z][a-z-]*(?![\w.])", page.partition("EXAMPLES")[0]))
 
 
-def test_the_configurations_page_and_sample_have_each_key_with_its_default() -> None:
-    in_page = dict(re.findall(r'^\.BR (\w+) " \((.*)\)"$', (ROOT / "man/popips.conf.5").read_text(), re.MULTILINE))
-    sample = (ROOT / "contrib/popips.conf").read_text()
-    in_sample = dict(re.findall(r"^#(\w+) = (.*)$", sample, re.MULTILINE))
-    assert list(in_page) == list(in_sample) == list(config.PARSERS)
-    assert in_page | {"static_source": ""} == in_sample | {"static_source": ""}
+@pytest.mark.parametrize(
+    ("path", "made"), [(pages.PAGE, pages.page), (pages.SAMPLE, pages.sample)], ids=["page", "sample"]
+)
+def test_page_and_sample_have_each_setting_as_its_row_says(path: Path, made: Callable[[str], str]) -> None:
+    assert path.read_text() == made(path.read_text()), "make pages"
+    assert all(f"\n#{name} = " in path.read_text() or f"\n.BR {name} " in path.read_text() for name in ROWS)
 
 
 def test_the_samples_settings_are_the_defaults(tmp_path: Path) -> None:
-    sample = (ROOT / "contrib/popips.conf").read_text()
     path = tmp_path / "popips.conf"
-    path.write_text(re.sub(r"^#(?=\w+ = )", "", sample, flags=re.MULTILINE))
-    loaded, default = config.load(str(path)), config.Config()
-    for key in set(config.PARSERS) - {"never", "static_source"}:
-        assert getattr(loaded, key) == getattr(default, key), key
-    assert [(n.first, n.bits) for n in loaded.never] == [(n.first, n.bits) for n in default.never]
-    assert loaded.static_source == default.map.source
+    path.write_text(re.sub(r"^#(?=\w+ = )", "", pages.SAMPLE.read_text(), flags=re.MULTILINE))
+    loaded = load(str(path))
+    for name in set(ROWS) - {"never"}:
+        assert getattr(loaded, name) == getattr(Settings(), name), name
+    assert [(n.first, n.bits) for n in loaded.never] == [(n.first, n.bits) for n in Settings().never]
 
 
 @pytest.mark.parametrize("program", ["popips-db", "popips-expire", "popips-follow"])
@@ -85,6 +88,23 @@ def test_readme_names_what_there_is() -> None:
         assert f"`{program}" in readme
     for target in re.findall(r"(?:^ {4}|`)make (\w+)", readme, re.MULTILINE):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+
+
+def test_readmes_words_are_those_of_the_manual() -> None:
+    in_page = re.findall(r"^\.B (\w+)\n(.*\.)$", (ROOT / "man/popips.7").read_text(), re.MULTILINE)
+    in_readme = re.findall(r"^- \*(\w+)\*: (.*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert [word for word, _ in in_readme] == ["address", "grant", "stamp", "map", "record", "window"]
+    assert set(in_readme) <= set(in_page)
+
+
+def test_readme_and_contrib_put_the_same_lines_in_the_same_place_of_main_cf() -> None:
+    def words(path: str) -> str:
+        return re.sub(r"[\s#`]+", " ", (ROOT / path).read_text())
+
+    place = "directly in front of reject_unauth_destination or defer_unauth_destination, and so behind a"
+    place += " check_client_access of your own, whose REJECT then wins"
+    for path in ("README.md", "contrib/postfix/main.cf"):
+        assert place in words(path).replace(" ,", ","), path
 
 
 def test_contrib_names_the_programs_where_they_are_installed(installed: Installed) -> None:
@@ -130,32 +150,25 @@ def test_version_changelog_and_entry_points_agree() -> None:
 
 
 def test_the_rooms_stand_on_each_other_in_one_direction() -> None:
-    """address <- maps <- config, stamps <- grants <- upkeep <- the programs; nothing in popips/ knows a program."""
-    for path in (ROOT / "popips").rglob("*.py"):
-        assert not re.search(
-            r"import (pam_hook|expirer|follower)|from (pam_hook|expirer|follower)", path.read_text()
-        ), path
-    order = [
-        "address",
-        "maps",
-        "maps.lock",
-        "maps.libdb",
-        "maps.journal",
-        "maps.source",
-        "maps.berkeley",
-        "maps.own",
-        "maps.postmap",
-        "maps.kinds",
-        "config",
-        "stamps",
-        "log",
-    ]
-    order += ["watch", "lane", "survey", "denials", "limits"]
-    order += ["grants", "upkeep", "ending", "command", "admin"]
-    for path in (ROOT / "popips").rglob("*.py"):
-        name = ".".join(path.relative_to(ROOT / "popips").with_suffix("").parts).removesuffix(".__init__")
-        if name == "__init__":
-            continue
-        used = re.findall(r"^from popips(?:\.([\w.]+))? import (.*)$", path.read_text(), re.MULTILINE)
-        rooms = {room for room, _ in used if room} | {w for room, words in used if not room for w in words.split(", ")}
-        assert all(order.index(room) < order.index(name) for room in rooms), (name, rooms)
+    """Nothing in popips/ knows a program, and no two modules need each other."""
+    paths = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.glob("popips/**/*.py")}
+    modules = {name.removesuffix(".__init__"): path for name, path in paths.items()}
+    needs = {name: set(imported(path)) for name, path in modules.items()}
+    for name, needed in needs.items():
+        assert not {room.partition(".")[0] for room in needed} & {"pam_hook", "expirer", "follower"}, name
+        assert name.startswith("popips.db.") or not any(room.startswith("popips.db") for room in needed), name
+    list(graphlib.TopologicalSorter({name: needed & set(modules) for name, needed in needs.items()}).static_order())
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules that a module needs to be imported itself."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def test_no_room_is_too_big_to_be_read_at_once() -> None:
+    lines = {path: len(path.read_text().splitlines()) for path in ROOT.glob("popips/**/*.py")}
+    assert {path: count for path, count in lines.items() if count > 300} == {}

@@ -14,11 +14,13 @@ V4, OTHER, V6 = "192.0.2.10", "192.0.2.11", "2001:db8::10"
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of map, who asks it, and whether it is popips' own."""
+    """A kind of map: who asks it, whether it is popips' own, what its file ends in, what prints one of sendmail's."""
 
     mta: str
     kind: str
     own: bool
+    suffix: str = ".db"
+    dump: str = "makemap -u {kind} {file}"
 
     def __str__(self) -> str:
         return f"{self.mta}-{self.kind}{'-own' if self.own else ''}"
@@ -26,10 +28,6 @@ class Kind:
     @property
     def postfix(self) -> bool:
         return self.mta == "postfix"
-
-    @property
-    def suffix(self) -> str:
-        return f".{self.kind}" if self.kind in ("lmdb", "cdb") else ".db"
 
     def key(self, address: str) -> str:
         return address if self.postfix or ":" not in address else "ipv6:2001:db8:0:0:0:0:0:10"
@@ -40,7 +38,10 @@ class Kind:
 
 
 KINDS = [Kind(mta, kind, own) for mta in ("sendmail", "postfix") for kind in ("hash", "btree") for own in (False, True)]
-KINDS += [Kind("postfix", kind, True) for kind in ("lmdb", "cdb")]
+KINDS += [
+    Kind("postfix", "lmdb", True, ".lmdb"),
+    Kind("postfix", "cdb", True, ".cdb"),
+]
 STATIC = "198.51.100.7"
 
 
@@ -74,8 +75,9 @@ class Host:
         key = self.kind.key(address)
         if self.kind.postfix:
             return self.box.run(["postmap", "-q", key, f"{self.kind.kind}:{self.text}"]).stdout.strip()
-        found = self.box.run(["makemap", "-u", self.kind.kind, self.file]).stdout.splitlines()
-        return dict(line.split("\t", 1) for line in found).get(key, "")
+        command = self.kind.dump.format(kind=self.kind.kind, file=self.file).split()
+        found = (line.partition("\t") for line in self.box.run(command).stdout.splitlines())
+        return {name: value for name, _, value in found}.get(key, "")
 
     def expire(self) -> None:
         done = self.box.popips("popips-expire")

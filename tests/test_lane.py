@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from popips.survey import Survey
 
 from popips import lane, upkeep
 from popips.stamps import Folder
-from popips.survey import Survey
 from tests.box import ROOT
 from tests.conftest import Installed, Site
 
@@ -65,11 +65,9 @@ def test_two_logins_that_write_the_stamp_at_once_leave_its_record_as_it_is(opene
     """dash reads byte by byte: here another user's login writes after each word that is read."""
     stamp = opened.site.stamps / A
     other = f"printf '%s\\n' '{A} RELAY' 'somebody.with.a.long.name imap popips-postlogin' 1<>'{stamp}'"
-    parts = [(ROOT / "pam_hook" / part).read_text() for part in ("lane.sh", "hook.sh")]
+    lane, program = ((ROOT / "pam_hook" / part).read_text() for part in ("lane.sh", "hook.sh"))
     hook = tmp_path / "hook"
-    hook.write_text(
-        'read() { command read "$@" && ' + other + "; }\n" + "".join(parts).replace("@PYTHON@", "/bin/false")
-    )
+    hook.write_text('read() { command read "$@" && ' + other + "; }\n" + program.replace("# @LANE@\n", lane))
     for user in ("bo", "alice", "another.with.a.name.that.is.longer"):
         age(stamp, LONG_AGO)
         subprocess.run(["/bin/sh", hook, "-c", opened.site.conf], env=PAM | {"PAM_USER": user}, check=True)
@@ -129,12 +127,60 @@ CLOSES: list[Callable[[Site], object]] = [
 @pytest.mark.parametrize("close", CLOSES)
 def test_what_closes_the_lane_closes_it_for_sh_and_python(opened: Installed, close: Callable[[Site], object]) -> None:
     site = opened.site
-    with Folder(site.config.stamps) as folder:
-        assert lane.renewed(site.config, folder, A, time.time())
+    with Folder(site.settings.stamps) as folder:
+        assert lane.renewed(site.settings, folder, A, time.time())
         age(site.stamps / A, LONG_AGO)
         close(site)
-        assert not lane.renewed(site.config, folder, A, time.time())
+        assert not lane.renewed(site.settings, folder, A, time.time())
     assert opened.starts_python(**PAM)
+
+
+NOBODY = 65534
+CODE = "touch @; touch '@'\n"
+
+
+def put_code(path: Path) -> None:
+    """Put into the place of a file what a shell would run."""
+    path.unlink()
+    path.write_text(CODE.replace("@", str(path.parent / "run")))
+    path.chmod(0o755)
+
+
+def give_away(path: Path, what: Path | None = None) -> None:
+    os.chown(path, NOBODY, NOBODY)
+    if what and what != path:
+        put_code(what)
+
+
+def link_away(site: Site) -> None:
+    (site.stamps / A).rename(site.stamps / "elsewhere")
+    (site.stamps / A).symlink_to("elsewhere")
+
+
+# whoever owns one of these can put there what he likes
+OTHERS: list[Callable[[Site], object]] = [
+    lambda site: give_away(site.stamps, site.stamps / ".lane"),
+    lambda site: give_away(site.folder, Path(f"{site.conf}.lane")),
+    lambda site: give_away(site.stamps / ".lane"),
+    lambda site: give_away(site.stamps),
+    lambda site: give_away(site.folder),
+    lambda site: give_away(site.stamps / A),
+    lambda site: put_code(site.stamps / ".lane"),
+    link_away,
+]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_what_another_user_can_write_is_neither_run_nor_followed(
+    opened: Installed, tmp_path: Path, other: Callable[[Site], object]
+) -> None:
+    """Python, of which other tests tell, does nothing here."""
+    other(opened.site)
+    hook = tmp_path / "hook"
+    hook.write_text(opened.path("popips-hook").read_text().replace("python=/usr/bin/python3", "python=/bin/true"))
+    subprocess.run(["/bin/sh", hook, "-c", opened.site.conf], env=PAM, check=True)
+    assert not was_renewed(opened.site)
+    assert not list(opened.site.folder.rglob("run"))
 
 
 def test_an_edit_of_the_configuration_closes_the_lane(opened: Installed) -> None:
@@ -221,7 +267,7 @@ def test_a_rebuild_during_a_run_is_seen_by_the_next(site: Site, monkeypatch: pyt
         site.login(address)
     site.expire()
     if due:
-        age_to(site, B, site.now - site.config.window)
+        age_to(site, B, site.now - site.settings.window)
     look = upkeep._Sweep.look
 
     def rebuilt_meanwhile(self: upkeep._Sweep, bound: upkeep.Bound) -> Survey:
@@ -231,8 +277,8 @@ def test_a_rebuild_during_a_run_is_seen_by_the_next(site: Site, monkeypatch: pyt
     with monkeypatch.context() as patch:
         patch.setattr(upkeep._Sweep, "look", rebuilt_meanwhile)
         site.expire()
-    with Folder(site.config.stamps) as folder:
-        assert not lane.holds(site.config, folder)
+    with Folder(site.settings.stamps) as folder:
+        assert not lane.holds(site.settings, folder)
     site.expire()
     assert site.records().keys() == site.names()
 

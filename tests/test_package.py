@@ -150,6 +150,7 @@ def test_it_can_be_installed_before_there_is_any_map(installed: Root) -> None:
     installed.do("dpkg -P popips; rm -r /etc/mail; dpkg -i /popips.deb; test -L /etc/popips.conf.lane")
 
 
+PROGRAMS = ("libexec/popips/popips-hook", "libexec/popips/popips-postlogin", "sbin/popips-follow")
 OWN = "own_map = yes\\nmap = hash:/var/lib/popips/popips"
 HOOK = "executable = script-login /usr/libexec/popips/popips-postlogin"
 # what keeps the package, and what does not: a file, a line in it, and what popips.conf says
@@ -166,7 +167,6 @@ IN_USE = [
 NOT_IN_USE = [
     ("/etc/dovecot/conf.d/99-popips.conf", f"# {HOOK}", ""),
     ("/etc/dovecot/conf.d/99-popips.conf.bak", HOOK, ""),
-    ("/etc/dovecot/conf.d/99-popips.conf", HOOK.replace("/usr/", "/usr/local/"), ""),
     ("/etc/postfix/main.cf", "# check_client_access hash:/var/lib/popips/popips,", OWN),
     ("/etc/postfix/main.cf", "    check_client_access hash:/var/lib/other/popips,", OWN),
     ("/etc/mail/sendmail.mc", "dnl FEATURE(`drac', `hash -o /var/lib/popips/popips.db')dnl", OWN),
@@ -188,6 +188,33 @@ def test_it_is_not_removed_while_it_is_in_use(installed: Root) -> None:
         assert refused.returncode == 1, path
         assert "popips: not removed: " in refused.stderr and path in refused.stderr, (path, refused.stderr)
         installed.do(f"rm {path}; : > /etc/popips.conf; popips-db why 203.0.113.10")  # its grant goes on
+
+
+# lines for the programs of `make install`, as they stand in the clone's contrib
+OF_USR_LOCAL = [
+    ("/etc/dovecot/conf.d/99-popips.conf", HOOK.replace("/usr/", "/usr/local/")),
+    ("/etc/pam.d/dovecot", "account optional pam_exec.so quiet /usr/local/libexec/popips/popips-hook"),
+    ("/etc/systemd/system/popips-follow.service", "ExecStart=/usr/local/sbin/popips-follow --format courier"),
+]
+
+
+def test_a_line_for_a_program_that_was_never_installed_keeps_it(installed: Root) -> None:
+    for path, line in OF_USR_LOCAL:
+        write(installed, path, line, "")
+        refused = installed.run("dpkg -r popips")
+        assert refused.returncode == 1, path
+        assert "take its lines out of these" in refused.stderr and path in refused.stderr, (path, refused.stderr)
+        installed.do(f"rm {path}")
+
+
+def test_a_line_for_a_program_of_make_install_does_not_keep_it(installed: Root) -> None:
+    programs = " ".join(f"/usr/local/{program}" for program in PROGRAMS)
+    installed.do(f"mkdir -p /usr/local/libexec/popips; touch {programs}")
+    for path, line in OF_USR_LOCAL:
+        write(installed, path, line, "")
+        done = installed.run(f"dpkg -r popips; rm {path}; dpkg -i /popips.deb")
+        assert done.returncode == 0, (path, done)
+    installed.do(f"rm {programs}; rmdir /usr/local/libexec/popips")
 
 
 def test_it_is_not_removed_while_a_follower_grants(installed: Root) -> None:

@@ -1,112 +1,111 @@
-"""The map that the MTA asks: where it is, and what can go wrong with it.
+"""The map that the MTA asks: how it is read and changed, whatever its kind, and what can go wrong with it.
 
-A kind of map is a module beside this one: popips.maps.berkeley, own and postmap; popips.maps.kinds chooses.
+popips.maps.kinds has the table of kinds, each of which is a module beside this one that keeps to the protocols below.
 """
 
 from __future__ import annotations
 
-import posix as os  # os itself costs a login two milliseconds
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
-KINDS = {"hash": ".db", "btree": ".db", "lmdb": ".lmdb", "cdb": ".cdb"}  # and what their files' names end in
-BY_POSTMAP = ("lmdb", "cdb")  # of Postfix alone, which makes them anew as a whole
+from popips.maps.errors import Busy, Failed, Full, MapError, Missing, NotNeeded, Unsound
+from popips.maps.kinds import BY_POSTMAP, Place, exists, never
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Protocol
-
-    class Records(Protocol):
-        """The records of a map: what a change works on."""
-
-        def get(self, key: bytes) -> bytes | None:
-            """Give the value of the key, None if there is none."""
-
-        def put(self, key: bytes, value: bytes) -> None:
-            """Put the record, in place of those that had the key."""
-
-        def delete(self, key: bytes) -> None:
-            """Take out all records of the key, if there are any."""
-
-        def items(self) -> Iterator[tuple[bytes, bytes]]:
-            """Give all records, in the file's order."""
-
-
-class MapError(Exception):
-    """The map cannot be used; str() names the file and the cure."""
+__all__ = [
+    "BY_POSTMAP",
+    "Busy",
+    "Failed",
+    "Full",
+    "Lookup",
+    "MapError",
+    "Missing",
+    "NotNeeded",
+    "Place",
+    "Reader",
+    "Records",
+    "Unsound",
+    "Writer",
+    "exists",
+    "never",
+]
 
 
-class Missing(MapError):
-    """There is no such file."""
+class Lookup(Protocol):
+    """What can be asked for records, keys and values without the NUL that postmap puts behind them."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of the key, None if there is none."""
 
 
-class Busy(MapError):
-    """Somebody else kept the lock until the deadline."""
+class Records(Lookup, Protocol):
+    """The records of a map."""
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Put the record, in place of those that had the key."""
+
+    def delete(self, key: bytes) -> None:
+        """Take out all records of the key, if there are any."""
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Return all records, in the file's order."""
 
 
-class Failed(MapError):
-    """Reading or writing failed: a full disk, an I/O error."""
+class Reader(Protocol):
+    """The records of a map as they are when it is opened, in a `with`."""
+
+    def __enter__(self) -> Records:
+        """Return them; raise Busy, MapError."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        """Let them go."""
 
 
-class Undone(Failed):
-    """Writing failed, and the map is as it was before."""
+class Writer(Protocol):
+    """The one writer of a map: holds the writers' lock, and has finished what another left when it died.
 
-
-class Unsound(MapError):
-    """A map of its own is not what popips left, and has to be made anew from the stamps."""
-
-
-class Place:
-    """A map by kind and path, as in hash:/etc/mail/access.db.
-
-    own: it holds nothing but grants. postfix: that is who asks it, and not sendmail.
+    Its methods raise Busy, Failed and other MapErrors; the map is then as it was, or the next writer mends it.
     """
 
-    __slots__ = ("kind", "own", "path", "postfix")
+    held: float  # seconds for which the last change had the MTA's lock
 
-    def __init__(self, kind: str, path: str, own: bool = False, postfix: bool = False) -> None:
-        self.kind, self.path, self.own, self.postfix = kind, path, own, postfix
+    def __enter__(self) -> Writer:
+        """Return itself."""
 
-    @classmethod
-    def parse(cls, text: str) -> Place:
-        """Read TYPE:PATH, the .db at the end of the path left out or not; raise MapError with the cure."""
-        kind, _, path = text.partition(":")
-        if kind not in KINDS or not path.startswith("/"):
-            raise MapError(f"{text}: write TYPE:/PATH with one of the types {', '.join(KINDS)}")
-        return cls(kind, path if path.endswith(KINDS[kind]) else path + KINDS[kind], postfix=kind in BY_POSTMAP)
+    def __exit__(self, *_: object) -> None:
+        """Let others write."""
 
     @property
-    def source(self) -> str:
-        """The text file that makemap or postmap builds this map from, by custom."""
-        return self.path[: -len(KINDS[self.kind])]
+    def busy(self) -> Busy:
+        """What to raise where the work takes too long."""
 
-    def build(self, source: str) -> str:
-        """Give the command that builds the map from a text file."""
-        return f"postmap {self.kind}:{source}" if self.postfix else f"makemap {self.kind} {self.source} < {source}"
+    def sealed(self) -> bool:
+        """Whether nobody but popips has changed the map since it was last looked at, in this boot."""
 
-    @property
-    def nul(self) -> bytes:
-        """What stands behind keys and values where nothing is there yet to tell: postmap writes a NUL, makemap none."""
-        return b"\0" if self.postfix else b""
+    def agrees(self) -> bool:
+        """Whether it is known that the map says all that the admin's text says: then no edit is pending.
 
-    @property
-    def folder(self) -> str:
-        """The folder that the map is in."""
-        return self.path.rpartition("/")[0] or "/"
+        Told by what the text was when the map was last looked at, not by the order of mtimes.
+        """
 
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.path}"
+    def change(self, step: Callable[[Records], None], secure: Callable[[], None]) -> None:
+        """Let step change the records; a map that was sealed is sealed again.
 
-    def __eq__(self, other: object) -> bool:
-        return str(self) == str(other)
+        step may be called again, with fresh records, if others have changed the map meanwhile. secure is called before
+        the map changes, to bring to the disk what must be there by then. Raise Full if there is no room, and, for a
+        map of its own that is not sealed, Unsound.
+        """
 
-    def __hash__(self) -> int:
-        return hash(str(self))
+    def look(self, step: Callable[[Records], None]) -> None:
+        """Let step read the records as they are, and seal that state. Raise Unsound as change() does."""
 
+    def rebuild(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """Make a map of its own anew with these records, and seal it; raise MapError for any other."""
 
-def exists(path: str) -> bool:
-    """Tell whether there is such a file."""
-    try:
-        os.stat(path)
-    except OSError:
-        return False
-    return True
+    def show(self) -> None:
+        """Let connections that have the map open see what has changed: move its mtime on to another second.
+
+        It may wait for a second, and lets other writers have their turn meanwhile.
+        """
+
+    def give_way(self, until: float) -> None:
+        """Let other writers have their turn; raise Busy at `until` (time.monotonic())."""

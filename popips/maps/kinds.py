@@ -1,48 +1,175 @@
-"""Which module reads and changes which kind of map."""
+"""Kinds of maps, one row for each, and the module that reads and changes a map of that kind."""
 
 from __future__ import annotations
 
-from popips.maps import BY_POSTMAP, MapError
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-TYPE_CHECKING = False
+from popips.maps.errors import MapError
+
 if TYPE_CHECKING:
-    from popips.maps import Place, berkeley, own, postmap
+    from popips.maps import Reader, Writer
 
-    Writer = berkeley.Writer | own.Writer | postmap.Writer
-    Reader = berkeley.Reader | postmap.Reader
+MAKEMAP, POSTMAP = "makemap {kind} {stem} < {text}", "postmap {kind}:{text}"
 
 
-def writer(place: Place, source: str, now: float, until: float) -> Writer:
-    """Give the one writer of the map; raise Busy at `until` (time.monotonic()), MapError if it cannot be used.
+@dataclass(frozen=True)
+class Kind:
+    """A kind of map: what its files' names end in, and which modules of popips.maps see to it.
 
-    source: the map's text file, "" if there is none. now: seconds since the epoch.
+    admins, own: the module for a map of the admin's, and for one of popips' own; each has a Writer and a Reader. build:
+    the MTAs that ask such maps, and by which command their admin makes one. magic: the number at byte 12, if any.
     """
-    if place.own:
-        return own_writer(place, now, until)
-    if place.kind in BY_POSTMAP:
-        raise MapError(f"{place}: postmap makes it anew as a whole; popips changes only one with own_map = yes")
-    from popips.maps import berkeley
 
-    return berkeley.Writer(place, source, now, until)
+    suffix: str
+    admins: str
+    own: str
+    build: Mapping[str, str]
+    magic: int = 0
 
 
-def own_writer(place: Place, now: float, until: float) -> own.Writer | postmap.Writer:
-    """Give the one writer of a map of its own, which can make it anew; otherwise as writer()."""
-    if place.kind in BY_POSTMAP:
-        from popips.maps import postmap
+KINDS = {
+    "hash": Kind(".db", "in_place", "own", {"sendmail": MAKEMAP, "postfix": POSTMAP}, 0x061561),  # dbmeta.h
+    "btree": Kind(".db", "in_place", "own", {"sendmail": MAKEMAP, "postfix": POSTMAP}, 0x053162),
+    "lmdb": Kind(".lmdb", "postmap", "postmap", {"postfix": POSTMAP}),
+    "cdb": Kind(".cdb", "postmap", "postmap", {"postfix": POSTMAP}),
+}
+BY_POSTMAP = tuple(name for name, kind in KINDS.items() if "sendmail" not in kind.build)
 
-        return postmap.Writer(place, now, until)
-    from popips.maps import own
 
-    return own.Writer(place, now, until)
+@dataclass(frozen=True)
+class Place:
+    """A map by kind and path, as in hash:/etc/mail/access.db.
+
+    own: it holds nothing but grants. postfix: that is who asks it, and not sendmail.
+    """
+
+    kind: str
+    path: str
+    own: bool = False
+    postfix: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """Return the map of TYPE:PATH, the .db at the end of the path left out or not; raise MapError with the cure."""
+        kind, _, path = text.partition(":")
+        if kind not in KINDS or not path.startswith("/"):
+            raise MapError(f"{text}: write TYPE:/PATH with one of the types {', '.join(KINDS)}")
+        suffix = KINDS[kind].suffix
+        return cls(kind, path if path.endswith(suffix) else path + suffix, postfix=kind in BY_POSTMAP)
+
+    @property
+    def row(self) -> Kind:
+        """What the table says of its kind."""
+        return KINDS[self.kind]
+
+    @property
+    def source(self) -> str:
+        """The text file that makemap or postmap builds this map from, by custom."""
+        return self.path[: -len(self.row.suffix)]
+
+    @property
+    def folder(self) -> str:
+        """The folder that the map is in."""
+        return self.path.rpartition("/")[0] or "/"
+
+    @property
+    def journal(self) -> str:
+        """The file beside it that has the writers' lock, the seal and the change under way."""
+        return self.path + ".popips"
+
+    @property
+    def nul(self) -> bytes:
+        """What stands behind keys and values where nothing is there yet to tell: postmap writes a NUL, makemap none."""
+        return b"\0" if self.postfix else b""
+
+    def build(self, text: str) -> str:
+        """Return the command that builds the map from a text file."""
+        mta = "postfix" if self.postfix else "sendmail"
+        return self.row.build[mta].format(kind=self.kind, stem=self.source, text=text)
+
+    def cure(self) -> str:
+        """Return how the admin gets a map that can be used."""
+        if self.own:
+            return "popips-expire makes it anew"
+        if self.source.endswith(tuple(kind.suffix for kind in KINDS.values())):
+            return f"is it the right path? {self.source} is a map's own name"  # which makemap would overwrite
+        if exists(self.source):
+            return f"make it: {self.build(self.source)}"
+        empty = f"touch {self.source}; {self.build(self.source)}" if self.postfix else self.build("/dev/null")
+        return f"is it the right path? an empty one is made by: {empty}"
+
+    def refuse_text(self) -> None:
+        """Raise MapError if a map of popips' own has a text beside it that somebody makes it from."""
+        is_popips_own = self.row.own == "postmap"  # it makes the map from that file itself
+        if os.path.isfile(self.source) and not is_popips_own:  # a stamp folder, say, may have that name
+            cure = "own_map = yes is for a map that holds nothing else, and has no text: name another"
+            raise MapError(f"{self.path}: made from {self.source}; {cure}")
+
+    def is_same(self, other: Place) -> bool:
+        """Whether both are names of one file, by a link in the path or another way to write it."""
+        try:
+            return os.path.samefile(self.path, other.path)
+        except OSError:
+            return self.path == other.path
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.path}"
+
+    def __eq__(self, other: object) -> bool:
+        return str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
+def exists(path: str) -> bool:
+    """Whether there is such a file."""
+    try:
+        os.stat(path)
+    except OSError:
+        return False
+    return True
+
+
+def never() -> bool:
+    """Return False: the wait for the lock is not to be ended before its time."""
+    return False
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a Writer is made for; see writer()."""
+
+    place: Place
+    text: str
+    now: float
+    until: float
+    gone: Callable[[], bool]
+
+
+def writer(place: Place, text: str, now: float, until: float, gone: Callable[[], bool] = never) -> Writer:
+    """Return the one writer of the map, for a `with`.
+
+    text: the file that the admin's map is made from, "" if there is none. now: seconds since the epoch. Raise Busy at
+    `until` (time.monotonic()), NotNeeded as soon as gone() says yes, MapError if the map cannot be used.
+    """
+    made: Writer = _module(place).Writer(Task(place, text, now, until, gone))
+    return made
 
 
 def reader(place: Place, until: float) -> Reader:
-    """Give the records of the map in a `with`; raise Busy at `until` (time.monotonic()), MapError."""
-    if place.kind in BY_POSTMAP:
-        from popips.maps import postmap
+    """Return the records of the map as they are, for a `with`; raise Busy at `until` (time.monotonic()), MapError."""
+    made: Reader = _module(place).Reader(place, until)
+    return made
 
-        return postmap.Reader(place)
-    from popips.maps import berkeley
 
-    return berkeley.Reader(place, until)
+def _module(place: Place) -> Any:
+    mta = "postfix" if place.postfix else "sendmail"
+    if mta not in place.row.build:
+        asked = ", ".join(name for name, kind in KINDS.items() if mta in kind.build)
+        raise MapError(f"{place}: {mta} does not ask such a map; with {mta}, name one of the types {asked}")
+    return import_module(f"popips.maps.{place.row.own if place.own else place.row.admins}")

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import sys
 from _imp import create_dynamic, exec_dynamic, extension_suffixes
+from typing import Any
 
-from popips.maps import exists
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from popips.maps.kinds import exists
 
 EXTENSIONS = (("bsddb3", "_pybsddb"), ("berkeleydb", "_berkeleydb"))
 
@@ -34,5 +31,6 @@ def _extension() -> Any:
 _db = _extension()
 DB, DBEnv, DBError = _db.DB, _db.DBEnv, _db.DBError
 DB_CREATE, DB_NOSYNC, DB_RDONLY, DB_UNKNOWN = _db.DB_CREATE, _db.DB_NOSYNC, _db.DB_RDONLY, _db.DB_UNKNOWN
+DB_FAST_STAT = _db.DB_FAST_STAT
 IN_MEMORY = _db.DB_CREATE | _db.DB_PRIVATE | _db.DB_INIT_MPOOL  # an environment that leaves nothing on the disk
 TYPES = {"hash": _db.DB_HASH, "btree": _db.DB_BTREE}

@@ -1,127 +1,137 @@
 """A map of its own: a hash or btree file that holds nothing but grants, so that it can be made anew from the stamps.
 
-libdb changes it in place, without a journal. PATH.popips is the writers' lock only, and says by its mtime, which is the
-map's after each change, that nobody else has written to the map, and no change of it was left unfinished. Where that
-does not hold, or the map is missing or damaged, Unsound is raised; popips.grants then has the map made anew.
+libdb changes it in place, without a journal. Where the seal does not hold, somebody else has written to the map, or a
+change of it was left unfinished; then, and if the map is missing or damaged, Unsound is raised, and it is to be made
+anew.
 """
 
 from __future__ import annotations
 
-import posix as os  # os itself costs a login two milliseconds
+import errno
+import os
 import time
-from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, pthread_sigmask  # type: ignore[import-not-found]
-from _stat import S_ISREG
+from collections.abc import Callable, Iterable
 
-from popips.maps import Busy, Failed, MapError, Missing, Place, Unsound, berkeley, lock
-from popips.maps.berkeley import DAMAGE, LIMIT, Moved, Records, moved_mtime
-from popips.maps.journal import Locked
-from popips.maps.libdb import DB, DB_CREATE, DB_NOSYNC, DB_UNKNOWN, IN_MEMORY, TYPES, DBEnv
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+from popips.maps import Records
+from popips.maps.base import Base, try_times, uninterrupted
+from popips.maps.database import DAMAGE, LIMIT, Copy, copy_file, trouble
+from popips.maps.database import Records as Opened
+from popips.maps.errors import Busy, Failed, MapError, Missing, Unsound, explained
+from popips.maps.file import opened
+from popips.maps.kinds import Task
+from popips.maps.libdb import DB, DB_CREATE, DB_FAST_STAT, DB_NOSYNC, DB_UNKNOWN, IN_MEMORY, TYPES, DBEnv
+from popips.maps.lock import Locked, Wait
+from popips.maps.seal import Seal, state_of
 
 MODE = 0o640  # as makemap has it
+Reader = Copy
 
 
-class Writer(Locked):
-    """The one writer of the map, as berkeley.Writer is of others."""
+class Writer(Base):
+    """The one writer of such a map; see popips.maps.Writer."""
 
-    def __init__(self, place: Place, now: float, until: float) -> None:
-        """Take the writers' lock; raise Busy at `until` (time.monotonic()). now: seconds since the epoch."""
-        super().__init__(place.path, until)
-        self._place, self._now, self._until = place, now, until
+    def __init__(self, task: Task) -> None:
+        """Take the writers' lock; raise Busy, NotNeeded or MapError."""
+        super().__init__(task)
         self._database: _Database | None = None  # open from the first change on, while nobody else changes the map
-        self._left: int | None = None  # the mtime, in ns, that the last change gave the map
-        self.held = 0.0  # seconds for which the last change had the map's lock
+        self._left = ""  # the state in which the last change left the map
 
     def __exit__(self, *_: object) -> None:
-        if self._database:
-            self._database.close()
+        self._close()
         super().__exit__()
 
-    def give_way(self, until: float) -> None:
-        """Let other writers have their turn; raise Busy at `until`."""
-        super().give_way(until)
-        self._until = until
+    def _close(self) -> None:
+        if self._database:
+            self._database.close()
+        self._database = None
 
-    def change(self, step: Callable[[Records], None], ready: object = None, still: object = None) -> Moved | None:
-        """Let step change the records, under the map's exclusive lock; give how the map's mtime has moved.
-
-        ready and still are for a map that must not be wrong after a power failure, and is copied to be changed.
-
-        Raise Busy, or Unsound if the map has to be made anew first.
-        """
-        self._database = self._database or _Database()
-        fd = self._locked()
-        start = time.monotonic()
-        mask = pthread_sigmask(SIG_BLOCK, (SIGHUP, SIGINT, SIGTERM))
+    def change(self, step: Callable[[Records], None], secure: Callable[[], None]) -> None:
+        """Let step change the records, under the map's exclusive lock."""
         try:
-            before = os.fstat(fd).st_mtime_ns
-            self._journal.check_mark(before, self._place.path)
-            if self._left not in (None, before):  # what libdb has in memory is no longer what is in the file
-                self._database.close()
-                self._database = _Database()
-            self._database.change(fd, self._place.nul, step)
-            after = self._left = self._moved(fd, before)
-            lock.release(fd)
-            return before, after
-        except DAMAGE as error:
-            raise Unsound(f"{self._place.path}: damaged ({error})") from None
-        except OSError as error:
-            raise Failed(f"{self._place.path}: cannot be written: {error.strerror}") from None
-        finally:
-            os.close(fd)
-            pthread_sigmask(SIG_SETMASK, mask)
-            self.held = time.monotonic() - start
-
-    def _locked(self) -> int:
-        try:
-            return berkeley.locked(self._place, exclusive=True, until=self._until)
+            file = self._locked()
         except (Busy, Failed):
             raise
         except MapError as error:
             raise Unsound(str(error)) from None
+        start = time.monotonic()
+        with file as fd, uninterrupted():
+            try:
+                with explained(self._place.path):
+                    self._change(fd, step, secure)
+            except DAMAGE as error:
+                self._close()
+                raise Unsound(str(trouble(self._place, error))) from None
+            except BaseException:
+                self._close()  # what step has begun is not to be written by the next
+                raise
+            finally:
+                self.held = time.monotonic() - start
 
-    def rebuild(self, records: Iterable[tuple[bytes, bytes]]) -> None:
-        """Make the map anew, in the same file if there is one, with these records. Raise MapError."""
-        if _is_file(self._place.source):
-            cure = "own_map = yes is for a map that holds nothing else, and has no text: name another"
-            raise MapError(f"{self._place.path}: made from {self._place.source}; {cure}")
+    def _change(self, fd: int, step: Callable[[Records], None], secure: Callable[[], None]) -> None:
+        state, old = state_of(fd), os.fstat(fd)
+        seal = self._sound(state)
+        if self._left != state:  # what libdb has in memory is not what is in the file
+            self._close()
+        database = self._database = self._database or _Database(fd, self._place.nul)
+        step(database.records)
+        secure()
+        try:
+            _take_room(fd, database.size())
+        except OSError:
+            self._renew(seal, fd, seal.shown)  # nothing has been written
+            raise
+        if database.write():
+            self._renew(seal, fd, self._move(fd, old.st_mtime_ns))
+        self._left = state_of(fd)
+
+    def _sound(self, state: str | None = None) -> Seal:
+        seal = self._seal(state)
+        if not seal:
+            raise Unsound(f"{self._place.path}: a change of it was not finished, or not made by popips")
+        return seal
+
+    def look(self, step: Callable[[Records], None]) -> None:
+        """Let step read the records as they are; they are not to be trusted where they were not sealed before."""
+        self._sound()
+        self._look(Copy(self._place, self._until), step)
+
+    def rebuild(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """Make the map anew, in the same file if there is one, with these records."""
+        self._place.refuse_text()
+        self._close()
         built = os.memfd_create("popips")
         try:
-            db = DB()
-            db.open(f"/proc/self/fd/{built}", None, TYPES[self._place.kind], DB_CREATE)
-            made = Records(db, self._place.nul)
-            for key, value in records:
-                made.put(key, value)
-            db.close()
-            fd = self._opened()
-            try:
-                lock.take(fd, True, self._until, self._place.path)
-                before = os.fstat(fd).st_mtime_ns
-                _copy(built, fd)
-                self._journal.clear()
-                self._moved(fd, before)
-                lock.release(fd)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-        except OSError as error:
-            raise Failed(f"{self._place.path}: cannot be written: {error.strerror}") from None
+            with explained(self._place.path):
+                self._build(built, pairs)
+                with self._file() as fd, uninterrupted():
+                    old = os.fstat(fd)
+                    try_times(fd)
+                    _take_room(fd, os.fstat(built).st_size)  # if there is none, the old map stays whole
+                    copy_file(built, fd)
+                    shown = self._move(fd, old.st_mtime_ns)
+                    self._journal.seal = Seal(state_of(fd), shown=shown)
+        except DAMAGE as error:
+            raise trouble(self._place, error) from None
         finally:
             os.close(built)
 
-    def _moved(self, fd: int, before: int) -> int:
-        """Move the map's mtime on from what it was before the change, and the journal's with it."""
-        mtime = moved_mtime(before, self._now, 0)
-        os.utime(fd, ns=(mtime, mtime))
-        self._journal.mark(mtime)
-        return mtime
+    def _build(self, fd: int, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """Make a database of these records in an empty file."""
+        db, nul = DB(), self._place.nul
+        db.open(f"/proc/self/fd/{fd}", None, TYPES[self._place.kind], DB_CREATE)
+        try:
+            for key, value in pairs:
+                db.put(key + nul, value + nul)
+        finally:
+            db.close()
+
+    def _file(self) -> Locked:
+        """Return the map's file, made if it is missing, under the MTA's lock."""
+        return Locked(self._place.path, self._opened, True, Wait(self._until))
 
     def _opened(self) -> int:
         try:
-            return berkeley.opened(self._place)
+            return opened(self._place)
         except Missing:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
             fd = os.open(self._place.path, flags, MODE)
@@ -138,47 +148,57 @@ class _Database:
     gets a name that is gone by then. What was not on the disk when the power failed is made anew, whatever it was.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fd: int, nul: bytes) -> None:
+        """Open the map that is open already; raise one of DAMAGE."""
         self._environment = DBEnv()
         self._environment.open(None, IN_MEMORY)
         self._db = DB(self._environment)
-        self._records: Records | None = None
-        self._fd = -1
+        self._fd = os.dup(fd)
+        self.records: Records = Opened(self._db, nul)
+        try:
+            with LIMIT:
+                self._db.open(f"/proc/self/fd/{self._fd}", None, DB_UNKNOWN, 0)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Forget what has not been written."""
-        if self._fd >= 0:
-            os.close(self._fd)
+        os.close(self._fd)
         for part, flags in ((self._db, DB_NOSYNC), (self._environment, 0)):
             try:
                 part.close(flags)
             except DAMAGE:
-                pass  # all that is to be known was raised by change()
+                pass  # all that is to be known was raised by then
 
-    def change(self, fd: int, nul: bytes, step: Callable[[Records], None]) -> None:
-        """Let step change the records of the open file, and write them; raise one of DAMAGE."""
-        if not self._records:
-            self._fd = os.dup(fd)
-            with LIMIT:
-                self._db.open(f"/proc/self/fd/{self._fd}", None, DB_UNKNOWN, 0)
-            self._records = Records(self._db, nul)
-        step(self._records)
+    def size(self) -> int:
+        """Return how many bytes the file has, or will have when all is written."""
         with LIMIT:
+            told = self._db.stat(DB_FAST_STAT)
+        return int(told["pagecnt"]) * int(told["pagesize"])
+
+    def write(self) -> bool:
+        """Write what has changed; whether anything had."""
+        with LIMIT:
+            if not self._environment.memp_stat()[0]["page_dirty"]:
+                return False
+            try_times(self._fd)
             self._environment.memp_trickle(100)
             if self._environment.memp_stat()[0]["page_dirty"]:
                 self._db.sync()
+        return True
 
 
-def _is_file(path: str) -> bool:
+def _take_room(fd: int, size: int) -> None:
+    """Have the file grow to that size with blocks of its own; raise OSError, and the size is as it was."""
+    state, system = os.fstat(fd), os.fstatvfs(fd)
+    if size <= state.st_size:
+        return
+    if size - state.st_size > system.f_bfree * system.f_frsize:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     try:
-        return S_ISREG(os.stat(path).st_mode)  # a stamp folder, say, may have that name
+        os.posix_fallocate(fd, state.st_size, size - state.st_size)
     except OSError:
-        return False
-
-
-def _copy(source: int, target: int) -> None:
-    size, done = os.fstat(source).st_size, 0
-    os.lseek(target, 0, 0)
-    while done < size:
-        done += os.sendfile(target, source, done, size - done)
-    os.ftruncate(target, size)
+        os.ftruncate(fd, state.st_size)
+        os.utime(fd, ns=(state.st_atime_ns, state.st_mtime_ns))
+        raise

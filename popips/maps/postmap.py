@@ -3,28 +3,30 @@
 Postfix locks lmdb files in a way of its own, and one that another program writes by LMDB's rules is corrupted; `postmap
 -i` takes no lock at all. A cdb cannot be changed. So such a map is popips' own: its records stand in a text file, PATH
 without the ending, which is replaced as a whole, and postmap builds the map from it: an lmdb in one transaction under
-Postfix's lock, a cdb by a rename. As with popips.maps.own, the mtime of PATH.popips says that this was finished.
+Postfix's lock, a cdb by a rename. The seal is of both files.
 """
 
 from __future__ import annotations
 
-import posix as os  # os itself costs a login two milliseconds
-from _signal import alarm  # type: ignore[import-not-found]
+import errno
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from signal import alarm
 
-from popips.maps import Failed, MapError, Missing, Place, Unsound, exists
-from popips.maps.berkeley import Moved, moved_mtime
-from popips.maps.journal import Locked
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+from popips.files import READ, identity_of, opened, sync_folder, write_all
+from popips.maps.base import Base, mtime_of
+from popips.maps.errors import Failed, Full, MapError, Missing, Unsound, explained
+from popips.maps.kinds import Place, Task, exists
+from popips.maps.lock import Locked, Wait
+from popips.maps.seal import PAGE, Seal
 
 PROGRAMS = ("/usr/sbin/postmap", "/usr/local/sbin/postmap")
 MODE = 0o640  # as makemap has it: smtpd opens its maps before it gives up root
 HEAD = b"# Made by popips, which makes it anew at each change: see own_map in popips.conf(5).\n"
 BAD = ".popips-bad"  # behind the name of a damaged map
-NEW = ".popips-new"  # behind the text's name while it is being written
 LIMIT = 60  # seconds after which SIGALRM ends a process whose postmap waits for a lock that nobody gives up
+NO_SPACE = os.strerror(errno.ENOSPC)  # in what postmap says
 LONGEST = 4096  # bytes of what postmap says
 
 
@@ -37,12 +39,12 @@ class Records:
         self.has_changed = False
 
     def get(self, key: bytes) -> bytes | None:
-        """Give the value of the key, None if there is none."""
+        """Return the value of the key, None if there is none."""
         return self._records.get(key)
 
     def put(self, key: bytes, value: bytes) -> None:
         """Put the record, in place of one that had the key."""
-        self.has_changed = True
+        self.has_changed |= self._records.get(key) != value
         self._records[key] = value
 
     def delete(self, key: bytes) -> None:
@@ -50,126 +52,146 @@ class Records:
         self.has_changed |= self._records.pop(key, None) is not None
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """Give all records."""
+        """Return all records."""
         yield from self._records.items()
 
     def pack(self) -> bytes:
-        """Write them as text."""
+        """Return them as text."""
         return HEAD + b"".join(b"%s\t%s\n" % record for record in self._records.items())
 
 
 class Reader:
-    """The records of a map of popips' own as they are now; `with Reader(...) as records`."""
+    """In a `with`: the records of a map of popips' own as they are now."""
 
-    def __init__(self, place: Place) -> None:
-        """Read the text; raise Missing or MapError."""
+    def __init__(self, place: Place, until: float) -> None:
+        """until: when to give up waiting for who writes the text, by time.monotonic()."""
         if not place.own:
             raise MapError(f"{place}: popips reads only one with own_map = yes; ask postmap -q KEY {_name(place)}")
-        self._records = _read(place)
+        self._place, self._until = place, until
 
     def __enter__(self) -> Records:
-        return self._records
+        """Read the text; raise Busy, Missing or MapError."""
+        return _read(self._place, self._until)
 
     def __exit__(self, *_: object) -> None:
         pass
 
 
-class Writer(Locked):
-    """The one writer of the map, as berkeley.Writer is of others."""
+class Writer(Base):
+    """The one writer of such a map; see popips.maps.Writer."""
 
-    def __init__(self, place: Place, now: float, until: float) -> None:
-        """Take the writers' lock; raise Busy at `until` (time.monotonic()). now: seconds since the epoch."""
-        super().__init__(place.path, until)
-        self._place, self._now = place, now
+    def __init__(self, task: Task) -> None:
+        """Take the writers' lock; raise Busy, NotNeeded or MapError."""
+        if not task.place.own:
+            cure = "popips changes only one with own_map = yes"
+            raise MapError(f"{task.place}: postmap makes it anew as a whole; {cure}")
+        super().__init__(task)
 
-    def change(self, step: Callable[[Records], None], ready: object = None, still: object = None) -> Moved | None:
-        """Let step change the records, and have the map made anew; give how its mtime has moved, None if not.
-
-        ready and still are for maps that hold records of others. Raise Unsound if it has to be made from the stamps
-        first, Failed if postmap fails.
-        """
-        before = self._mtime()
-        self._journal.check_mark(before, self._place.path)
-        try:
-            records = _read(self._place)
-        except Missing as error:
-            raise Unsound(str(error)) from None
+    def change(self, step: Callable[[Records], None], secure: Callable[[], None]) -> None:
+        """Let step change the records, and have the map made anew."""
+        self._check_seal()
+        records = _read(self._place, self._until)
         step(records)
-        return (before, self._build(records, before)) if records.has_changed else None
+        secure()
+        if records.has_changed:
+            self._build(records)
+
+    def look(self, step: Callable[[Records], None]) -> None:
+        """Let step read the records, which are sealed already."""
+        self._check_seal()
+        step(_read(self._place, self._until))
+
+    def _check_seal(self) -> None:
+        if not self.sealed():
+            raise Unsound(f"{self._place.path}: a change of it was not finished, or not made by popips")
 
     def rebuild(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-        """Make the map anew with these records. Raise MapError."""
+        """Make the map anew with these records."""
         records = Records(b"")
         for key, value in pairs:
             records.put(key, value)
-        try:
-            before = self._mtime()
-        except Unsound:
-            before = 0
-        self._journal.clear()
         bad = self._place.path + BAD
         try:
-            self._build(records, before)
+            self._build(records)
         except Failed:
             if self._place.kind != "lmdb" or not exists(self._place.path):
                 raise
             os.rename(self._place.path, bad)  # postmap opens an lmdb that is there, and refuses a damaged one
             try:
-                self._build(records, 0)
+                self._build(records)
             except MapError:
                 os.rename(bad, self._place.path)
                 raise
             os.unlink(bad)
 
-    def _mtime(self) -> int:
-        try:
-            return os.stat(self._place.path, follow_symlinks=False).st_mtime_ns
-        except OSError as error:
-            raise Unsound(f"{self._place.path}: {error.strerror}") from None
+    def _state_of(self, fd: int) -> str:
+        return f"{super()._state_of(fd)}+{identity_of(self._place.source)}"
 
-    def _build(self, records: Records, before: int) -> int:
-        text = self._place.source
-        if exists(text) and not _head(text).startswith(HEAD):
+    def _locked(self) -> opened:
+        return opened(self._place.path)
+
+    def _build(self, records: Records) -> None:
+        with explained(self._place.source):
+            _write(self._place, records.pack(), self._until)
+        before = mtime_of(self._place.path)
+        try:
+            self._make()
+        except Full:
+            self._journal.give_room()
+            self._make()
+        with explained(self._place.path), self._locked() as fd:
+            os.fsync(fd)  # after a power failure Postfix has to open it before popips makes it anew
+            shown = self._move(fd, before)
+            self._journal.seal = Seal(self._state_of(fd), shown=shown)
+            self._journal.make_room(os.fstat(fd).st_size)  # as much as postmap needs to make it anew
+
+    def _make(self) -> None:
+        """Have postmap make the map from the text; raise Full if it finds no room."""
+        before, start = _head(self._place), time.monotonic()
+        alarm(LIMIT)
+        try:
+            _postmap(self._place)
+        finally:
+            alarm(0)
+            self.held = time.monotonic() - start
+        if _head(self._place) == before:  # postmap does not look whether the transaction of an lmdb was written
+            raise Full(f"{self._place}: postmap has not changed it, for want of room")
+
+
+def _head(place: Place) -> tuple[int, bytes]:
+    """Return what is another each time that a map is made: its inode, or the two pages that LMDB takes in turns."""
+    try:
+        with opened(place.path) as fd:
+            return os.fstat(fd).st_ino, os.pread(fd, 2 * PAGE, 0)
+    except OSError:
+        return 0, b""
+
+
+def _write(place: Place, content: bytes, until: float) -> None:
+    """Write the text in place, which needs no room where it gets shorter; cut off halfway, it is made anew."""
+    text = place.source
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    with Locked(text, lambda: os.open(text, flags, MODE), True, Wait(until)) as fd:
+        head = os.pread(fd, len(HEAD), 0)
+        if head not in (HEAD, b""):
             cure = "own_map = yes is for a map that holds nothing else: name another"
             raise MapError(f"{text}: not made by popips; {cure}")
+        os.fchown(fd, -1, os.stat(place.folder).st_gid)
+        write_all(fd, content)
+        os.ftruncate(fd, len(content))
+        os.fsync(fd)
+        if not head:
+            sync_folder(place.folder)
+
+
+def _read(place: Place, until: float) -> Records:
+    text = place.source
+    with explained(text, "read"):
         try:
-            if before:  # from here on the map is not what PATH.popips says, until all is done
-                os.utime(self._place.path, ns=(before + 1, before + 1))
-            fd = os.open(text + NEW, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, MODE)
-            try:
-                os.fchown(fd, -1, os.stat(self._place.folder).st_gid)
-                content = memoryview(records.pack())
-                while content:
-                    content = content[os.write(fd, content) :]
-            finally:
-                os.close(fd)
-            os.rename(text + NEW, text)
-            alarm(LIMIT)
-            try:
-                _postmap(self._place)
-            finally:
-                alarm(0)
-            mtime = moved_mtime(before, self._now, 0)
-            os.utime(self._place.path, ns=(mtime, mtime))
-            self._journal.mark(mtime)
-        except OSError as error:
-            raise Failed(f"{self._place.path}: cannot be written: {error.strerror}") from None
-        return mtime
-
-
-def _head(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(len(HEAD))
-
-
-def _read(place: Place) -> Records:
-    try:
-        with open(place.source, "rb") as file:
-            return Records(file.read())
-    except FileNotFoundError:
-        raise Missing(f"{place.source}: there is no such file; popips-expire makes it") from None
-    except OSError as error:
-        raise Failed(f"{place.source}: cannot be read: {error.strerror}") from None
+            with Locked(text, lambda: os.open(text, READ), False, Wait(until)) as fd:
+                return Records(os.pread(fd, os.fstat(fd).st_size, 0))
+        except FileNotFoundError:
+            raise Missing(f"{text}: there is no such file; popips-expire makes it") from None
 
 
 def _postmap(place: Place) -> None:
@@ -180,11 +202,12 @@ def _postmap(place: Place) -> None:
         cure = f"install postfix-{place.kind}, or name one of the types that it has"
         raise MapError(f"{place}: this Postfix has no {place.kind}: {cure}: {types}")
     if status:
-        raise Failed(f"{place}: {said.decode(errors='replace').strip() or f'postmap ended with status {status}'}")
+        told = said.decode(errors="replace").strip() or f"postmap ended with status {status}"
+        raise (Full if NO_SPACE in told else Failed)(f"{place}: {told}")
 
 
 def _run(words: tuple[str, ...], program: str = "postmap") -> tuple[int, bytes]:
-    """Run a program of Postfix; give its exit status and what it says. No subprocess: a login waits."""
+    """Run a program of Postfix; return its exit status and what it says. No subprocess: a login waits."""
     read, write = os.pipe()
     quiet = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), *((os.POSIX_SPAWN_DUP2, write, n) for n in (1, 2))]
     try:

@@ -177,6 +177,11 @@ class Host:
         done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
         return done.stdout.strip() or done.stderr
 
+    def outside(self, line: str, typed: str = "") -> str:
+        """Return what a line of sh that is run where the clients are prints; typed: its standard input."""
+        command = ["nsenter", "--target", str(self._lab), "--net", "--", "sh", "-c", line]
+        return subprocess.run(command, env=ENVIRONMENT, input=typed, capture_output=True, text=True).stdout
+
     def login(self, protocol: str, source: str, user: str = USER, password: str = PASSWORD) -> str:
         """Log in by pop3s or imaps from that address; return "ok" or the refusal."""
         return self.client(protocol, source, server_for(source), user, password)

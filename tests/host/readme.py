@@ -6,10 +6,12 @@ import re
 
 from tests.box import ROOT
 
+README = ROOT / "README.md"
+
 
 def blocks(heading: str) -> list[list[str]]:
     """Return the blocks of commands below a heading, each as its lines."""
-    section = re.search(rf"^#+ {re.escape(heading)}$\n(.*?)(?=^#)", (ROOT / "README.md").read_text() + "#", re.M | re.S)
+    section = re.search(rf"^#+ {re.escape(heading)}$\n(.*?)(?=^#)", README.read_text() + "#", re.M | re.S)
     assert section, f"README has no section {heading!r}"
     found = re.findall(r"(?:^ {4}.*\n)+", section[1], re.MULTILINE)
     return [[line.strip() for line in block.splitlines()] for block in found]

@@ -12,7 +12,7 @@ from tests.host.machine import OTHER_V4, OTHER_V6, V4, V6, Host
 
 STAMPS = "/var/lib/popips/stamps"
 INSTALL = [*readme.blocks("1. popips")[0], *readme.blocks("1. popips")[1]]
-HOOK, SENDMAIL, EXPIRER = "3. A hook at each login", "2. sendmail", "4. The expirer"
+SENDMAIL, EXPIRER, HOOK = "2. sendmail", "3. The expirer", "4. A hook at each login"
 DROP_IN = "dovecot.service.d"
 
 
@@ -42,25 +42,25 @@ WITH_POSTFIX = [
     "postfix reload",
 ]
 SETUPS = {
-    "access": SetUp("sendmail", [*readme.commands(SENDMAIL), *readme.commands(HOOK), *readme.commands(EXPIRER)]),
+    "access": SetUp("sendmail", [*readme.commands(SENDMAIL), *readme.commands(EXPIRER), *readme.commands(HOOK)]),
     # without the drop-in that lets Dovecot write below /etc
     "own": SetUp(
         "sendmail",
         [
             *readme.commands(SENDMAIL),
             *readme.commands("A map of its own"),
-            *readme.commands(HOOK, leave_out=DROP_IN),
             *readme.commands(EXPIRER),
+            *readme.commands(HOOK, leave_out=DROP_IN),
         ],
     ),
     "pam": SetUp(
         "sendmail",
-        [*readme.commands(SENDMAIL), *readme.commands("PAM"), *readme.commands(EXPIRER)],
+        [*readme.commands(SENDMAIL), *readme.commands(EXPIRER), *readme.blocks("PAM")[0]],
         hook="popips-hook",
     ),
     "postfix": SetUp(
         "postfix",
-        [*readme.commands("Postfix"), *readme.commands(HOOK, leave_out=DROP_IN), *readme.commands(EXPIRER)],
+        [*readme.commands("Postfix"), *readme.commands(EXPIRER), *readme.commands(HOOK, leave_out=DROP_IN)],
         denied="554",
         reject=WITH_POSTFIX,
     ),

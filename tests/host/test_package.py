@@ -14,8 +14,8 @@ from tests.host.machine import OTHER_V4, OTHER_V6, V4, V6, Host
 from tests.host.test_main_job import STAMPS, let_the_window_pass
 
 DOC = "/usr/share/doc/popips"
-(REMOVE_HOOK, PURGE) = readme.blocks("Remove it")
-HOOK_FILES = [line for line in REMOVE_HOOK if "dovecot" in line or "daemon-reload" in line]
+HOOK_FILES = [*readme.blocks("Out of Dovecot")[0], *readme.blocks("Out of Dovecot")[-1]]
+PURGE = readme.blocks("Out of the system")[0]
 UPGRADES = 3
 # the package from which the host is upgraded: the same, by an older name
 AGED = """
@@ -35,7 +35,7 @@ def with_package(boot: Boot, release: str, folder: Path) -> Iterator[Host]:
         host.copy(deb, "/root/popips.deb")
         install = readme.blocks("1. popips")[2]
         host.do(*(f"cd /root/popips && {line}" for line in install if line != "make deb"))
-        steps = [*readme.commands("2. sendmail"), *readme.commands("3. A hook at each login")]
+        steps = [*readme.commands("2. sendmail"), *readme.commands("4. A hook at each login")]
         host.do(*(f"cd {DOC} && {line}" for line in steps))
         yield host
 
@@ -58,6 +58,8 @@ def test_the_package_does_the_main_job_and_leaves_no_trace(boot: Boot, release: 
         assert [host.rcpt(source) for source in (V4, V6, OTHER_V4)] == ["550"] * 3
         assert host.login("imaps", V4) == "ok"
         assert host.do(f"{FILES} -not -path '/root/*'") == ""
+        assert host.do("systemctl show -p NeedDaemonReload dovecot") == "NeedDaemonReload=no\n"
+        assert "Remv python3-bsddb3 " in host.do("apt-get -s autoremove")
         assert host.do("systemctl --failed --no-legend") == ""
 
 
@@ -74,6 +76,13 @@ def test_no_login_is_refused_or_lost_while_the_package_is_upgraded(boot: Boot, r
         assert set(verdicts) == {"ok"}, verdicts
         assert [host.rcpt(source) for source in (V4, V6, OTHER_V4, OTHER_V6)] == ["250", "250", "550", "250"]
         assert [line for line in host.logged() if line.startswith(("refused", "deferred"))] == []
+
+
+def test_make_deb_installs_what_it_builds_with(boot: Boot) -> None:
+    with boot("sendmail") as host:
+        install = [*readme.blocks("1. popips")[0], *readme.blocks("1. popips")[2]]
+        assert "build/popips_" in host.do(*(f"cd /root/popips && {line}" for line in install))
+        assert host.run("popips-db --version").returncode == 0
 
 
 def test_the_packages_own_test_passes(boot: Boot, release: str, tmp_path: Path) -> None:

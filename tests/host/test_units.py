@@ -7,7 +7,7 @@ import pytest
 from tests.host import readme
 from tests.host.conftest import Boot
 from tests.host.machine import OTHER_V4, OTHER_V6, SERVER_V6, USER, V4, V6, Host
-from tests.host.test_main_job import HOOK, INSTALL, SENDMAIL, SETUPS, STAMPS, follow, let_the_window_pass
+from tests.host.test_main_job import EXPIRER, HOOK, INSTALL, SENDMAIL, SETUPS, STAMPS, follow, let_the_window_pass
 
 MOST = 15  # of exposure, in tenths, as systemd-analyze counts it
 RUN = "systemctl start popips-expire.service"
@@ -46,7 +46,7 @@ def test_the_expirers_unit_can_do_all_of_its_work_and_little_else(boot: Boot) ->
 def test_a_map_of_its_own_that_the_unit_makes_is_for_its_folders_group_to_read(boot: Boot) -> None:
     """In /etc/mail that is sendmail's."""
     with boot("sendmail") as host:
-        follow(host, [*INSTALL, *readme.commands("4. The expirer"), NO_TIMER])
+        follow(host, [*INSTALL, *readme.commands(EXPIRER), NO_TIMER])
         host.do("printf 'map = hash:/etc/mail/popips\\nown_map = yes\\n' >> /etc/popips.conf", RUN)
         host.do(f"popips-db ins {V4} {V6}", "rm /etc/mail/popips.db")
         let_the_window_pass(host, V6)
@@ -60,7 +60,7 @@ def test_postmap_works_in_the_unit(boot: Boot, kind: str) -> None:
     with boot("postfix") as host:
         host.do(f"apt-get install -y --no-download postfix-{kind}")
         theirs = [line.replace("hash:", f"{kind}:") for line in readme.commands("Postfix")]
-        follow(host, [*INSTALL, *theirs, *readme.commands(HOOK), *readme.commands("4. The expirer"), NO_TIMER])
+        follow(host, [*INSTALL, *theirs, *readme.commands(HOOK), *readme.commands(EXPIRER), NO_TIMER])
         for source in (V4, V6):
             assert host.login("imaps", source) == "ok"
             assert host.rcpt(source) == "250", host.said()
@@ -85,7 +85,7 @@ def test_the_followers_unit_grants_by_the_journal(boot: Boot) -> None:
             [
                 *INSTALL,
                 *readme.commands(SENDMAIL),
-                *readme.commands("4. The expirer"),
+                *readme.commands(EXPIRER),
                 "sed 's/-u courier.* |/-u dovecot |/; s/--format courier/--format dovecot/'"
                 " contrib/systemd/popips-follow.service"
                 " > /etc/systemd/system/popips-follow.service",

@@ -1,17 +1,17 @@
-"""Failing calls: each call of a program that touches the site fails in turn, with each error; and a full disk."""
+"""Failing calls: each call of a program that touches the site fails in turn, with each error."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
 
-from tests.conftest import Site
-from tests.torture import Row, kill
-from tests.torture.kill import SCENARIOS, Judge, Program, Scenario
+from tests.torture import Row
+from tests.torture.ground import Ground, Where, restore, saved
+from tests.torture.judge import Judge
+from tests.torture.programs import EXPIRE, Program
+from tests.torture.scenarios import BY_HAND, Scenario, named, prepared
+from tests.torture.trace import calls, inject, spread
 
 ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EROFS", "EMFILE", "EACCES", "EINTR")
 FALLIBLE = {
@@ -24,13 +24,22 @@ FALLIBLE = {
     "fsync",
     "fdatasync",
     "rename",
+    "renameat",
     "unlink",
     "unlinkat",
+    "mkdirat",
     "flock",
+    "ftruncate",
+    "utimensat",
+    "fchmod",
+    "fchmodat",
+    "fcntl",
+    "getdents64",
+    "sendfile",
+    "fallocate",
 }
-FALLIBLE |= {"ftruncate", "utimensat", "fchmod", "fcntl", "getdents64"}
 SYSEXITS = {
-    0,
+    os.EX_OK,
     1,
     os.EX_DATAERR,
     os.EX_NOINPUT,
@@ -40,81 +49,45 @@ SYSEXITS = {
     os.EX_NOPERM,
     os.EX_CONFIG,
 }
-LOGIN_LIMIT = 3.0  # seconds
-NAMES = ("hook, new address", "hook, known address", "postlogin, new address", "expire, 1 due", "expire, reconcile")
-CHOSEN = [scenario for scenario in SCENARIOS if scenario.name in (*NAMES, "db ins", "db del")]
+LOGIN_LIMIT = 3.0  # seconds, strace included
+CHOSEN = [
+    *named("hook, new address", "hook, known address", "hook, requests wait", "postlogin, new address"),
+    *named("expire, 1 due", "expire, reconcile", "expire, requests wait", "expire, another value"),
+    *named("hook, new address, own map", "expire, 500 due, own map"),
+    *(scenario for scenario in BY_HAND if scenario.name != "db del, a page empties"),
+]
 
 
-def run(programs: Path, scenario: Scenario, size: int, most: int = 300) -> Row:
+def run(where: Where, scenario: Scenario, size: int, most: int = 300) -> Row:
     """Let each call fail with each error, or that many of them, on a map of so many static records."""
     row = Row(f"failing calls: {scenario.name}")
-    with tempfile.TemporaryDirectory(dir=kill.fast_folder()) as folder:
-        site = Site(Path(folder))
-        judge = Judge(site, scenario, kill.prepared(site, scenario, size))
-        before = kill.saved(site)
-        found = [(c, n, e) for c, n in kill.calls(programs, site, scenario.program) if c in FALLIBLE for e in ERRORS]
-        for call, number, error in kill.spread(found, most):
-            kill.restore(site, before)
+    with where.ground(scenario.kind, scenario.own) as ground:
+        judge = Judge(ground, scenario, prepared(ground, scenario, size))
+        before = saved(ground)
+        found = [(c, n, e) for c, n in calls(ground, scenario.program) if c in FALLIBLE for e in ERRORS]
+        for call, number, error in spread(found, most):
+            restore(ground, before)
             start = time.monotonic()
-            inject = ("-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={number}")
-            under = ("strace", "-f", "-qq", "-o", "/dev/null", *kill.paths(site), *inject)
-            done = scenario.program.run(programs, site, under)
+            done = inject(ground, scenario.program, call, f"error={error}:when={number}")
             took = time.monotonic() - start
-            fault = _wrong(scenario.program, site, done, took)
-            kill.EXPIRE.run(programs, site)
-            after = judge.verdict()
-            where = f"{scenario.name}: {call} {number} {error}: "
-            row.add(where + fault + after.fault if fault or after.fault else "", after.lost, after.bare)
-            if scenario.program.name in ("popips-hook", "popips-postlogin"):
+            fault = wrong(ground, scenario.program, done, took)
+            EXPIRE.run(ground)
+            after = judge.after(EXPIRE)
+            name = f"{scenario.name}: {call} {number} {error}: "
+            row.add(name + fault + after.fault if fault or after.fault else "", after.lost, after.bare)
+            if scenario.program.is_hook:
                 row.worst = max(row.worst, took)
     return row
 
 
-def _wrong(program: Program, site: Site, done: subprocess.CompletedProcess[str], took: float) -> str:
+def wrong(ground: Ground, program: Program, done: subprocess.CompletedProcess[str], took: float) -> str:
+    """Return what is wrong with how a program ended, after so many seconds: a login always goes on."""
     if "Traceback" in done.stderr:
         return f"a traceback: {done.stderr[-300:]}"
-    if program.name in ("popips-hook", "popips-postlogin"):
+    if program.is_hook:
         return f"exit {done.returncode} after {took:.1f} s" if done.returncode or took > LOGIN_LIMIT else ""
     if done.returncode not in SYSEXITS:
         return f"exit {done.returncode}: {done.stderr[-300:]}"
-    if done.returncode > 1 and str(site.folder) not in done.stderr:
+    if done.returncode > 1 and str(ground.folder) not in done.stderr:
         return f"no file named: {done.stderr[-300:]}"
     return ""
-
-
-def full_disk(programs: Path) -> Row:
-    """On a small tmpfs, in a mount namespace of its own, that is filled to the last byte, or nearly so."""
-    row = Row("a full disk")
-    with tempfile.TemporaryDirectory() as folder:
-        script = (
-            f"mount -t tmpfs -o size=1m tmpfs {folder}; exec {sys.executable} -m tests.torture.fail {folder} {programs}"
-        )
-        done = subprocess.run(["unshare", "--mount", "sh", "-ec", script], capture_output=True, text=True)
-    for line in done.stdout.splitlines() or [f"nothing was tried: {done.stderr}"]:
-        row.add("" if line == "ok" else line)
-    return row
-
-
-def _fill(folder: Path, programs: Path) -> None:
-    for scenario in CHOSEN:
-        for left in (0, 1, 2, 3, 5, 8):
-            (folder / f"{left}").mkdir()
-            site = Site(folder / f"{left}")
-            judge = Judge(site, scenario, kill.prepared(site, scenario, 200))
-            filler = site.folder / "access.filler"
-            with filler.open("wb", buffering=0) as file:
-                try:
-                    while True:
-                        file.write(bytes(4096))
-                except OSError:
-                    os.ftruncate(file.fileno(), max(0, file.tell() // 4096 - left) * 4096)
-            fault = _wrong(scenario.program, site, scenario.program.run(programs, site), 0)
-            filler.unlink()
-            kill.EXPIRE.run(programs, site)
-            after = judge.verdict().fault
-            print(f"{scenario.name}, {left} pages left: {fault} {after}" if fault or after else "ok")
-            subprocess.run(["rm", "-rf", str(site.folder)], check=True)
-
-
-if __name__ == "__main__":
-    _fill(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -17,14 +17,15 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from popips import upkeep
 from popips.maps import MapError
-from popips.maps.berkeley import Reader
-from tests.conftest import Site
-from tests.torture import Row, kill
-from tests.torture.kill import Files, Scenario
+from popips.maps.database import Copy
+from tests.torture import Row
+from tests.torture.ground import Files, Ground, State, Where, put_files, saved
+from tests.torture.scenarios import Scenario, prepared
 
-TRACED = "openat,write,pwrite64,ftruncate,fsync,fdatasync,renameat,unlinkat,fchmod,utimensat"
+TRACED = (
+    "openat,write,pwrite64,sendfile,fallocate,ftruncate,fsync,fdatasync,renameat,unlinkat,fchmod,fchmodat,utimensat"
+)
 ALL_OF = 8  # so many unsynced calls are tried in every combination
 AT_RANDOM = 16  # combinations of more than that
 
@@ -40,12 +41,12 @@ class Call:
     data: bytes = b""
 
 
-def record(programs: Path, site: Site, scenario: Scenario) -> list[Call]:
-    """Run the program under strace, and give its calls on the site in their order."""
+def record(ground: Ground, scenario: Scenario) -> list[Call]:
+    """Run the program under strace, and return its calls on the site in their order."""
     with tempfile.NamedTemporaryFile("r") as log:
         options = ("-f", "-qq", "-y", "-xx", "-s", "9999999", "-e", f"trace={TRACED}", "-o", log.name)
-        scenario.program.run(programs, site, ("strace", *options))
-        found = [_parsed(line, str(site.folder)) for line in log]
+        scenario.program.run(ground, ("strace", *options))
+        found = [_parsed(line, str(ground.folder)) for line in log]
     return [call for call in found if call]
 
 
@@ -66,6 +67,8 @@ def _parsed(line: str, folder: str) -> Call | None:
         path = os.path.join(where, _text(relative[1])) if relative else where
     if not path.startswith(folder):
         return None
+    if name == "sendfile":  # what it copied is what the program has left there
+        return Call("write", path, path, 0, Path(path).read_bytes()[: int(match[3])])
     numbers = [int(word, 8 if word.startswith("0") else 10) for word in re.findall(r", (0?\d+)(?=,|$)", words)]
     parent = os.path.dirname(path)
     if name == "openat":
@@ -77,20 +80,23 @@ def _parsed(line: str, folder: str) -> Call | None:
         assert relative
         data = bytes.fromhex(relative[1].replace("\\x", ""))
         return Call("write", path, path, numbers[-1] if name == "pwrite64" else 0, data)
+    if name == "fallocate":
+        return Call("truncate", path, path, numbers[-2] + numbers[-1])
     kinds = {
         "ftruncate": "truncate",
         "fsync": "fsync",
         "fdatasync": "fdatasync",
         "unlinkat": "unlink",
         "fchmod": "chmod",
+        "fchmodat": "chmod",
         "utimensat": "utime",
     }
     on = parent if name == "unlinkat" else path
-    return Call(kinds[name], path, on, numbers[-1] if name in ("ftruncate", "fchmod") else 0)
+    return Call(kinds[name], path, on, numbers[-1] if name in ("ftruncate", "fchmod", "fchmodat") else 0)
 
 
 def outcomes(calls: list[Call], cuts: int, chance: random.Random) -> Iterator[list[Call]]:
-    """Give the calls that may be on the disk when the power goes: of each prefix, each choice of the unsynced ones."""
+    """Return what may be on the disk when the power goes: of each prefix, each choice of the unsynced calls."""
     for end in range(0, len(calls) + 1, max(1, len(calls) // cuts)):
         done = calls[:end]
         unsynced = [n for n, call in enumerate(done) if not call.kind.endswith("sync") and not _is_safe(done, n)]
@@ -110,7 +116,7 @@ def _is_safe(done: list[Call], number: int) -> bool:
 
 
 def replayed(before: Files, calls: list[Call], folder: str, now: float) -> Files:
-    """Give the files that these calls leave of those that were there before."""
+    """Return the files that these calls leave of those that were there before."""
     files = {name: (bytearray(content), mode, mtime) for name, (content, mode, mtime) in before.items()}
     for call in calls:
         name = os.path.relpath(call.path, folder)
@@ -134,36 +140,36 @@ def replayed(before: Files, calls: list[Call], folder: str, now: float) -> Files
     return {name: (bytes(content), mode, mtime) for name, (content, mode, mtime) in files.items()}
 
 
-def run(programs: Path, scenario: Scenario, size: int, cuts: int, seed: int = 1) -> Row:
+def run(where: Where, scenario: Scenario, size: int, cuts: int) -> Row:
     """Cut the power of a scenario after each call, or that many of them, and have the expirer run then."""
     row = Row(f"power loss: {scenario.name}")
-    with tempfile.TemporaryDirectory(dir=kill.fast_folder()) as folder:
-        site = Site(Path(folder))
-        static = kill.prepared(site, scenario, size)
-        before, now = kill.saved(site), time.time()
-        recorded = record(programs, site, scenario)
+    with where.ground(scenario.kind, scenario.own) as ground:
+        static = prepared(ground, scenario, size)
+        before, now = saved(ground).files, time.time()
+        recorded = record(ground, scenario)
         assert recorded or "static" in scenario.name
         seen: dict[bytes, tuple[str, int, int]] = {}
-        for calls in outcomes(recorded, cuts, random.Random(seed)):
-            files = replayed(before, calls, folder, now)
-            state = kill.digest(files)
-            if state not in seen:
-                kill.restore(site, files)
-                seen[state] = _wrong(site, scenario, static, now)
-            fault, lost, bare = seen[state]
+        for calls in outcomes(recorded, cuts, random.Random(1)):
+            files = replayed(before, calls, str(ground.folder), now)
+            state = State(files)  # another boot: the seal does not hold
+            if state.digest not in seen:
+                put_files(ground, files)
+                seen[state.digest] = _wrong(ground, scenario, static)
+            fault, lost, bare = seen[state.digest]
             story = [(call.kind, Path(call.path).name) for call in calls]
             row.add(f"{scenario.name}: {fault}: {story}" if fault else "", lost, bare)
     return row
 
 
-def _wrong(site: Site, scenario: Scenario, static: dict[str, str], now: float) -> tuple[str, int, int]:
+def _wrong(ground: Ground, scenario: Scenario, static: dict[str, str]) -> tuple[str, int, int]:
     try:
-        upkeep.expire(site.config, now)
-        with Reader(site.place, time.monotonic() + 9) as reader:
+        ground.expire()
+        with Copy(ground.place, time.monotonic() + 9) as reader:
             records = {key.decode(): value.decode() for key, value in reader.items()}
     except MapError as error:
         return str(error), 0, 0
     lost = [key for key, value in static.items() if key not in scenario.touched and records.get(key) != value]
-    bare = records.keys() - static.keys() - scenario.touched - site.names()
+    bare = records.keys() - static.keys() - scenario.touched - ground.names()
+    odd = ground.names() - records.keys()
     fault = (f"lost {lost[:3]}" if lost else "") + (f"without a stamp {sorted(bare)[:3]}" if bare else "")
-    return fault, len(lost), len(bare)
+    return fault + (f"without a record {sorted(odd)[:3]}" if odd else ""), len(lost), len(bare)

@@ -1,0 +1,1 @@
+"""The manual pages; pages.py writes the settings into them."""

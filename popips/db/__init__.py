@@ -1,0 +1,1 @@
+"""popips-db, the admin's tool: a module for each verb, or for two that belong together."""

@@ -1,0 +1,29 @@
+"""popips-db end: ends grants before their time, and leaves the admin's records alone."""
+
+from __future__ import annotations
+
+import os
+
+from popips import command, orphans, revoke
+from popips.db import report, words
+from popips.db.task import Task
+from popips.login import word
+
+
+def work(task: Task) -> int:
+    """End the grants of these addresses, or all, or what looks like a grant and is none."""
+    options = task.options
+    task.needs_grants("end")
+    if [bool(options.words), options.all, options.orphans].count(True) != 1:
+        raise command.UsageError("end: write addresses, or --all, or --orphans")
+    names = [words.address_of(word) for word in words.arguments(options.words)]
+    ended: set[str] = set()
+    with task.site() as site:
+        if options.orphans:
+            for keys in orphans.end(site):
+                report.note((f"removed: orphan={word(key)}" for key in keys), task.place)
+            return os.EX_OK
+        for batch in revoke.end(site, revoke.all_grants(site) if options.all else names):
+            report.note((f"removed: address={name}" for name in batch), task.place)
+            ended.update(batch)
+    return report.complain(f"{name}: no grant" for name in names if name not in ended)

@@ -1,0 +1,181 @@
+"""Grants: what a login makes. Its request is left, and whoever has the writers' lock first deals with all there are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from popips import address, denials, fate, lane, limits, policy, requests, watch
+from popips.limits import Surplus
+from popips.log import INFO, WARNING, Log
+from popips.login import Login, word
+from popips.maps import Lookup, MapError, NotNeeded, Unsound, Writer
+from popips.requests import Request
+from popips.settings import Settings
+from popips.settle import rebuild, settle
+from popips.site import Site
+from popips.stamps import NEVER, StampError
+
+GRANTED, RENEWED, STATIC, REFUSED, DEFERRED = "granted", "renewed", "static", "refused", "deferred"
+VERDICTS = {
+    fate.PUT: (GRANTED, ""),
+    fate.RENEW: (RENEWED, ""),
+    fate.STATIC: (STATIC, "the admin has a record on it"),
+    fate.YIELD: (STATIC, "the admin has a record on it"),
+    fate.REFUSE: (REFUSED, "denied just now"),
+    fate.BAR: (REFUSED, "denied just now"),
+}
+AT_WORK = 10.0  # seconds that a granter goes on for others
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a login: one of the words above, the address as it was read, and a reason where there is one."""
+
+    verdict: str
+    address: str
+    reason: str = ""
+
+    def describe(self, login: Login, where: str) -> str:
+        """Return the log line, the same for every program; where: the map, or "-" if it is not known."""
+        who = f"user={word(login.user)} service={word(login.service)}"
+        reason = f' reason="{self.reason}"' if self.reason else ""
+        return f"{self.verdict}: address={word(self.address)} {who} map={where}{reason}"
+
+
+Told = Callable[[Login, Outcome], None]  # what hears of each login that was dealt with
+
+
+def tell(settings: Settings, login: Login, outcome: Outcome) -> None:
+    """Log what became of a login, if it is to be logged, in the name of the program that saw it."""
+    if outcome.verdict != RENEWED or outcome.reason or settings.log_renewals:
+        is_well = outcome.verdict in (GRANTED, RENEWED, STATIC) or outcome.reason == policy.NEVER
+        Log(login.writer).line(INFO if is_well else WARNING, outcome.describe(login, str(settings.map)))
+
+
+def grant(site: Site, text: str, login: Login, told: Told) -> Outcome | None:
+    """Let the address relay for a window from now on; return what became of it, None if another has dealt with it.
+
+    text: the address as the login's server gave it. told hears of this login, and of all that were dealt with on the
+    way. Where the map cannot be had in time, or cannot be used, the request stays for the next run. Raise no error.
+    """
+    try:
+        name = address.parse(text)
+        reason = refusal(site, name, login)
+        if not reason and not lane.renewed(site, name, login):
+            return serve(site, told, requests.leave(site.folder, name, login, site.now))
+        outcome = Outcome(REFUSED if reason else RENEWED, name, reason)
+        if reason == policy.NEVER and not watch.is_news(site.folder, NEVER + name, site.now):
+            return outcome
+    except (address.Refused, StampError, OSError) as error:
+        outcome = Outcome(REFUSED, text, watch.reason(error, login.writer))
+    told(login, outcome)
+    return outcome
+
+
+def refusal(site: Site, name: str, login: Login) -> str:
+    """Return the reason why a login from the canonical address gets no grant, "" if it gets one. Raise StampError."""
+    return policy.of_login(site.settings, login) or policy.bars(site, denials.load(site.folder))(name)
+
+
+def serve(site: Site, told: Told, own: str = "") -> Outcome | None:
+    """Deal with all requests that there are; told hears of each.
+
+    own: the name of a request's file; return what became of it, None if another process has dealt with it. Raise no
+    error.
+    """
+    outcome: Outcome | None = None
+    is_granter, end = False, time.monotonic() + AT_WORK
+
+    def is_over() -> bool:
+        return bool(own) and not is_granter and not requests.is_there(site.folder, own)
+
+    try:
+        while (batch := requests.there(site.folder, site.now)) and time.monotonic() < end:
+            is_granter = requests.mark(site.folder)
+            for request, what in _dealt(site, batch, is_over):
+                told(request.login, what)
+                if request.file == own:
+                    outcome = what
+            if is_granter and not requests.there(site.folder, site.now):
+                requests.unmark(site.folder)  # and then look once more
+                is_granter = False
+    except NotNeeded:
+        pass
+    except (MapError, StampError, OSError) as error:
+        left = [request for request in requests.there(site.folder, site.now) if request.file == own]
+        for request in left:
+            outcome = Outcome(DEFERRED, request.address, watch.reason(error, request.login.writer))
+            told(request.login, outcome)
+    finally:
+        if is_granter:
+            requests.unmark(site.folder)
+    return outcome
+
+
+def _dealt(site: Site, batch: list[Request], is_over: Callable[[], bool]) -> list[tuple[Request, Outcome]]:
+    """Deal with these requests, and return what became of each. Raise MapError, StampError."""
+    judged = [(request, _judged(site, request)) for request in batch]  # before the lock: it may ask LDAP for a group
+    good = [(outcome.address, request) for request, outcome in judged if outcome.verdict == GRANTED]
+    if not good:
+        return _done(site, judged)
+    with site.writer(is_over) as writer:
+        latest = {name: request for name, request in good if requests.is_there(site.folder, request.file)}
+        fates = _settled(site, writer, latest)
+        opened = {name: request.login for name, request in latest.items() if fates[name] in fate.OPENING}
+        over = limits.surplus(site, opened)
+        ended = settle(site, writer, over, {}, limits.bars(site, over)) if over else {}
+        gone = {name: over[name] for name, what in ended.items() if what == fate.BAR}
+        there = [(request, outcome) for request, outcome in judged if outcome.address in fates or outcome.reason]
+        return _done(site, [(request, _known(request, outcome, fates, gone)) for request, outcome in there])
+
+
+def foreseen(site: Site, request: Request, records: Lookup) -> Outcome:
+    """Return what would become of a login if it were dealt with now; records: as they would be then."""
+    outcome = _judged(site, request)
+    if outcome.verdict != GRANTED:
+        return outcome
+    case = site.case(records, site.text.records(), outcome.address, asked=True, barred=False)
+    return _known(request, outcome, {outcome.address: fate.fate(case)}, {})
+
+
+def _done(site: Site, dealt: list[tuple[Request, Outcome]]) -> list[tuple[Request, Outcome]]:
+    for request, _ in dealt:
+        site.folder.remove(request.file)
+    return dealt
+
+
+def _known(request: Request, outcome: Outcome, fates: dict[str, str], gone: dict[str, Surplus]) -> Outcome:
+    """Return the outcome, now that the map has been looked at; gone: the grants that have ended as one too many."""
+    name = outcome.address
+    if outcome.verdict != GRANTED:
+        return outcome
+    if name in gone:  # it has waited, and others have logged in since
+        return Outcome(REFUSED, name, gone[name].reason)
+    verdict, reason = VERDICTS[fates[name]]
+    if verdict in (GRANTED, RENEWED):
+        by = request.login.user, address.network(name)
+        reason = "; ".join(f"{other} removed: {one.reason}" for other, one in gone.items() if one.whose in by)
+    return Outcome(verdict, name, reason)
+
+
+def _judged(site: Site, request: Request) -> Outcome:
+    """Return the outcome of a request as far as it can be told without the map: refused, or granted."""
+    try:
+        name = address.parse(request.address)
+        reason = refusal(site, name, request.login)
+    except (address.Refused, StampError) as error:
+        return Outcome(REFUSED, request.address, str(error))
+    if not reason and request.time <= site.now - site.settings.window:
+        reason = "the login is longer ago than the window"
+    return Outcome(REFUSED if reason else GRANTED, name, reason)
+
+
+def _settled(site: Site, writer: Writer, latest: dict[str, Request]) -> dict[str, str]:
+    bars = policy.bars(site, denials.legible(site.folder))
+    try:
+        return settle(site, writer, latest, latest, bars)
+    except Unsound:
+        rebuild(site, writer, bars)
+        return settle(site, writer, latest, latest, bars)

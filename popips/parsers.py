@@ -1,0 +1,122 @@
+"""What may stand behind the = of a setting: a parser for each form, from its text to its value.
+
+All of them raise ValueError, with what to write instead.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from popips import address
+from popips.maps import MapError, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+SERVICE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"  # what a service's name may hold
+LONGEST_VALUE = 3000  # characters
+LONGEST_WAIT = 2.0  # seconds: a login is not held up for longer, whatever it waits for
+
+
+def one_of(first: str, second: str) -> Callable[[str], str]:
+    """Return the parser that takes these two words."""
+
+    def parse(text: str) -> str:
+        if text not in (first, second):
+            raise ValueError(f"write {first} or {second}")
+        return text
+
+    return parse
+
+
+def yes_or_no(text: str) -> bool:
+    """Return whether it says yes."""
+    if text not in ("yes", "no"):
+        raise ValueError("write yes or no")
+    return text == "yes"
+
+
+def duration(text: str) -> float:
+    """Return the seconds in a text like 90s, 15m, 2h or 1d."""
+    number, unit = text[:-1], text[-1:]
+    if unit not in UNITS or not number.isascii() or not number.replace(".", "", 1).isdigit():
+        raise ValueError("write a number and a unit, s m h or d: 15m")
+    seconds = float(number) * UNITS[unit]
+    if not 0 < seconds <= 366 * 86400:
+        raise ValueError("a time is more than 0 and at most a year")
+    return seconds
+
+
+def wait(text: str) -> float:
+    """Return the seconds that a login may wait for something."""
+    seconds = duration(text)
+    if seconds > LONGEST_WAIT:
+        raise ValueError(f"at most {LONGEST_WAIT:g}s: a login must not be held up for longer")
+    return seconds
+
+
+def number(text: str) -> int:
+    """Return a limit, 0 for none."""
+    if not text.isascii() or not text.isdigit():
+        raise ValueError("write a number, 0 for no limit")
+    return int(text)
+
+
+def place(text: str) -> Place:
+    """Return the map at TYPE:PATH."""
+    try:
+        return Place.parse(text)
+    except MapError as error:
+        raise ValueError(str(error)) from None
+
+
+def value(text: str) -> str:
+    """Return the value of a record."""
+    if not text.isprintable() or not text.isascii() or len(text) > LONGEST_VALUE:
+        raise ValueError(f"write one line of ASCII, RELAY for instance, of at most {LONGEST_VALUE} characters")
+    return text
+
+
+def path(text: str) -> str:
+    """Return an absolute path in its shortest form."""
+    parts = text.split("/")
+    if parts[0] or ".." in parts:
+        raise ValueError("write an absolute path, without ..")
+    return "/" + "/".join(part for part in parts if part not in ("", "."))
+
+
+def path_or_none(text: str) -> str:
+    """Return an absolute path, "" for none."""
+    return "" if text == "none" else path(text)
+
+
+def path_none_or_auto(text: str) -> str | None:
+    """Return an absolute path, "" for none, None for auto."""
+    return None if text == "auto" else path_or_none(text)
+
+
+def pattern(text: str) -> str:
+    """Return a pattern of popips-follow as it is, "" for none; popips-follow itself can tell whether it is one."""
+    return "" if text == "none" else text
+
+
+def networks(text: str) -> tuple[address.Network, ...]:
+    """Return addresses and ADDRESS/BITS blocks, () for none."""
+    return () if text == "none" else address.networks(text)
+
+
+def services(text: str) -> tuple[str, ...]:
+    """Return names of PAM services, () for all."""
+    names = () if text == "all" else tuple(text.replace(",", " ").split())
+    for name in names:
+        if name.strip(SERVICE):
+            raise ValueError(f"{name}: write the names of PAM services, pop3 and imap for instance, or all")
+    return names
+
+
+def group(text: str) -> str:
+    """Return the name of a group, "" for all."""
+    if text.split() != [text]:
+        raise ValueError("write the name of one group, or all")
+    return "" if text == "all" else text

@@ -1,0 +1,65 @@
+"""Who may have a grant at all: what popips.conf and the admin's denials say of a login."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from popips import address, denials
+from popips.login import BY_HAND, Login, word
+from popips.settings import Settings
+from popips.site import Site
+
+ANONYMOUS = "anonymous"  # the user of a login that everybody may make
+OF_DOVECOT = "dovecot"  # the service of all of Dovecot's logins by PAM, unless it is configured to tell them apart
+
+NEVER = "in a network of `never`"
+
+Bars = Callable[[str], str]  # why nobody at a canonical address gets a grant, "" for no reason
+
+
+def of_login(settings: Settings, login: Login) -> str:
+    """Return the reason why this user's login by this service gets no grant, "" if it may get one."""
+    if login.service == BY_HAND:
+        return ""
+    if login.user.lower() == ANONYMOUS:
+        return "an anonymous login: everybody could open the relay by it"
+    if settings.only_services and login.service not in settings.only_services:
+        return f"{word(login.service)} is not one of only_services: {_cure(login.service)}"
+    if settings.only_group and not _is_member(login.user, settings.only_group):
+        return f"{word(login.user)} is not in the group {settings.only_group} (only_group), or there is none"
+    return ""
+
+
+def bars(site: Site, denied: list[denials.Denial]) -> Bars:
+    """Return who is kept out by `never` and the denials."""
+
+    def reason(name: str) -> str:
+        if is_never(site.settings, name):
+            return NEVER
+        denial = denials.of(denied, name, site.now)
+        return f"{denial.text} is denied by {denial.by}" if denial else ""
+
+    return reason
+
+
+def is_never(settings: Settings, name: str) -> bool:
+    """Whether the canonical address is in a network that never gets a grant, this host itself for instance."""
+    return address.is_in(name, settings.never)
+
+
+def _cure(service: str) -> str:
+    if service == OF_DOVECOT:
+        return "let its PAM passdb say args = %s (2.4: service_name = %{protocol}), and have a file in pam.d for each"
+    return "add it to that in popips.conf, if its logins are to open the relay"
+
+
+def _is_member(user: str, group: str) -> bool:
+    import grp
+    import pwd
+
+    try:
+        # gr_mem misses a group of two lines, and LDAP's
+        return grp.getgrnam(group).gr_gid in os.getgrouplist(user, pwd.getpwnam(user).pw_gid)
+    except KeyError:
+        return False

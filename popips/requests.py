@@ -1,0 +1,132 @@
+"""Requests: logins that nobody has looked at yet, a file ADDRESS-PID for each in a folder of the stamp folder.
+
+Whoever has the writers' lock next deals with all of them in one change of the map, so a crowd of logins costs a few
+changes. Where nobody comes, because Python is broken for instance, the next run of popips-expire does.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Container
+from dataclasses import dataclass
+
+from popips import address
+from popips.files import READ, WRITE, opened
+from popips.login import Login, unpack
+from popips.stamps import GRANTER, REQUESTS
+from popips.stamps.folder import Folder
+
+LONGEST = 4096  # bytes
+STALE = 60.0  # seconds after which a request that is still not whole never will be
+MOST = 500  # that are dealt with in one change of the map
+
+
+@dataclass(frozen=True)
+class Request:
+    """A login: its file's name, the address as it was given, who logged in, and when, in seconds since the epoch."""
+
+    file: str
+    address: str
+    login: Login
+    time: float
+
+
+def leave(folder: Folder, name: str, login: Login, now: float) -> str:
+    """Leave a request for an address, and return its file's name; raise StampError if that is not possible."""
+    file = f"{REQUESTS}/{name}-{os.getpid()}.{time.monotonic_ns()}"
+    with folder.naming(file):
+        try:
+            _write(folder, file, login, now)
+        except FileNotFoundError:
+            os.mkdir(REQUESTS, 0o700, dir_fd=folder.fd)
+            _write(folder, file, login, now)
+    return file
+
+
+def _write(folder: Folder, file: str, login: Login, now: float) -> None:
+    with opened(file, WRITE | os.O_CREAT | os.O_TRUNC, within=folder.fd) as fd:
+        os.write(fd, login.pack())
+        os.utime(fd, (now, now))
+
+
+def is_there(folder: Folder, file: str) -> bool:
+    """Whether nobody has dealt with the request."""
+    return folder.state(file) is not None
+
+
+def there(folder: Folder, now: float) -> list[Request]:
+    """Return the oldest requests that are whole, in the order of their times."""
+    found = []
+    for file in _files(folder)[: 2 * MOST]:
+        login, last = unpack(folder.read(file, LONGEST)), folder.time_of(file)
+        if login and last is not None:
+            found.append(Request(file, _address(file), login, min(last, now)))
+        elif last is not None and abs(now - last) > STALE:
+            folder.remove(file)
+    return sorted(found, key=lambda request: request.time)[:MOST]
+
+
+def withdraw(folder: Folder, names: Container[str]) -> None:
+    """Take the requests of these addresses away, under the writers' lock: the admin has ended their grants."""
+    for file in _files(folder):
+        if address.of_key(_address(file)) in names:
+            folder.remove(file)
+
+
+def addresses(folder: Folder) -> set[str]:
+    """Return the canonical addresses that there are requests of."""
+    return {name for file in _files(folder) if (name := address.of_key(_address(file)))}
+
+
+def _files(folder: Folder) -> list[str]:
+    with folder.naming(REQUESTS):
+        try:
+            with opened(REQUESTS, READ | os.O_DIRECTORY, within=folder.fd) as fd:
+                return [f"{REQUESTS}/{name}" for name in sorted(os.listdir(fd))]
+        except FileNotFoundError:
+            return []
+
+
+def _address(file: str) -> str:
+    return file.rpartition("/")[2].rpartition("-")[0]
+
+
+# ---- the granter: the process that deals with them. While it is at work, who logs in only leaves a request
+
+
+def mark(folder: Folder) -> bool:
+    """Make this process the granter, unless another one lives that is; return whether it is."""
+    while True:
+        with folder.naming(GRANTER):
+            try:
+                with opened(GRANTER, WRITE | os.O_CREAT | os.O_EXCL, within=folder.fd) as fd:
+                    os.write(fd, b"%d\n" % os.getpid())
+                return True
+            except FileExistsError:
+                pass
+        pid = _granter(folder)
+        if pid == os.getpid():
+            return True
+        if _is_alive(pid):
+            return False
+        folder.remove(GRANTER)
+
+
+def unmark(folder: Folder) -> None:
+    """Let who logs in from now on start a granter; look for requests once more after that."""
+    if _granter(folder) == os.getpid():
+        folder.remove(GRANTER)
+
+
+def _granter(folder: Folder) -> int:
+    pid = folder.read(GRANTER, 32).strip()
+    return int(pid) if pid.isdigit() else 0
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0) if pid else None
+    except OSError:
+        return False
+    return pid > 0

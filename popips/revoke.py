@@ -1,0 +1,116 @@
+"""What the admin does to grants and records by hand: end, deny, put records that stay, take records out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from popips import address, denials, fate, policy, requests
+from popips.maps import Place, Records, Writer, kinds
+from popips.move import move
+from popips.settle import nothing, rebuild, settle
+from popips.site import PATIENCE, Site
+from popips.turns import in_turns
+
+
+def end(site: Site, names: Iterable[str]) -> Iterator[list[str]]:
+    """End the grants of these addresses; return a batch of those that had one as soon as it has ended.
+
+    Raise MapError or StampError; what was done until then is whole.
+    """
+    make_sound(site)
+    names = list(dict.fromkeys(names))
+    with site.writer():
+        requests.withdraw(site.folder, set(names))
+    there = (name for name in names if site.folder.get(name))
+    for fates in in_turns(site, there, lambda _: "ended by the admin"):
+        requests.withdraw(site.folder, fates)
+        site.folder.sync()  # or a power failure would bring them back
+        yield [name for name, what in fates.items() if what in fate.ENDING]
+
+
+def all_grants(site: Site) -> Iterator[str]:
+    """Return the addresses that have a stamp, due ones included, and those whose logins wait."""
+    yield from requests.addresses(site.folder)
+    yield from (name for name, _ in site.folder.scan())
+
+
+def denied(site: Site, denial: denials.Denial) -> Iterator[list[str]]:
+    """End the grants of those whom a denial keeps out, which is on the list by now; otherwise as end()."""
+    return end(site, (name for name in all_grants(site) if address.is_in(name, (denial.network,))))
+
+
+def make_sound(site: Site) -> None:
+    """Have records as popips.conf says, and a map of its own as popips left it. Raise MapError or StampError."""
+    move(site)
+    if site.form.place.own:
+        with site.writer() as writer:
+            if not writer.sealed():
+                rebuild(site, writer, policy.bars(site, denials.legible(site.folder)))
+
+
+@dataclass(frozen=True)
+class Edited:
+    """A map that the admin changes by hand; text: the path of his text of it, "" if there is none.
+
+    now: seconds since the epoch. site: the host, if this is the map that its grants are in.
+    """
+
+    place: Place
+    text: str
+    now: float
+    site: Site | None = None
+
+
+def put(edited: Edited, pairs: dict[bytes, bytes]) -> None:
+    """Put records that stay, and end grants of the addresses that they are on. Raise MapError or StampError."""
+
+    def step(records: Records) -> None:
+        for key, value in pairs.items():
+            if records.get(key) != value:
+                records.put(key, value)
+
+    with _writer(edited) as writer:
+        _end(edited, writer, {name for key in pairs if (name := address.of_key(key.decode()))})
+        writer.change(step, secure=nothing)
+
+
+def take_out(edited: Edited, wanted: dict[str, list[str]]) -> list[str]:
+    """Take records out of a map, and end the grants that go with them; return the words that found neither.
+
+    wanted: for each word of the admin's the keys that it may stand for. Raise MapError or StampError.
+    """
+    found: set[str] = set()
+
+    def step(records: Records) -> None:
+        for word, keys in wanted.items():
+            for key in map(str.encode, keys):
+                if records.get(key) is not None:
+                    records.delete(key)
+                    found.add(word)
+
+    with _writer(edited) as writer:
+        words = {name: word for word in wanted if (name := address.of_key(word.lower()))}
+        found.update(words[name] for name in _end(edited, writer, words))
+        writer.change(step, secure=nothing)
+    return [word for word in wanted if word not in found]
+
+
+def _writer(edited: Edited) -> Writer:
+    if edited.site:
+        make_sound(edited.site)
+    return kinds.writer(edited.place, edited.text, edited.now, time.monotonic() + PATIENCE)
+
+
+def _end(edited: Edited, writer: Writer, names: Iterable[str]) -> list[str]:
+    """End the grants of these addresses, and return which had one."""
+    site = edited.site
+    if not site:
+        return []
+    requests.withdraw(site.folder, set(names))
+    there = [name for name in names if site.folder.get(name)]
+    if there:
+        settle(site, writer, there, {}, lambda _: "ended by the admin")
+        site.folder.sync()  # or a power failure would bring them back
+    return there

@@ -1,0 +1,194 @@
+"""A run of the expirer: requests first, then the grants that are due, then those that the map has lost."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from popips import denials, fate, grant, lane, limits, orphans, policy, requests, seen, watch
+from popips.files import opened
+from popips.forecast import forecast
+from popips.log import INFO, WARNING
+from popips.login import word
+from popips.maps import Lookup, Writer
+from popips.move import batches, move
+from popips.policy import Bars
+from popips.settle import rebuild
+from popips.site import Site
+from popips.stamps import RUN_FILE
+from popips.stamps.folder import Folder
+from popips.stamps.survey import WHOLE, Bound, Survey, survey
+from popips.turns import BATCH, in_turns
+
+LOGGED = 1000  # lines of a kind that a run logs one by one
+ONE_RUN = 60.0  # seconds: a stamp that is newer than now by less may be of a login since this run began
+
+
+@dataclass
+class Run:
+    """What a run found and did: addresses by their fate, the first so many, and how many there were in all."""
+
+    live: int = 0
+    done: dict[str, list[str]] = field(default_factory=dict)
+    count: dict[str, int] = field(default_factory=dict)
+    foreign: list[str] = field(default_factory=list)  # files that are no stamps: left alone
+    orphans: list[str] = field(default_factory=list)  # keys of records that look like grants, and are none
+
+    def note(self, fates: dict[str, str]) -> None:
+        """Add what was done."""
+        for name, what in fates.items():
+            self.count[what] = self.count.get(what, 0) + 1
+            if self.count[what] <= LOGGED:
+                self.done.setdefault(what, []).append(name)
+
+    def describe(self, where: str) -> Iterator[tuple[int, str]]:
+        """Return the log lines, each with its level; where: the map."""
+        for what, event, reason in (
+            (fate.EXPIRE, "removed", ""),
+            (fate.BAR, "removed", ' reason="nobody there gets a grant by now"'),
+            (fate.PUT, "restored", ""),
+            (fate.YIELD, "static", ' reason="the admin has a record on it"'),
+        ):
+            for name in self.done.get(what, ()):
+                yield INFO, f"{event}: address={name} map={where}{reason}"
+            if self.count.get(what, 0) > LOGGED:
+                yield INFO, f"{event}: {self.count[what] - LOGGED} more map={where}{reason}"
+        for name in self.foreign[:LOGGED]:
+            yield WARNING, f'foreign: file={word(name)} map={where} reason="no stamp; left alone"'
+        for key in self.orphans[:LOGGED]:
+            reason = "it looks like a grant, and nobody has logged in; popips-db end --orphans ends it"
+            yield WARNING, f'orphan: key={word(key)} map={where} reason="{reason}"'
+
+
+@contextmanager
+def alone(folder: Folder) -> Iterator[bool]:
+    """Keep the expirer's lock in a `with`; the value says whether it was to be had."""
+    if folder.time_of(RUN_FILE) is None:
+        folder.touch(RUN_FILE, 0)  # no run has been
+    with folder.naming(RUN_FILE), opened(RUN_FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, within=folder.fd) as fd:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def run(site: Site, told: grant.Told) -> Run:
+    """Do all that there is to do; told hears of the logins that were waiting. Raise MapError or StampError.
+
+    Where nothing but logins has changed the grants since the last run, only the stamps that are due or not settled are
+    looked at, else all.
+    """
+    saw = seen.saw(site)  # before any of it is read
+    site.text.records()  # if it cannot be read, that is to be told before it is needed
+    one = _run(site)
+    one.whole(told, saw)
+    return one.run
+
+
+def stand_in(site: Site) -> Run:
+    """Do a bounded part of a run, in place of the expirer that is dead: end some of the grants that are due."""
+    one = _run(site)
+    one.settle(one.look(Bound(seconds=0.5, names=BATCH, processes=1)).due)
+    return one.run
+
+
+def _run(site: Site) -> _Run:
+    return _Run(site, policy.bars(site, denials.legible(site.folder)))
+
+
+@dataclass
+class _Run:
+    site: Site
+    bars: Bars
+    run: Run = field(default_factory=Run)
+
+    def whole(self, told: grant.Told, saw: str) -> None:
+        """Do all that there is to do; saw: what seen.saw() said before popips.conf's other files were read."""
+        site = self.site
+        move(site)
+        grant.serve(site, told)
+        with site.writer() as writer:
+            is_known = seen.holds(site) and writer.sealed()
+            if not is_known:
+                self.begin(writer)
+        found = self.look()
+        while True:
+            self.clear_up(found)
+            self.settle([*found.due, *found.unsettled])
+            if found.is_whole:
+                break
+            found = self.look()
+        if not is_known:
+            self.run.orphans = orphans.news(site)
+            seen.keep(site, saw, "" if site.form.place.own else self.look_at_all())
+        over = limits.surplus(site)
+        self.settle(over, limits.bars(site, over))
+        with site.writer() as writer:
+            writer.show()
+            lane.open_(site)
+        site.folder.touch(RUN_FILE, site.now)
+
+    def begin(self, writer: Writer) -> None:
+        """Seal the map as it is now, before all grants are looked at: whoever changes it after that is found out."""
+        seen.forget(self.site)
+        if self.site.form.place.own:
+            rebuild(self.site, writer, self.bars)
+        else:
+            writer.look(lambda records: None)
+
+    def look(self, bound: Bound = WHOLE) -> Survey:
+        """Return what is in the stamp folder."""
+        now = self.site.now
+        return survey(self.site.folder, now - self.site.settings.window, now + ONE_RUN, bound)
+
+    def clear_up(self, found: Survey) -> None:
+        """Note what there is, and mend what is odd: a stamp from the future counts as made now."""
+        self.run.live, self.run.foreign = found.live, found.foreign
+        for name in found.ahead:
+            self.site.folder.renew(name, None, self.site.now)
+        for file in found.told:
+            if abs(self.site.now - (self.site.folder.time_of(file) or 0)) > watch.TELL_EVERY:
+                self.site.folder.remove(file)
+
+    def look_at_all(self) -> str:
+        """Settle each grant whose record is not as it should be; return what the map lacks of the admin's text."""
+        with self.site.reader() as records:
+            names = (name for name, _ in self.site.folder.scan() if self.fate(records, name) != fate.LEAVE)
+            for batch in batches(names):
+                self.settle(batch)
+            return seen.unbuilt(self.site, records)
+
+    def fate(self, records: Lookup, name: str) -> str:
+        """Return what is to be done with the grant of an address, as far as it can be told without the lock."""
+        return fate.fate(
+            self.site.case(records, self.site.text.records(), name, asked=False, barred=bool(self.bars(name)))
+        )
+
+    def settle(self, names: Iterable[str], bars: Bars | None = None) -> None:
+        """Settle the addresses in turns."""
+        for fates in in_turns(self.site, names, bars or self.bars):
+            self.run.note(fates)
+
+
+def plan(site: Site, told: grant.Told) -> Run:
+    """Return what run() would do, without doing it; told hears what would become of the logins that wait."""
+    site.text.records()
+    one = _run(site)
+    with forecast(site) as records:
+        dealt_with = set()
+        for request in requests.there(site.folder, site.now):
+            outcome = grant.foreseen(site, request, records)
+            told(request.login, outcome)
+            if outcome.verdict != grant.REFUSED:
+                dealt_with.add(outcome.address)
+        names = (name for name, _ in site.folder.scan() if name not in dealt_with)
+        one.run.note({name: one.fate(records, name) for name in names})
+    over = limits.surplus(site)
+    one.run.note(dict.fromkeys(over, fate.BAR))
+    one.run.foreign = one.look().foreign
+    return one.run

@@ -1,0 +1,284 @@
+"""popips.conf as a value: one row for each setting, of which popips.conf(5) and contrib/popips.conf are made.
+
+After a change of the rows: `make pages`.
+"""
+
+from __future__ import annotations
+
+import os
+from stat import S_ISREG
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from popips import parsers
+from popips.files import identity, opened
+from popips.maps import BY_POSTMAP, Place, exists
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+PATH = "/etc/popips.conf"
+T = TypeVar("T")
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; str() names file, line and cure."""
+
+
+class Setting(Generic[T]):
+    """A row: the default as popips.conf has it, the parser, what popips.conf(5) says in the language of man pages.
+
+    closes_lane: a login that this setting has to do with, set to anything but the default, is not one for sh.
+    """
+
+    name: str
+
+    def __init__(self, default: str, parse: Callable[[str], T], manual: str, closes_lane: bool = False) -> None:
+        self.text, self.parse, self.manual, self.closes_lane = default, parse, manual, closes_lane
+        self.default = parse(default)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, settings: object, owner: type) -> T:
+        return self.default  # what popips.conf says stands in the object itself, where Python looks first
+
+
+class Settings:
+    """What popips.conf says, unchangeable. Times are in seconds."""
+
+    mta = Setting(
+        "sendmail",
+        parsers.one_of("sendmail", "postfix"),
+        """who asks the map: sendmail or postfix.
+        For postfix,
+        .B map
+        must be set, the value is OK unless it is set, and the keys are Postfix's.""",
+    )
+    map = Setting(
+        "hash:/etc/mail/access.db",
+        parsers.place,
+        """the map, as TYPE:PATH, with or without the ending of the file's name; TYPE is hash or btree, and for postfix
+        also lmdb or cdb, which need
+        .BR "own_map = yes" ,
+        for postmap makes them anew as a whole.
+        It must be there, for popips makes none but one of its own.""",
+    )
+    stamps = Setting(
+        "/var/lib/popips/stamps",
+        parsers.path,
+        """the stamp folder.
+        It must be root's, and nobody else may write to it.""",
+    )
+    window = Setting("15m", parsers.duration, "how long a grant lasts after the last login: a number and s, m, h or d.")
+    value = Setting("RELAY", parsers.value, "the value of the records, of at most 3000 characters; OK for postfix.")
+    key = Setting(
+        "bare",
+        parsers.one_of("bare", "connect"),
+        """bare: the key is the address;
+        connect: it is connect:ADDRESS, which does not, as a bare key does, let anyone send to user@[ADDRESS].""",
+    )
+    compressed_ipv6 = Setting(
+        "no",
+        parsers.yes_or_no,
+        """yes, if sendmail runs with UseCompressedIPv6Addresses: ipv6:2001:db8::10 instead of
+        ipv6:2001:db8:0:0:0:0:0:10.""",
+    )
+    never = Setting(
+        "0.0.0.0/8 127.0.0.0/8 169.254.0.0/16 224.0.0.0/4 ::/128 ::1 fe80::/10 ff00::/8",
+        parsers.networks,
+        """networks that get no grant, as addresses and ADDRESS/BITS with blanks or commas between; none for none.
+        Multicast and reserved addresses get none in any case.""",
+    )
+    lock_timeout = Setting(
+        "2s",
+        parsers.wait,
+        """how long a login waits for a locked map: 2s at most.
+        The hooks wait for 1.6 seconds at most, for all of them has to end within two.""",
+    )
+    log_renewals = Setting(
+        "no",
+        parsers.yes_or_no,
+        "yes: log also the logins of addresses that have a grant already; each of them then starts Python.",
+        closes_lane=True,
+    )
+    own_map = Setting(
+        "no",
+        parsers.yes_or_no,
+        """yes: the map holds nothing but grants, and is popips' own: that is the better way, see contrib/sendmail and
+        contrib/postfix.
+        It must have no text file beside it, as access.db has, or popips refuses it.
+        It is made when it is missing, and made anew from the stamps when it is damaged, of another version, or changed
+        by anybody else; records of others do not stay in it.
+        .B map
+        must be set, and not to access.db.""",
+    )
+    max_per_user = Setting(
+        "0",
+        parsers.number,
+        """how many grants one user may have: the oldest goes when a login would be one too many.
+        0: as many as there are.
+        Each new login then looks at all stamps: it is meant for up to some ten thousand.""",
+    )
+    max_per_network = Setting(
+        "0",
+        parsers.number,
+        """how many grants there may be in each /64 of IPv6 and each /24 of IPv4: the oldest goes when a login would be
+        one too many.
+        0: as many as there are.""",
+    )
+    only_services = Setting(
+        "all",
+        parsers.services,
+        """the services whose logins get grants: names of PAM services, pop3 and imap for popips-postlogin, drop for the
+        drop folder, with blanks or commas between.
+        With PAM, Dovecot gives all its services the name dovecot, SMTP AUTH among them, unless its passdb says
+        args = %s, or with Dovecot 2.4 service_name = %{protocol}.""",
+    )
+    only_group = Setting(
+        "all",
+        parsers.group,
+        """a group of this host's: only its members get grants.
+        Each login then starts Python.""",
+        closes_lane=True,
+    )
+    renew = Setting(
+        "logins",
+        parsers.one_of("logins", "sessions"),
+        """what renews a grant: a login;
+        or sessions: also a session by IMAP or POP3 that lasts, of which Dovecot tells popips-expire.""",
+    )
+    doveadm = Setting(
+        "doveadm",
+        str,
+        """the command that asks Dovecot, with its options if it needs some; used by
+        .BR "renew = sessions" .
+        It is run as root.""",
+    )
+    drop = Setting(
+        "none",
+        parsers.path_or_none,
+        r"""the drop folder: it has a folder for each user whose client cannot show its address by POP3 or IMAP, named
+        by the user, his own, and writable by nobody else.
+        A file in it, of any name that does not begin with a dot, that holds one line with an address is taken up by
+        popips-expire as a login of the user by the service drop, and removed.
+        The latest counts; the user's grant by the one before ends.
+        Files that are still being written, lack the newline, or begin with a dot are left.
+        .IP
+        install \-d \-m 0711 /var/lib/popips/drop
+        .br
+        install \-d \-o USER \-m 0700 /var/lib/popips/drop/USER""",
+    )
+    follow_pattern = Setting(
+        "none",
+        parsers.pattern,
+        """the login lines of a server that
+        .BR popips-follow (8)
+        does not know, as PROGRAM: REGEX$, a regular expression of Python's with a group for the address, and if the
+        line has them, for user and service.""",
+    )
+    static_source = Setting(
+        "auto",
+        parsers.path_none_or_auto,
+        """the file that makemap builds the map from: a key in it is the admin's.
+        auto: the map's path without the ending, if there is such a file; none: there is none.""",
+    )
+    path: str = ""  # of the file that says so; "" if none does
+    identity: str = "-"  # of that file, see popips.files; "-" if there is none
+
+    def __init__(self, **given: Any) -> None:
+        self.__dict__.update(given)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"Settings is a value: {name} cannot be set")
+
+    def replace(self, **given: Any) -> Settings:
+        """Return the same settings but for some."""
+        return Settings(**{**self.__dict__, **given})
+
+    def source(self, place: Place) -> str:
+        """Return the path of the text file that a map is made from; "" if there is none."""
+        if place == self.map and self.own_map:
+            return ""
+        if place == self.map and self.static_source is not None:
+            return self.static_source
+        return place.source if exists(place.source) else ""
+
+    @property
+    def lane_is_closed(self) -> bool:
+        """Whether each login has to start Python."""
+        return any(row.closes_lane and getattr(self, row.name) != row.default for row in ROWS.values())
+
+
+ROWS: dict[str, Setting[object]] = {name: row for name, row in vars(Settings).items() if isinstance(row, Setting)}
+
+
+def load(path: str) -> Settings:
+    """Return what the file says; a missing one gives the defaults. Raise SettingsError for all but `key = value`."""
+    path = path if path.startswith("/") else f"{os.getcwd()}/{path}"
+    identity, data = _content(path)
+    try:
+        lines = data.decode().split("\n")
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        raise SettingsError(f"{path}:{number}: not UTF-8; write it in ASCII") from None
+    given: dict[str, object] = {}
+    for number, line in enumerate((line.strip() for line in lines), 1):
+        if not line or line.startswith("#"):
+            continue
+        name, equals, text = (part.strip() for part in line.partition("="))
+        where = f"{path}:{number}"
+        if not equals or not text:
+            raise SettingsError(f"{where}: write `key = value`, or # before a comment; a value must not be empty")
+        if name not in ROWS:
+            raise SettingsError(f"{where}: unknown key {name!r}: the keys are {', '.join(ROWS)}")
+        if name in given:
+            raise SettingsError(f"{where}: {name} is set twice: leave one of the lines out")
+        try:
+            given[name] = ROWS[name].parse(text)
+        except ValueError as error:
+            comment = "; a comment needs a line of its own" if "#" in text else ""
+            raise SettingsError(f"{where}: {name}: {error}{comment}") from None
+    return Settings(path=path, identity=identity, **_agreed(path, given))
+
+
+def _content(path: str) -> tuple[str, bytes]:
+    """Return the file's identity and bytes, "-" and none if it is missing.
+
+    Raise SettingsError if it is not root's alone to write; where another user runs the program, in a test for
+    instance, it may be his.
+    """
+    try:
+        with opened(path, os.O_RDONLY | os.O_NONBLOCK) as fd:
+            state, owners = os.fstat(fd), (0, os.geteuid())
+            if not S_ISREG(state.st_mode):
+                raise SettingsError(f"{path}: cannot be read: it is not a plain file")
+            if state.st_uid not in owners or state.st_mode & 0o022 or os.lstat(path).st_uid not in owners:
+                cure = f"chown -h root {path}; chown root {path}; chmod go-w {path}"
+                raise SettingsError(f"{path}: others may write it, and root runs what it says: {cure}")
+            with open(fd, "rb", closefd=False) as file:
+                return identity(state), file.read()
+    except FileNotFoundError:
+        return "-", b""
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _agreed(path: str, given: dict[str, object]) -> dict[str, object]:
+    """Return the settings with what follows from them; raise SettingsError if they do not go together."""
+    place, is_postfix, is_own = given.get("map"), given.get("mta") == "postfix", bool(given.get("own_map"))
+    if not isinstance(place, Place):
+        if is_own:
+            raise SettingsError(f"{path}: own_map = yes: set map, to one that holds nothing else: access.db does")
+        if is_postfix:
+            raise SettingsError(f"{path}: mta = postfix: set map, hash:/var/lib/popips/popips for instance")
+        return given
+    if place.kind in BY_POSTMAP and not (is_postfix and is_own):
+        cure = "set mta = postfix and own_map = yes, and name a map that holds nothing else"
+        raise SettingsError(f"{path}: map: {place.kind} is of Postfix, and made anew as a whole: {cure}")
+    if is_postfix:
+        for name in ("key", "compressed_ipv6"):
+            if name in given:
+                raise SettingsError(f"{path}: {name} is for sendmail, Postfix has one form of key: leave the line out")
+        given = {"value": "OK", **given, "key": "postfix"}
+    return {**given, "map": Place(place.kind, place.path, own=is_own, postfix=is_postfix)}

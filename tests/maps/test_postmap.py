@@ -1,0 +1,173 @@
+"""Maps that postmap makes, in a host with a real Postfix's tools: text and seal see to it that none is stale."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.box import ROOT, Box
+from tests.postfix import unpack_postfix
+
+PROGRAM = """
+import json, os, sys, time
+from popips.maps import MapError, Place, kinds
+kind, path, *steps = sys.argv[1:]
+place = Place(kind, path, own=True, postfix=True)
+told = []
+for step in steps:
+    verb, *keys = step.split()
+    keys = [key.encode() for key in keys]
+    try:
+        with kinds.writer(place, "", time.time(), time.monotonic() + 60) as writer:
+            if verb == "put":
+                writer.change(lambda records: [records.put(key, b"OK") for key in keys], lambda: None)
+            elif verb == "del":
+                writer.change(lambda records: [records.delete(key) for key in keys], lambda: None)
+            elif verb == "rebuild":
+                writer.rebuild([(key, b"OK") for key in keys])
+            elif verb == "look":
+                writer.look(lambda records: told.append(sorted(key.decode() for key, _ in records.items())))
+            elif verb == "show":
+                writer.show()
+            told.append(writer.sealed())
+    except MapError as error:
+        told.append(f"{type(error).__name__}: {error}")
+print(json.dumps(told))
+"""
+A, B, STATIC = "192.0.2.10", "192.0.2.11", "198.51.100.7"
+
+
+@dataclass(frozen=True)
+class Host:
+    """A box with Postfix's tools, and a map of popips' own in it."""
+
+    box: Box
+    kind: str
+
+    @property
+    def text(self) -> Path:
+        return self.box.scratch / "clients"
+
+    @property
+    def file(self) -> Path:
+        return self.box.scratch / f"clients.{self.kind}"
+
+    def do(self, *steps: str) -> list[object]:
+        """Take the steps, each with a writer of its own; return what each says: mostly whether the map is sealed."""
+        command = [sys.executable, "-c", PROGRAM, self.kind, str(self.file), *steps]
+        done = self.box.run(command, env={"PYTHONPATH": str(ROOT)})
+        assert done.returncode == 0, done.stderr
+        told: list[object] = json.loads(done.stdout)
+        return told
+
+    def ask(self, *keys: str) -> list[str]:
+        """What postmap finds."""
+        return [self.box.run(["postmap", "-q", key, f"{self.kind}:{self.text}"]).stdout.strip() for key in keys]
+
+
+@pytest.fixture(params=["lmdb", "cdb"])
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
+    with Box(Path("/nowhere"), tmp_path / "box") as box:
+        unpack_postfix(box)
+        yield Host(box, request.param)
+
+
+def test_it_is_made_changed_and_looked_at(host: Host) -> None:
+    (unsound,) = host.do(f"put {A}")
+    assert str(unsound).startswith("Unsound: ")
+    assert host.do(f"rebuild {A}", f"put {B}", "look", f"del {A}", "show") == [True, True, [A, B], True, True, True]
+    assert host.ask(A, B) == ["", "OK"]
+    assert (host.file.stat().st_mode & 0o777, host.text.stat().st_mode & 0o777) == (0o640, 0o640)
+
+
+def test_each_change_moves_the_mtime_by_a_second_so_that_smtpd_sees_it(host: Host) -> None:
+    host.do("rebuild")
+    seen = [int(host.file.stat().st_mtime)]
+    for _ in range(3):
+        host.do(f"put {A}", f"del {A}")
+        seen.append(int(host.file.stat().st_mtime))
+    assert all(later > earlier for earlier, later in zip(seen, seen[1:]))
+
+
+@pytest.mark.parametrize("what", ["missing", "empty", "garbage", "text missing", "text cut", "text is another"])
+def test_what_is_not_as_popips_left_it_is_made_anew(host: Host, what: str) -> None:
+    host.do(f"rebuild {A}")
+    if what == "missing":
+        host.file.unlink()
+    elif what in ("empty", "garbage"):
+        host.file.write_bytes(b"x" * 9000 if what == "garbage" else b"")
+    elif what == "text missing":
+        host.text.unlink()
+    else:
+        host.text.write_bytes(host.text.read_bytes().replace(b"10", b"12") if "another" in what else b"")
+    told = host.do(f"put {B}", "look", f"rebuild {A} {B}")
+    assert [str(word).partition(":")[0] for word in told] == ["Unsound", "Unsound", "True"]
+    assert host.ask(A, B) == ["OK", "OK"]
+
+
+def test_a_text_that_was_not_made_by_popips_is_left_alone(host: Host) -> None:
+    host.text.write_text(f"{STATIC} REJECT\n")
+    (told,) = host.do(f"rebuild {A}")
+    assert "not made by popips; own_map = yes is for a map that holds nothing else: name another" in str(told)
+    assert host.text.read_text() == f"{STATIC} REJECT\n"
+
+
+def test_where_postmap_fails_the_map_stays_and_is_made_anew_later(host: Host) -> None:
+    host.do(f"rebuild {A}")
+    host.box.run(["sh", "-c", "printf '#!/bin/sh\necho no space >&2; exit 1\n' > /run/fails; chmod 755 /run/fails"])
+    host.box.run(["mount", "--bind", "/run/fails", "/usr/sbin/postmap"])
+    (told,) = host.do(f"put {B}")
+    assert str(told).startswith("Failed: ") and "no space" in str(told)
+    host.box.run(["umount", "/usr/sbin/postmap"])
+    assert host.ask(A, B) == ["OK", ""]
+    assert str(host.do(f"put {B}")[0]).startswith("Unsound: ")
+    host.do(f"rebuild {A} {B}")
+    assert host.ask(A, B) == ["OK", "OK"]
+
+
+def test_a_type_that_postfix_does_not_have_is_named_with_those_it_has(host: Host) -> None:
+    host.box.run(["sed", "-i", f"/^{host.kind}/d", "/etc/postfix/dynamicmaps.cf"])
+    (told,) = host.do("rebuild")
+    assert f"this Postfix has no {host.kind}: install postfix-{host.kind}, or name one of the types" in str(told)
+    assert " hash " in str(told)
+
+
+def test_the_text_is_on_the_disk_before_postmap_reads_it(host: Host) -> None:
+    host.do("rebuild")
+    command = [sys.executable, "-c", PROGRAM, host.kind, str(host.file), f"put {A}"]
+    traced = ["strace", "-f", "-qq", "-y", "-e", "trace=fsync,ftruncate,execve", *command]
+    calls = host.box.run(traced, env={"PYTHONPATH": str(ROOT)}).stderr.splitlines()
+    where = [next(n for n, call in enumerate(calls) if word in call) for word in ("ftruncate", "fsync", "postmap")]
+    assert where == sorted(where)
+    assert f"<{host.text}>" in calls[where[1]]
+    assert any("fsync" in call and f"<{host.file}>" in call for call in calls[where[2] :])
+
+
+@pytest.mark.parametrize("due", [3, 600, 4000])
+def test_on_a_full_disk_records_are_taken_out(host: Host, due: int) -> None:
+    size = "4m"
+    host.box.run(["mkdir", "/run/small"])
+    host.box.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", "/run/small"])
+    small = Small(host.box, host.kind)
+    keys = [f"172.16.{n // 256}.{n % 256}" for n in range(due)]
+    assert small.do(f"rebuild {A} {' '.join(keys)}") == [True]
+    host.box.run(["sh", "-c", "cat /dev/zero > /run/small/filler"])
+    assert small.do(f"del {' '.join(keys)}") == [True]
+    assert small.ask(A, keys[0], keys[-1]) == ["OK", "", ""]
+
+
+class Small(Host):
+    """The same on a small file system."""
+
+    @property
+    def text(self) -> Path:
+        return Path("/run/small/clients")
+
+    @property
+    def file(self) -> Path:
+        return Path(f"/run/small/clients.{self.kind}")

@@ -1,0 +1,57 @@
+"""The system calls of a program, as strace finds them, and what it does to one of them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import TypeVar
+
+from popips.stamps import OWN_FILES
+from tests.torture.ground import Ground
+from tests.torture.programs import KNOWN, NEW, OTHER, Program
+
+T = TypeVar("T")
+Call = tuple[str, int]  # a call, and how many of that name its process has made by then: so strace counts
+# at these nothing is done by the program, or it cannot go on for reasons of the kernel's own
+NEVER = ("exit", "exit_group", "rt_sigreturn", "wait4", "restart_syscall")
+
+
+def calls(ground: Ground, program: Program, whole: bool = False) -> list[Call]:
+    """Return the calls of a run that touch the site; all that there are of whole processes, if that is asked for.
+
+    Calls that touch no file of the site leave the state of the call before.
+    """
+    seen: Counter[tuple[str, str]] = Counter()
+    found: dict[Call, None] = {}
+    with tempfile.NamedTemporaryFile("r") as log:
+        program.run(ground, ("strace", "-f", "-qq", "-o", log.name, *([] if whole else paths(ground))))
+        for line in log:
+            call = re.match(r"(\d+) +(\w+)\(", line)
+            if call and call[2] not in NEVER:
+                seen[call[1], call[2]] += 1
+                found[call[2], seen[call[1], call[2]]] = None
+    return list(found)
+
+
+def paths(ground: Ground) -> list[str]:
+    """Return strace's options that pick the calls on the site's files."""
+    beside = [Path(f"{ground.conf}.lane"), Path(f"{ground.db}.popips"), ground.stamps / ".requests"]
+    stamps = [ground.stamps / name for name in (*sorted(OWN_FILES), NEW, KNOWN, OTHER)]
+    files = [ground.conf, ground.access, ground.db, ground.stamps, *beside, *stamps]
+    return [word for path in files for word in ("-P", str(path))]
+
+
+def inject(
+    ground: Ground, program: Program, call: str, what: str, whole: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run the program, and have that happen to it at a call: "signal=KILL:when=3" for instance."""
+    options = ("-e", f"trace={call}", "-e", f"inject={call}:{what}", *([] if whole else paths(ground)))
+    return program.run(ground, ("strace", "-f", "-qq", "-o", "/dev/null", *options))
+
+
+def spread(found: list[T], most: int) -> list[T]:
+    """Return so many of them, from all over."""
+    return found[:: max(1, -(-len(found) // most))]
