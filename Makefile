@@ -18,7 +18,7 @@ FIND_BINDING = $(PYTHON) -c 'import importlib.util as u, os; \
     print(next(os.path.dirname(os.path.dirname(s.origin)) for s in map(u.find_spec, ("bsddb3", "berkeleydb")) if s))'
 # what the tests and the demo run on: the real servers, and what the binding is built from for their own Python
 SERVERS = sendmail-bin sendmail-base sendmail-cf m4 make dovecot-core dovecot-pop3d dovecot-imapd cron libpam-modules \
-    openssh-server openssh-client db5.3-util strace iproute2 util-linux bsdutils procps man-db groff
+    openssh-server openssh-client db5.3-util patch strace iproute2 util-linux bsdutils procps man-db groff
 BUILD = gcc libc6-dev libdb-dev python3-dev python3-venv
 
 .PHONY: help deps files pages install uninstall deb demo test torture bench clean testdeps hosts
@@ -33,8 +33,9 @@ deps:
 	    tests/lab/packages.sh python3-berkeleydb || tests/lab/packages.sh $(BUILD) python3-pip
 
 # launcher FILE,MODULE: a program that runs main() of the module, by the isolated interpreter and without site-packages;
-# hook FILE,PARTS: a program in sh, which starts one of those
-hook = sed -e 's|@PYTHON@|$(PYTHON)|' -e 's|@LIB@|$(LIB)|' pam_hook/lane.sh $(2) > '$(DESTDIR)$(1)'; chmod 0755 '$(DESTDIR)$(1)'
+# hook FILE,SCRIPT: a program in sh, which starts one of those
+hook = sed -e '/^\# @LANE@/{r pam_hook/lane.sh' -e 'd}' $(2) | sed -e 's|@PYTHON@|$(PYTHON)|' -e 's|@LIB@|$(LIB)|' > \
+    '$(DESTDIR)$(1)'; chmod 0755 '$(DESTDIR)$(1)'
 launcher = printf '%s\n' '\#!$(PYTHON) -IS' 'import sys' "sys.path = ['$(LIB)', *sys.path, '$(BINDING)']" \
     'from $(2) import main' 'sys.exit(main())' > '$(DESTDIR)$(1)'; chmod 0755 '$(DESTDIR)$(1)'
 

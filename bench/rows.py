@@ -6,10 +6,11 @@ import os
 import time
 from collections.abc import Iterator
 
+from popips.grants import GRANTED, RENEWED
+
 from bench.lab import BLOCK, PAM, Lab, Program, must_hold
 from bench.site import HERE, LINE, LIVE, READER, Site
 from bench.table import UNJUDGED, Row, Times, longest, share
-from popips.grants import GRANTED, RENEWED
 
 FRESH = 1 << 23  # from this number on, no address has a grant
 MINUTES = 600  # the window when expiry is timed; the configuration's own is WIDE, so that one can wait for the other

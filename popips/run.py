@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from popips import denials, fate, grant, lane, limits, policy, requests, seen, watch
+from popips import denials, fate, grant, lane, limits, orphans, policy, requests, seen, watch
 from popips.files import opened
 from popips.forecast import forecast
 from popips.log import INFO, WARNING
@@ -124,6 +124,7 @@ class _Run:
                 break
             found = self.look()
         if not is_known:
+            self.run.orphans = orphans.news(site)
             seen.keep(site, saw, "" if site.form.place.own else self.look_at_all())
         over = limits.surplus(site)
         self.settle(over, limits.bars(site, over))

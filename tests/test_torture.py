@@ -6,9 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture import Row, crowd, fail, fuzz, kill, powerloss, stop
+from tests.torture import (
+    Row,
+    crowd,
+    fail,
+    full,
+    fuzz,
+    inside,
+    kill,
+    power,
+    powerloss,
+    scarce,
+    scenarios,
+    signals,
+    stop,
+    whole,
+)
 from tests.torture.fuzz import Target
-from tests.torture.kill import Scenario
+from tests.torture.ground import Where
+from tests.torture.scenarios import Scenario
 
 
 def stands(row: Row) -> None:
@@ -17,28 +33,69 @@ def stands(row: Row) -> None:
     assert row.survived == row.cases > 0
 
 
-@pytest.mark.parametrize("scenario", kill.SCENARIOS, ids=lambda scenario: scenario.name)
-def test_killed_at_system_calls(programs: Path, scenario: Scenario) -> None:
-    stands(kill.run(programs, scenario, 200, most=12, most_again=3))
+def each(chosen: list[Scenario]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("scenario", chosen, ids=lambda scenario: scenario.name)
 
 
-@pytest.mark.parametrize("scenario", fail.CHOSEN, ids=lambda scenario: scenario.name)
-def test_failing_calls(programs: Path, scenario: Scenario) -> None:
-    stands(fail.run(programs, scenario, 200, most=25))
+@pytest.fixture
+def where(programs: Path) -> Where:
+    return Where(programs)
 
 
-@pytest.mark.parametrize("scenario", stop.CHOSEN, ids=lambda scenario: scenario.name)
-def test_stopped_while_others_act(programs: Path, scenario: Scenario) -> None:
-    stands(stop.run(programs, scenario, 200))
+@each(scenarios.SCENARIOS)
+def test_killed_at_system_calls(where: Where, scenario: Scenario) -> None:
+    stands(kill.run(where, scenario, 200, most=10, most_again=2))
 
 
-def test_a_full_disk(programs: Path) -> None:
-    stands(fail.full_disk(programs))
+@each(fail.CHOSEN)
+def test_failing_calls(where: Where, scenario: Scenario) -> None:
+    stands(fail.run(where, scenario, 200, most=16))
 
 
-@pytest.mark.parametrize("scenario", kill.SCENARIOS, ids=lambda scenario: scenario.name)
-def test_power_loss(programs: Path, scenario: Scenario) -> None:
-    stands(powerloss.run(programs, scenario, 200, cuts=20))
+@each(stop.CHOSEN)
+def test_stopped_while_others_act(where: Where, scenario: Scenario) -> None:
+    stands(stop.run(where, scenario, 200, most=60))
+
+
+@each(whole.SCENARIOS)
+def test_killed_anywhere_in_sh_loader_or_interpreter(where: Where, scenario: Scenario) -> None:
+    stands(whole.kill(where, scenario, most=10))
+
+
+@each(whole.SCENARIOS)
+def test_any_call_of_sh_loader_or_interpreter_fails(where: Where, scenario: Scenario) -> None:
+    stands(whole.fail(where, scenario, most=20))
+
+
+@pytest.mark.parametrize("what", scarce.SCARCE)
+def test_too_little_of_what_a_host_has(where: Where, what: str) -> None:
+    stands(scarce.run(where, what, 200, most=6))
+
+
+@pytest.mark.parametrize("disk", full.DISKS)
+def test_a_full_disk(programs: Path, disk: str) -> None:
+    stands(inside.on_disk(programs, disk, "full", disk, 2))
+
+
+@each(scenarios.SCENARIOS)
+def test_power_loss(where: Where, scenario: Scenario) -> None:
+    stands(powerloss.run(where, scenario, 200, cuts=6))
+
+
+@each(power.CHOSEN)
+def test_power_loss_with_delayed_allocation(programs: Path, scenario: Scenario) -> None:
+    stands(inside.on_disk(programs, "delayed allocation", "power", scenario.name, 200, 3))
+
+
+def test_a_file_system_of_whole_seconds(programs: Path) -> None:
+    stands(inside.on_disk(programs, "whole seconds", "seconds", 1))
+
+
+@each(scenarios.BY_POSTMAP)
+def test_maps_that_postmap_makes(programs: Path, scenario: Scenario) -> None:
+    stands(inside.by_postfix(programs, inside.NO_DISK, "kill", scenario.name, 200, 6, 2))
+    stands(inside.by_postfix(programs, inside.NO_DISK, "fail", scenario.name, 200, 8))
+    stands(inside.by_postfix(programs, "delayed allocation", "power", scenario.name, 200, 3))
 
 
 @pytest.mark.parametrize("target", fuzz.TARGETS, ids=lambda target: target.name)
@@ -52,4 +109,4 @@ def test_many_at_once(programs: Path) -> None:
 
 
 def test_signals() -> None:
-    stands(crowd.signals(5))
+    stands(signals.run(5))

@@ -14,10 +14,30 @@ from tests.torture.scenarios import BY_HAND, Scenario, named, prepared
 from tests.torture.trace import calls, inject, spread
 
 ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EROFS", "EMFILE", "EACCES", "EINTR")
-FALLIBLE = frozenset(
-    "open openat read write pread64 pwrite64 fsync fdatasync rename renameat unlink unlinkat mkdirat flock ftruncate "
-    "utimensat fchmod fchmodat fcntl getdents64 sendfile fallocate".split()
-)
+FALLIBLE = {
+    "open",
+    "openat",
+    "read",
+    "write",
+    "pread64",
+    "pwrite64",
+    "fsync",
+    "fdatasync",
+    "rename",
+    "renameat",
+    "unlink",
+    "unlinkat",
+    "mkdirat",
+    "flock",
+    "ftruncate",
+    "utimensat",
+    "fchmod",
+    "fchmodat",
+    "fcntl",
+    "getdents64",
+    "sendfile",
+    "fallocate",
+}
 SYSEXITS = {
     os.EX_OK,
     1,

@@ -10,16 +10,21 @@ from tests.torture.ground import Ground, Where
 from tests.torture.judge import Judge
 from tests.torture.programs import EXPIRE
 from tests.torture.scenarios import prepared
+from tests.torture.trace import spread
 
+DISKS = ("tmpfs", "ext4")
 BLOCK = 4096
-LEFT = (0, 1, 2, 3, 5, 8)  # blocks that are still free
+LEFT = [0, 1, 2, 3, 5, 8]  # blocks that are still free
 
 
-def run(where: Where, kind: str) -> Row:
-    """Run each scenario on the small disk that the folder of `where` is on; kind: of the disk, for the row's name."""
+def run(where: Where, kind: str, most: int = 8) -> Row:
+    """Run each scenario on the small disk that the folder of `where` is on; kind: of the disk, for the row's name.
+
+    most: amounts of room that are tried.
+    """
     row = Row(f"a full disk, {kind}")
     for scenario in CHOSEN:
-        for left in LEFT:
+        for left in spread(LEFT, most):
             with where.ground(scenario.kind, scenario.own) as ground:
                 judge = Judge(ground, scenario, prepared(ground, scenario, 200))
                 with _filled(ground, left):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import tempfile
 import time
@@ -60,6 +61,8 @@ class Ground(Site):
         """Return what the MTA's own program reads in the map."""
         if self.kind not in BY_POSTMAP:
             return super().records()
+        if self.kind == "cdb":
+            return cdb_records(self.db.read_bytes())
         command = ["postmap", "-s", f"{self.kind}:{self.access}"]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         return dict(line.split("\t", 1) for line in done.stdout.splitlines())
@@ -70,6 +73,18 @@ class Ground(Site):
             return ""
         verified = subprocess.run(["db5.3_verify", "-q", str(self.db)], capture_output=True)
         return f"db_verify: {verified.stderr[-200:]!r}" if verified.returncode else ""
+
+
+def cdb_records(data: bytes) -> dict[str, str]:
+    """Return what is in a cdb, which postmap does not list: records from byte 2048 on, then tables (cr.yp.to/cdb)."""
+    found, at = {}, 2048
+    end = min(struct.unpack_from("<512I", data)[::2])
+    while at < end:
+        of_key, of_value = struct.unpack_from("<2I", data, at)
+        key, value = data[at + 8 : at + 8 + of_key], data[at + 8 + of_key : at + 8 + of_key + of_value]
+        found[key.rstrip(b"\0").decode()] = value.rstrip(b"\0").decode()
+        at += 8 + of_key + of_value
+    return found
 
 
 @dataclass(frozen=True)
@@ -97,39 +112,38 @@ def fast_folder() -> str | None:
 
 @dataclass(frozen=True)
 class State:
-    """All that programs may change; whether the map's seal holds, and what the last run saw is what there is.
+    """All that programs may change; the map's seal if it holds, and whether what the last run saw is what there is.
 
     Either is told by ctime and inode, which nobody can put back: restore() makes the note anew if it held.
     """
 
     files: Files
-    sealed: bool
-    seen: bool
+    seal: Seal | None = None
+    seen: bool = False
 
     @property
     def digest(self) -> bytes:
         """What tells it from another: times of day and process ids do not."""
-        total, old = sha256(f"{self.sealed}{self.seen}".encode()), (time.time() - OLD) * 1e9
+        total, old = sha256(f"{self.seal and self.seal.shown}{self.seen}".encode()), (time.time() - OLD) * 1e9
         for name, (content, mode, mtime) in sorted(self.files.items()):
+            said = b"" if name.endswith(("/.seen", "/.granter", "/.lane")) else content
             if name.endswith(".popips"):
-                content = content[HEAD:]
-            elif name.endswith(("/.seen", "/.granter", "/.lane")):
-                content = b""
-            total.update(f"{name.rpartition('-')[0] or name} {mode} {mtime < old} {len(content)} ".encode() + content)
+                said = content[HEAD:]
+            total.update(f"{name.rpartition('-')[0] or name} {mode} {mtime < old} {len(said)} ".encode() + said)
         return total.digest()
 
 
 def saved(ground: Ground) -> State:
     """Return the state that the ground is in."""
     with ground.host as host:
-        return State(_files(ground), _sealed(ground) is not None, seen.saw(host) == _saw(ground))
+        return State(_files(ground), _sealed(ground), seen.saw(host) == _saw(ground))
 
 
 def restore(ground: Ground, state: State) -> None:
     """Bring the ground back into that state."""
     put_files(ground, state.files)
-    if state.sealed:
-        _seal_again(ground)
+    if state.seal:
+        _seal_again(ground, state.seal)
     note = ground.stamps / ".seen"
     if state.seen:
         with ground.host as host:
@@ -184,10 +198,7 @@ def _sealed(ground: Ground) -> Seal | None:
     return seal if seal and seal.map == _state_of_map(ground) else None
 
 
-def _seal_again(ground: Ground) -> None:
-    journal = Path(f"{ground.db}.popips")
-    seal = Seal.unpack(journal.read_bytes()[:HEAD])
-    assert seal
+def _seal_again(ground: Ground, seal: Seal) -> None:
     text = seal.text if seal.text == "-" else identity_of(str(ground.access))
-    with opened(str(journal), os.O_RDWR) as fd:
+    with opened(f"{ground.db}.popips", os.O_RDWR) as fd:
         os.pwrite(fd, Seal(_state_of_map(ground), text, seal.shown).pack(), 0)

@@ -22,6 +22,8 @@ from tests.torture.jobs import do
 
 MEGABYTES = {"tmpfs": 2, "ext4": 4, "whole seconds": 24, "delayed allocation": 48}
 NO_DISK = "none"
+# which a box has none of
+LOOP_DEVICES = "mknod /dev/loop-control c 10 237; for n in 0 1 2 3 4 5 6 7; do mknod /dev/loop$n b 7 $n; done"
 
 
 def on_disk(programs: Path, kind: str, job: str, *words: object) -> Row:
@@ -35,6 +37,7 @@ def by_postfix(programs: Path, kind: str, job: str, *words: object) -> Row:
     """Do a job on a host with Postfix, on a disk of that kind, NO_DISK for none."""
     with _folder() as folder, Box(programs, Path(folder) / "host") as box:
         unpack_postfix(box)
+        box.run(["sh", "-c", LOOP_DEVICES])
         (Path(folder) / "disks").mkdir()
         command = _words(kind, f"{folder}/disks", programs, job, words)
         return _row(box.run(command, {"PYTHONPATH": str(ROOT)}))

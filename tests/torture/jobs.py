@@ -18,7 +18,7 @@ SWEEPS: dict[str, Callable[..., Row]] = {
     "fail anywhere": whole.fail,
 }
 OTHERS: dict[str, Callable[..., Row]] = {"full": full.run, "scarce": scarce.run, "seconds": seconds.run}
-ALONE: dict[str, Callable[..., Row]] = {"fuzz": fuzz.run, "signals": signals.run}
+ALONE: dict[str, Callable[..., Row]] = {"fuzz": fuzz.by_name, "signals": signals.run}
 ANYWHERE = {scenario.name: scenario for scenario in whole.SCENARIOS}
 
 

@@ -44,7 +44,7 @@ def run(where: Where, scenario: Scenario, size: int, most: int = 300, most_again
         half_written = [state for state in crashes.values() if _is_half_written(ground, state)]
         for state in spread(half_written, AGAIN):
             for program in (NEXT[0], EXPIRE):
-                _killed_again(ground, state, program, judge, most_again, row)
+                _killed_again(row, judge, state, program, most_again)
     return row
 
 
@@ -74,10 +74,11 @@ def recovered(ground: Ground, after: State, program: Program, judge: Judge) -> I
 def _is_half_written(ground: Ground, state: State) -> bool:
     """Whether a change of the map was begun: its journal is left, or the seal of a map of its own does not hold."""
     journal = state.files.get(f"{ground.db.name}.popips", (b"", 0, 0))
-    return not state.sealed if ground.own else len(journal[0]) > CHANGE and not journal[1] & 0o100
+    return not state.seal if ground.own else len(journal[0]) > CHANGE and not journal[1] & 0o100
 
 
-def _killed_again(ground: Ground, after: State, program: Program, judge: Judge, most: int, row: Row) -> None:
+def _killed_again(row: Row, judge: Judge, after: State, program: Program, most: int) -> None:
+    ground = judge.ground
     restore(ground, after)
     for call, number in spread(calls(ground, program), most):
         restore(ground, after)

@@ -1,7 +1,7 @@
 """The power goes, on a real ext4 that writes as late as it can: what was not synced is gone, with names and sizes.
 
-powerloss.py tries what POSIX allows; this is one file system as it is, delayed allocation included. The ext4 forgets its
-journal, too (EXT4_IOC_SHUTDOWN), and boots again.
+powerloss.py tries what POSIX allows; this is one file system as it is, delayed allocation included. The ext4 loses what
+is in its journal and not on the disk (EXT4_IOC_SHUTDOWN), and the host boots again.
 """
 
 from __future__ import annotations

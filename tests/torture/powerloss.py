@@ -96,7 +96,7 @@ def _parsed(line: str, folder: str) -> Call | None:
 
 
 def outcomes(calls: list[Call], cuts: int, chance: random.Random) -> Iterator[list[Call]]:
-    """Return the calls that may be on the disk when the power goes: of each prefix, each choice of the unsynced ones."""
+    """Return what may be on the disk when the power goes: of each prefix, each choice of the unsynced calls."""
     for end in range(0, len(calls) + 1, max(1, len(calls) // cuts)):
         done = calls[:end]
         unsynced = [n for n, call in enumerate(done) if not call.kind.endswith("sync") and not _is_safe(done, n)]
@@ -151,7 +151,7 @@ def run(where: Where, scenario: Scenario, size: int, cuts: int) -> Row:
         seen: dict[bytes, tuple[str, int, int]] = {}
         for calls in outcomes(recorded, cuts, random.Random(1)):
             files = replayed(before, calls, str(ground.folder), now)
-            state = State(files, sealed=False, seen=False)  # another boot: the seal does not hold
+            state = State(files)  # another boot: the seal does not hold
             if state.digest not in seen:
                 put_files(ground, files)
                 seen[state.digest] = _wrong(ground, scenario, static)

@@ -101,7 +101,7 @@ def due(count: int) -> Callable[[Ground], None]:
             stamp(ground, names, time.time())
         else:
             pairs = {name.encode(): b"RELAY" for name in names}
-            revoke.put(None, ground.place, "", pairs, time.time())
+            revoke.put(revoke.Edited(ground.place, "", time.time()), pairs)
         grant(ground, KNOWN)
         ground.expire()
         stamp(ground, names, time.time() - LONG_AGO)

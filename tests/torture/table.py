@@ -6,42 +6,55 @@ import argparse
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.box import install
-from tests.torture import Row, crowd, fail, fuzz, kill, powerloss, stop
+from tests.torture import Row, crowd, fail, full, fuzz, inside, jobs, power, scarce, stop, whole
+from tests.torture.ground import Where
+from tests.torture.scenarios import BY_POSTMAP, SCENARIOS
 
-Job = tuple[str, Path, tuple[object, ...]]
-SCENARIOS = {scenario.name: scenario for scenario in kill.SCENARIOS}
-SWEEPS: dict[str, Callable[..., Row]] = {
-    "kill": kill.run,
-    "fail": fail.run,
-    "stop": stop.run,
-    "power": powerloss.run,
-}
+HERE, ON_DISK, BY_POSTFIX = "here", "on disk", "by Postfix"
+Job = tuple[str, str, str, tuple[object, ...]]  # where, the kind of disk, the job, its words
 
 
-def do(job: Job) -> Row:
-    """One job of the table, in a process of its own; words name a scenario, for that cannot be pickled."""
-    kind, programs, words = job
-    if kind in SWEEPS:
-        return SWEEPS[kind](programs, SCENARIOS[str(words[0])], *words[1:])
-    others: dict[str, Callable[..., Row]] = {"full": fail.full_disk, "fuzz": fuzz.run, "signals": crowd.signals}
-    return others[kind](*words)
+def do(told: tuple[Path, Job]) -> Row:
+    """Do one job of the table, in a process of its own."""
+    programs, (place, disk, job, words) = told
+    if place == HERE:
+        return jobs.do(Where(programs), job, *words)
+    return (inside.on_disk if place == ON_DISK else inside.by_postfix)(programs, disk, job, *words)
 
 
-def jobs(options: argparse.Namespace, programs: Path) -> list[Job]:
+def every_job(options: argparse.Namespace) -> Iterator[Job]:
+    """Return all jobs, those that take long first."""
     sizes = [int(size) for size in options.sizes.split(",")]
-    every = [("kill", programs, (scenario.name, size, options.kills)) for scenario in kill.SCENARIOS for size in sizes]
-    made: list[Job] = [*every, ("full", programs, (programs,))]
-    made += [("fail", programs, (scenario.name, 200, options.failures)) for scenario in fail.CHOSEN]
-    made += [("stop", programs, (scenario.name, 200, options.kills)) for scenario in stop.CHOSEN]
-    made += [
-        ("power", programs, (scenario.name, size, options.cuts)) for scenario in kill.SCENARIOS for size in sizes[:2]
-    ]
-    made += [("fuzz", programs, (target, options.inputs)) for target in fuzz.TARGETS]
-    return [*made, ("signals", programs, (options.signals,))]
+    for scenario in SCENARIOS:
+        for size in sizes:
+            yield HERE, "", "kill", (scenario.name, size, options.kills)
+    for scenario in BY_POSTMAP:
+        yield BY_POSTFIX, inside.NO_DISK, "kill", (scenario.name, 200, options.kills)
+        yield BY_POSTFIX, inside.NO_DISK, "fail", (scenario.name, 200, options.failures)
+        yield BY_POSTFIX, "delayed allocation", "power", (scenario.name, 200, options.cuts // 4)
+    for disk in full.DISKS:
+        yield ON_DISK, disk, "full", (disk,)
+    for scenario in power.CHOSEN:
+        yield ON_DISK, "delayed allocation", "power", (scenario.name, 200, options.cuts // 4)
+    yield ON_DISK, "whole seconds", "seconds", (options.rounds,)
+    for job, chosen, most in (("fail", fail.CHOSEN, options.failures), ("stop", stop.CHOSEN, options.kills)):
+        for scenario in chosen:
+            yield HERE, "", job, (scenario.name, 200, most)
+    for scenario in whole.SCENARIOS:
+        yield HERE, "", "kill anywhere", (scenario.name, options.failures)
+        yield HERE, "", "fail anywhere", (scenario.name, 2 * options.failures)
+    for what in scarce.SCARCE:
+        yield HERE, "", "scarce", (what, 200)
+    for scenario in SCENARIOS:
+        for size in sizes[:2]:
+            yield HERE, "", "powerloss", (scenario.name, size, options.cuts)
+    for target in fuzz.TARGETS:
+        yield HERE, "", "fuzz", (target.name, options.inputs)
+    yield HERE, "", "signals", (options.signals,)
 
 
 def merged(rows: list[Row]) -> list[Row]:
@@ -72,6 +85,7 @@ def main() -> int:
     parser.add_argument("--failures", type=int, default=300, help="failing calls of a run, at most (%(default)s)")
     parser.add_argument("--cuts", type=int, default=200, help="calls to cut the power after, at most (%(default)s)")
     parser.add_argument("--inputs", type=int, default=fuzz.MILLION, help="hostile inputs (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=20, help="deeds within a second, of each kind (%(default)s)")
     parser.add_argument("--signals", type=int, default=200, help="signals while the map is changed (%(default)s)")
     parser.add_argument("--processes", type=int, default=16, help="that log in at once (%(default)s)")
     parser.add_argument("--logins", type=int, default=1000, help="of each of them (%(default)s)")
@@ -82,7 +96,7 @@ def main() -> int:
         Path(folder).chmod(0o755)
         programs = install(Path(folder))
         with multiprocessing.get_context("spawn").Pool(2, maxtasksperchild=1) as pool:
-            for row in pool.imap_unordered(do, jobs(options, programs)):
+            for row in pool.imap_unordered(do, [(programs, job) for job in every_job(options)]):
                 rows.append(row)
                 print(f"{time.monotonic() - start:6.0f} s  {row.name}: {row.survived} of {row.cases}", flush=True)
         rows += crowd.run(programs, options.processes, options.logins)

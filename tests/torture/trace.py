@@ -44,7 +44,9 @@ def paths(ground: Ground) -> list[str]:
     return [word for path in files for word in ("-P", str(path))]
 
 
-def inject(ground: Ground, program: Program, call: str, what: str, whole: bool = False) -> subprocess.CompletedProcess[str]:
+def inject(
+    ground: Ground, program: Program, call: str, what: str, whole: bool = False
+) -> subprocess.CompletedProcess[str]:
     """Run the program, and have that happen to it at a call: "signal=KILL:when=3" for instance."""
     options = ("-e", f"trace={call}", "-e", f"inject={call}:{what}", *([] if whole else paths(ground)))
     return program.run(ground, ("strace", "-f", "-qq", "-o", "/dev/null", *options))

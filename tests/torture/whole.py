@@ -1,7 +1,8 @@
 """The whole of a login or a run, sh, the loader and the interpreter included: each call of any process of it.
 
-Killed: nothing is lost and nothing left open, whatever the login server makes of it. Failing: the login goes on, from
-where sh has read the first line of our program: before that only who starts it can see to it.
+Killed: nothing is lost and nothing left open, whatever the login server makes of it. Failing: the login goes on, too,
+from where sh has read the first line of our program up to where it becomes the server: what fails before or after that,
+only others can see to.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import os
 import re
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 from tests.torture import Row
-from tests.torture.fail import LOGIN_LIMIT, wrong
+from tests.torture.fail import LOGIN_LIMIT
 from tests.torture.ground import Ground, Where, restore, saved
 from tests.torture.judge import Judge, until_gone
 from tests.torture.programs import EXPIRE, KNOWN, NEW, Program, hook, postlogin
@@ -22,17 +24,20 @@ from tests.torture.trace import Call, calls, inject, spread
 
 ERRORS = ("ENOMEM", "ENFILE", "EACCES", "EIO", "EAGAIN", "EINTR")
 # calls of which Linux cannot refuse a process that is in order, or whose failing is the kernel's own end
-SURE = frozenset(
-    "arch_prctl set_tid_address set_robust_list rseq rt_sigaction rt_sigprocmask getpid gettid getppid munmap kill tkill "
-    "geteuid getuid getgid getegid close exit_group futex clock_nanosleep getrandom prlimit64 sched_getaffinity".split()
-)
+SURE = {"arch_prctl", "set_tid_address", "set_robust_list", "rseq", "rt_sigaction", "rt_sigprocmask", "kill", "tkill"}
+SURE |= {"getpid", "gettid", "getppid", "getuid", "geteuid", "getgid", "getegid", "munmap", "close", "futex"}
+SURE |= {"clock_nanosleep", "getrandom", "prlimit64", "sched_getaffinity"}
 HOOKS = [
     Scenario("hook, new address", hook(NEW, whole=True), granted(KNOWN)),
     Scenario("hook, fast lane", hook(KNOWN, whole=True), lane_is_open),
     Scenario("postlogin, new address", postlogin(NEW, whole=True), granted(KNOWN)),
     Scenario("postlogin, fast lane", postlogin(KNOWN, whole=True), lane_is_open),
 ]
-SCENARIOS = [*HOOKS, Scenario("expire, 1 due", EXPIRE, due(1))]
+SCENARIOS = [
+    *HOOKS,
+    Scenario("Python of the hook, new address", hook(NEW), granted(KNOWN)),
+    Scenario("expire, 1 due", EXPIRE, due(1)),
+]
 
 
 def kill(where: Where, scenario: Scenario, most: int) -> Row:
@@ -50,8 +55,8 @@ def _sweep(where: Where, row: Row, scenario: Scenario, most: int, harms: tuple[s
     with where.ground(scenario.kind, scenario.own) as ground:
         judge = Judge(ground, scenario, prepared(ground, scenario, 50))
         before = saved(ground)
-        loader = set() if is_kill else _of_the_loader(ground, program)
-        found = [point for point in calls(ground, program, whole=True) if point not in loader]
+        others = set() if is_kill else _of_others(ground, program)
+        found = [point for point in calls(ground, program, whole=True) if point not in others]
         cases = [(*point, harm) for point in found for harm in harms if is_kill or point[0] not in SURE]
         for call, number, harm in spread(cases, most):
             restore(ground, before)
@@ -60,10 +65,13 @@ def _sweep(where: Where, row: Row, scenario: Scenario, most: int, harms: tuple[s
             done = inject(ground, program, call, what, whole=True)
             took = time.monotonic() - start
             until_gone(lambda: _is_at_work(ground))
-            fault = "" if is_kill or not program.is_hook else wrong(ground, program, done, took)
+            is_held_up = not is_kill and program.whole and (done.returncode or took > LOGIN_LIMIT)
+            fault = f"exit {done.returncode} after {took:.1f} s: {done.stderr[-200:]}" if is_held_up else ""
             ended = EXPIRE.run(ground)
             after = judge.after(EXPIRE)
-            fault += after.fault + (f", then exit {ended.returncode}: {ended.stderr[-200:]}" if ended.returncode else "")
+            fault += after.fault + (
+                f", then exit {ended.returncode}: {ended.stderr[-200:]}" if ended.returncode else ""
+            )
             row.add(f"{scenario.name}: {call} {number} {harm}: {fault}" if fault else "", after.lost, after.bare)
             if program.is_hook and not is_kill:
                 row.worst = max(row.worst, took)
@@ -83,16 +91,19 @@ def _words(pid: str) -> bytes:
         return b""
 
 
-def _of_the_loader(ground: Ground, program: Program) -> set[Call]:
-    """Return the calls that come before sh has read the first line of our program."""
-    if not program.is_hook:
+def _of_others(ground: Ground, program: Program) -> set[Call]:
+    """Return the calls of a login that are the loader's, before sh has read our first line, or the server's."""
+    if not program.whole:
         return set()
     with tempfile.NamedTemporaryFile("r") as log:
         program.run(ground, ("strace", "-qq", "-o", log.name))
-        loader = log.read().partition("#!/bin/sh")[0]
-    seen: dict[str, int] = {}
+        loader, _, ours = log.read().partition("#!/bin/sh")
+    seen: Counter[str] = Counter()
     found = set()
-    for name in re.findall(r"^(\w+)\(", loader, re.M):
-        seen[name] = seen.get(name, 0) + 1
-        found.add((name, seen[name]))
+    ours, _, server = ours.partition('execve("/bin/true"')
+    for part in (loader, ours, server):
+        for name in re.findall(r"^(\w+)\(", part, re.M):
+            seen[name] += 1
+            if part is not ours:
+                found.add((name, seen[name]))
     return found
