@@ -35,7 +35,7 @@ class Request:
 def leave(folder: Folder, name: str, login: Login, now: float) -> str:
     """Leave a request for an address, and return its file's name; raise StampError if that is not possible."""
     file = f"{REQUESTS}/{name}-{os.getpid()}.{time.monotonic_ns()}"
-    with folder.naming(file):
+    with folder.naming(REQUESTS):  # of all that is to be writable, the stamp folder is what a cure must name
         try:
             _write(folder, file, login, now)
         except (FileNotFoundError, NotADirectoryError):
