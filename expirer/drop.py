@@ -16,9 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from popips.grant import DEFERRED, GRANTED, REFUSED, RENEWED, Outcome, Told, grant
+from popips.grant import DEFERRED, REFUSED, Outcome, Told, grant
 from popips.login import PUSHED, Login, word
-from popips.revoke import end
 from popips.site import Site
 
 LONGEST = 100  # bytes of a file
@@ -41,10 +40,8 @@ class Drop:
 def take_up(site: Site, writer: str, told: Told) -> Iterator[DropError]:
     """Grant what was dropped since the last run; told hears of each, and what is wrong with the folders is returned.
 
-    A user has one address at a time by this way: with a new one, the grant of the one before ends. writer: the program
-    that logs it.
+    writer: the program that logs it.
     """
-    held: dict[str, str] = {}
     for found in _drops(site.settings.drop, site.now - site.settings.window):
         if isinstance(found, DropError):
             yield found
@@ -54,20 +51,8 @@ def take_up(site: Site, writer: str, told: Told) -> Iterator[DropError]:
             told(login, Outcome(REFUSED, found.text, "dropped longer ago than the window"))
             continue
         outcome = grant(site, found.text, login, told)
-        if outcome and outcome.verdict in (GRANTED, RENEWED, DEFERRED):
-            held[found.user] = outcome.address
         if outcome and outcome.verdict == DEFERRED:
             break  # the others would wait for the map as long, and expiry with them
-    if held:
-        others = (name for name, _ in site.folder.scan() if _is_other(site, held, name))
-        for _ in end(site, list(others)):
-            pass
-
-
-def _is_other(site: Site, held: dict[str, str], name: str) -> bool:
-    """Whether a grant is by another address of one of these users than the one that he has dropped now."""
-    login = site.folder.login(name)
-    return login is not None and login.service == PUSHED and held.get(login.user, name) != name
 
 
 def _drops(path: str, old: float) -> Iterator[Drop | DropError]:

@@ -35,10 +35,13 @@ def _present(site: Site) -> set[str]:
     try:
         done = subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
         there = [session for session in json.loads(done.stdout) if session["service"] in SERVICES]
-        found = {(session["ip"], str(session.get("username")), session["service"]) for session in there}
+        found = {
+            (address.parse(session["ip"]), Login(str(session.get("username")), session["service"], ""))
+            for session in there
+            if address.is_address(session["ip"])
+        }
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
         said = getattr(error, "stderr", None) or b""
         reason = said.decode(errors="replace").strip() or error
         raise SessionError(f"{conf.doveadm}: {reason}; set doveadm in popips.conf, or renew = logins") from None
-    names = {(address.parse(ip), Login(user, service, "")) for ip, user, service in found if address.is_address(ip)}
-    return {name for name, login in names if not grant.refusal(site, name, login)}
+    return {name for name, login in found if not grant.refusal(site, name, login)}

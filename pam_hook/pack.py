@@ -14,17 +14,30 @@ import os
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a file, by `make install`
+from pam_hook.bare import OS, SHIM, bare
+
 PROGRAMS = {"popips-hook": "pam_hook.hook", "popips-postlogin": "pam_hook.postlogin"}
 ROOMS = ("popips", "popips/maps", "popips/stamps", "pam_hook")
 # not on the way of every login: found where they are
-SELDOM = ("command", "move", "revoke", "run", "turns", "survey", "pack", "own", "postmap")
-# on the way of every login, in the order in which they need each other: run without the import system, which would
-# spend on each as long as it takes to run. The packages must be here; another module that is not is only slower
-ALWAYS = """
-__future__ popips pam_hook pam_hook.environ popips.log pam_hook.login popips.files popips.address popips.login
-popips.stamps popips.stamps.folder
-"""
+SELDOM = (
+    "bare",
+    "command",
+    "move",
+    "orphans",
+    "own",
+    "pack",
+    "postmap",
+    "register",
+    "revoke",
+    "run",
+    "survey",
+    "turns",
+)
+BINDING = "popips.maps.libdb"  # cannot be imported where the binding is missing, of which the log is to hear
 
+# Modules are run in the order in which they need each other, without the import system, which would spend on each as
+# long as it takes to run; those that need the binding are found by it, when they are asked for
 START = """
 import gc, sys
 gc.disable()
@@ -33,12 +46,7 @@ Module, Spec = type(sys), type(sys.__spec__)
 class Packed:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name not in PACKED:
-            return None
-        spec = Spec(name, Packed, is_package=PACKED[name][0])
-        if spec.submodule_search_locations is not None:
-            spec.submodule_search_locations.append(LIB + "/" + name.replace(".", "/"))
-        return spec
+        return Spec(name, Packed) if name in PACKED else None
     @staticmethod
     def create_module(spec):
         return None
@@ -46,77 +54,83 @@ class Packed:
     def exec_module(module):
         exec(PACKED[module.__name__][1], module.__dict__)
 sys.meta_path.insert(0, Packed)
-for name in ALWAYS.split():
-    if name in sys.modules:
-        continue
-    is_package, code = PACKED[name]
-    module = sys.modules[name] = Module(name)
+for name in ORDER:
     parent, _, child = name.rpartition(".")
-    module.__package__ = name if is_package else parent
-    if is_package:
+    module = sys.modules[name] = Module(name)
+    module.__package__ = name if PACKED[name][0] else parent
+    if PACKED[name][0]:
         module.__path__ = [LIB + "/" + name.replace(".", "/")]
+for name in ORDER:
+    parent, _, child = name.rpartition(".")
     if parent:
-        setattr(sys.modules[parent], child, module)
-    exec(code, module.__dict__)
+        setattr(sys.modules[parent], child, sys.modules[name])
+    exec(PACKED[name][1], sys.modules[name].__dict__)
 from MODULE import main
 sys.exit(main())
 """
 
 
-class _Bare(ast.NodeTransformer):
-    """Takes the types out: nobody asks for them here, and each login would make objects of them."""
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.returns = None
-        return self.generic_visit(node)
-
-    def visit_arg(self, node: ast.arg) -> ast.AST:
-        node.annotation = None
-        return node
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        if any(ast.unparse(decorator).startswith("dataclass") for decorator in node.decorator_list):
-            node.body = [part if isinstance(part, ast.AnnAssign) else self.visit(part) for part in node.body]
-            return node
-        return self.generic_visit(node)
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
-        made = ast.Assign([node.target], node.value) if node.value else None
-        return made and ast.copy_location(made, node)
-
-    def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
-        return None if ast.unparse(node.value).startswith("TypeVar(") else node
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        node.bases = [base for base in node.bases if not ast.unparse(base).startswith("Generic[")]
-        return self.generic_visit(node)
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
-        return None if node.module == "typing" else node
-
-    def visit_If(self, node: ast.If) -> ast.AST | None:
-        return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
-
-
 def packed(root: Path, lib: str, module: str, binding: str) -> bytes:
-    """Give the content of a .pyc file; root: where the rooms are now, lib: where they will be."""
-    # of the standard library's module a login needs no more than this
-    modules = {"__future__": (False, compile("annotations = None", "__future__", "exec"))}
-    for path in (path for room in ROOMS for path in sorted((root / room).glob("*.py"))):
-        *parents, name = path.relative_to(root).with_suffix("").parts
-        if name in SELDOM:
-            continue
-        is_package = name == "__init__"
-        source = _Bare().visit(ast.parse(path.read_bytes()))
-        code = compile(source, f"{lib}/{path.relative_to(root)}", "exec", dont_inherit=True, optimize=2)
-        modules[".".join(parents if is_package else [*parents, name])] = (is_package, code)
+    """Return the content of a .pyc file; root: where the rooms are now, lib: where they will be."""
+    trees, packages = _trees(root)
+    order = _order(trees)
+    modules = {
+        name: (name in packages, compile(tree, f"{lib}/{name}", "exec", dont_inherit=True, optimize=2))
+        for name, tree in trees.items()
+    }
     names = {name: (is_package, name) for name, (is_package, _) in modules.items()}
-    start = f"LIB, BINDING, ALWAYS, PACKED = {lib!r}, {binding!r}, {ALWAYS!r}, {names!r}\n"
+    start = f"LIB, BINDING, ORDER, PACKED = {lib!r}, {binding!r}, {order!r}, {names!r}\n"
     code = compile(start + START.replace("MODULE", module), f"{lib}/{module}", "exec", dont_inherit=True, optimize=2)
     # each name's place is taken by its code, which source cannot spell
     code = code.replace(co_consts=tuple(modules[c[1]] if c in names.values() else c for c in code.co_consts))
     # flags, time and size of a source (PEP 552): there is none to compare with
     return importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(code)
+
+
+def _trees(root: Path) -> tuple[dict[str, ast.Module], set[str]]:
+    """Return the modules as a login needs them, and which of them are packages."""
+    trees = {SHIM: ast.parse(OS), "__future__": ast.parse("annotations = None")}
+    packages = set()
+    for path in (path for room in ROOMS for path in sorted((root / room).glob("*.py"))):
+        *parents, stem = path.relative_to(root).with_suffix("").parts
+        if stem not in SELDOM:
+            name = ".".join(parents if stem == "__init__" else [*parents, stem])
+            trees[name] = bare(path.read_bytes(), str(path))
+            packages.update([name] if stem == "__init__" else [])
+    return trees, packages
+
+
+def _order(trees: dict[str, ast.Module]) -> list[str]:
+    """Return the modules that do not need the binding, each behind those that it needs."""
+    order: list[str] = []
+    needs_binding: set[str] = {BINDING}
+
+    def visit(name: str) -> None:
+        if name in order or name in needs_binding:
+            return
+        used = [other for other in _imported(trees[name], trees) if not name.startswith(other + ".")]
+        for other in used:
+            visit(other)
+        if needs_binding.intersection(used):
+            needs_binding.add(name)
+        else:
+            order.append(name)
+
+    for name in trees:
+        visit(name)
+    return order
+
+
+def _imported(tree: ast.Module, trees: dict[str, ast.Module]) -> list[str]:
+    """Return the packed modules that a module imports when it is run."""
+    found = []
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            full = [f"{node.module}.{alias.name}" for alias in node.names]
+            found += [name if name in trees else str(node.module) for name in full]
+    return [name for name in found if name in trees]
 
 
 def main() -> None:

@@ -45,9 +45,9 @@ def kept(folder: Folder) -> Form | None:
     """Return how the records that there are were made; None if there are none yet."""
     try:
         kind, path, flags, key, value, _ = folder.read(MADE_BY).decode().split("\n")
+        own, postfix, compressed = (flag == "1" for flag in flags)
     except ValueError:
         return None
-    own, postfix, compressed = (flag == "1" for flag in flags)
     return Form(Place(kind, path, own=own, postfix=postfix), key, compressed, value)
 
 

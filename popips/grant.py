@@ -10,7 +10,7 @@ from popips import address, denials, fate, lane, limits, policy, requests, watch
 from popips.limits import Surplus
 from popips.log import INFO, WARNING, Log
 from popips.login import Login, word
-from popips.maps import MapError, NotNeeded, Records, Unsound, Writer
+from popips.maps import Lookup, MapError, NotNeeded, Unsound, Writer
 from popips.requests import Request
 from popips.settings import Settings
 from popips.settle import rebuild, settle
@@ -131,8 +131,8 @@ def _dealt(site: Site, batch: list[Request], is_over: Callable[[], bool]) -> lis
         return _done(site, [(request, _known(request, outcome, fates, gone)) for request, outcome in there])
 
 
-def foreseen(site: Site, request: Request, records: Records) -> Outcome:
-    """Return what would become of a login if it were dealt with now; records: of the map."""
+def foreseen(site: Site, request: Request, records: Lookup) -> Outcome:
+    """Return what would become of a login if it were dealt with now; records: as they would be then."""
     outcome = _judged(site, request)
     if outcome.verdict != GRANTED:
         return outcome

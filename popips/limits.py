@@ -1,7 +1,11 @@
-"""How many live grants one user, or one network, may have: which are more than max_per_user and max_per_network."""
+"""How many live grants one user, or one network, may have: which are more than max_per_user and max_per_network.
+
+By the drop folder a user has one address at a time, whatever the settings say: with the next, the one before ends.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from popips import address
@@ -33,29 +37,45 @@ def surplus(site: Site, latest: dict[str, Login] | None = None) -> dict[str, Sur
     latest: the logins that were dealt with just now, by address; then only their users and networks are looked at. A
     stamp from the future counts as made now, and before those.
     """
-    most = site.settings.max_per_user, site.settings.max_per_network
-    if not any(most):
+    limits = _limits(site, latest)
+    if not limits:
         return {}
-    users = None if latest is None else {login.user for login in latest.values()}
-    networks = None if latest is None else {address.network(name) for name in latest}
-    of_user: dict[str, list[tuple[float, bool, str, float]]] = {}
-    of_network: dict[str, list[tuple[float, bool, str, float]]] = {}
+    concerned = None
+    if latest is not None:
+        concerned = {login.user for login in latest.values()} | {address.network(name) for name in latest}
+    ages: dict[tuple[str, str], list[tuple[float, bool, str, float]]] = {}
     for name, stamp in site.folder.scan():
         if site.is_due(stamp):
             continue
         age = (min(stamp.time, site.now), name in (latest or ()), name, stamp.time)
-        network = address.network(name)
-        if most[1] and (networks is None or network in networks):
-            of_network.setdefault(network, []).append(age)
-        login = site.folder.login(name) if most[0] else None
-        if login and login.service != BY_HAND and (users is None or login.user in users):
-            of_user.setdefault(login.user, []).append(age)
-    found: dict[str, Surplus] = {}
-    for ages, limit, setting in ((of_user, most[0], "max_per_user"), (of_network, most[1], "max_per_network")):
-        for whose, his in ages.items():
-            for _, _, name, last in sorted(his)[: max(0, len(his) - limit)]:
-                found[name] = Surplus(last, setting, whose)
-    return found
+        for setting, whose in _counted(site, name, limits):
+            if concerned is None or whose in concerned:
+                ages.setdefault((setting, whose), []).append(age)
+    return {
+        name: Surplus(last, setting, whose)
+        for (setting, whose), his in ages.items()
+        for _, _, name, last in sorted(his)[: max(0, len(his) - limits[setting])]
+    }
+
+
+def _limits(site: Site, latest: dict[str, Login] | None) -> dict[str, int]:
+    """Return the limits that there are."""
+    limits = {"max_per_user": site.settings.max_per_user, "max_per_network": site.settings.max_per_network}
+    if latest is not None and any(login.service == PUSHED for login in latest.values()):
+        limits[PUSHED] = 1
+    return {setting: most for setting, most in limits.items() if most}
+
+
+def _counted(site: Site, name: str, limits: dict[str, int]) -> Iterator[tuple[str, str]]:
+    """Return by which limits the grant of an address counts, each with the user or network."""
+    if "max_per_network" in limits:
+        yield "max_per_network", address.network(name)
+    login = site.folder.login(name) if limits.keys() - {"max_per_network"} else None
+    if login and login.service != BY_HAND:
+        if "max_per_user" in limits:
+            yield "max_per_user", login.user
+        if PUSHED in limits and login.service == PUSHED:
+            yield PUSHED, login.user
 
 
 def bars(site: Site, over: dict[str, Surplus]) -> Bars:

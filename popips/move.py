@@ -10,7 +10,7 @@ from itertools import islice
 
 from popips import form, seen
 from popips.form import Form
-from popips.maps import Records, Writer
+from popips.maps import Busy, Full, MapError, Records, Writer
 from popips.maps.text import Text
 from popips.settle import nothing
 from popips.site import Site
@@ -25,14 +25,29 @@ def move(site: Site) -> None:
     """
     while (kept := form.kept(site.folder)) and kept != site.form:
         seen.forget(site)
-        if not os.path.lexists(kept.place.path):
+        old = _named_now(site, kept)
+        if not os.path.lexists(old.place.path):
             form.keep(site.folder, site.form)
             return
-        text = Text(site.settings.source(kept.place), kept.place.postfix)
-        with replace(site, form=kept, text=text).writer() as writer:
-            if form.kept(site.folder) == kept:  # nobody has moved them meanwhile
-                _empty(site, writer, kept, text)
-                form.keep(site.folder, site.form)
+        text = Text(site.settings.source(old.place), old.place.postfix)
+        try:
+            with replace(site, form=old, text=text).writer() as writer:
+                if form.kept(site.folder) == kept:  # nobody has moved them meanwhile
+                    _empty(site, writer, old, text)
+                    form.keep(site.folder, site.form)
+        except (Busy, Full):
+            raise
+        except MapError as error:
+            cure = "grants of the settings before may be in it: mend it, or remove it if nobody asks it"
+            raise type(error)(f"{error}; {cure}") from error
+
+
+def _named_now(site: Site, kept: Form) -> Form:
+    """Return the form, its map by the name that popips.conf has for it: the old one may be a link by now."""
+    place = kept.place
+    if place.own == site.form.place.own and place.is_same(site.form.place):
+        place = replace(place, path=site.form.place.path)
+    return replace(kept, place=place)
 
 
 def _empty(site: Site, writer: Writer, kept: Form, text: Text) -> None:

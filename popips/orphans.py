@@ -5,12 +5,13 @@ A run only tells of them, for such a record can be the admin's: `popips-db end -
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator
 
 from popips import address, register
 from popips.maps import Records
 from popips.settle import nothing
 from popips.site import Site
+from popips.stamps import TOLD
 from popips.turns import BATCH
 
 
@@ -27,13 +28,34 @@ def orphans(site: Site, records: Records) -> list[str]:
     return [key.decode() for key in ours if _is_orphan(site, put, key)]
 
 
-def _is_orphan(site: Site, put: Mapping[bytes, bytes], key: bytes) -> bool:
+def news(site: Site) -> list[str]:
+    """Return the orphans that there are by now and were not when this was asked last. Raise MapError or StampError."""
+    there = _twice(site)
+    told = set(site.folder.read(TOLD["orphans"]).decode(errors="replace").split())
+    if set(there) != told:
+        site.folder.replace(TOLD["orphans"], "".join(f"{key}\n" for key in there).encode())
+    return [key for key in there if key not in told]
+
+
+def _twice(site: Site) -> list[str]:
+    """Return those that are orphans at each of two looks: a grant may end between a look at the map and its stamp."""
+    found: set[str] | None = None
+    for _ in range(2):
+        with site.reader() as records:
+            keys = [key for key in orphans(site, records) if found is None or key in found]
+        if not keys:
+            return []
+        found = set(keys)
+    return keys
+
+
+def _is_orphan(site: Site, put: Container[register.Pair], key: bytes) -> bool:
     """Whether a record with the value of a grant is nobody's."""
     value = site.form.value.encode()
     name = address.of_key(key.decode(errors="replace"))
     if name is None or site.form.record(name) != (key, value):
         return False
-    return put.get(key) != value and key not in site.text.records() and site.folder.get(name) is None
+    return (key, value) not in put and key not in site.text.records() and site.folder.get(name) is None
 
 
 def end(site: Site) -> Iterator[list[str]]:

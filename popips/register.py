@@ -7,30 +7,36 @@ and goes after it: whoever is killed in between has made nothing of the admin's 
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Mapping
 
 from popips.login import word
 from popips.stamps import REGISTER
 from popips.stamps.folder import Folder
 
-
-def load(folder: Folder) -> dict[bytes, bytes]:
-    """Return keys and values; what cannot be read is left out. Raise StampError if the file cannot be read."""
-    return {fields[0].encode(): _value(fields[1]) for fields in _lines(folder)}
+Pair = tuple[bytes, bytes]  # key and value
 
 
-def add(folder: Folder, pairs: Mapping[bytes, bytes], admin: str, now: float) -> None:
-    """Note what an admin is about to put. Raise StampError."""
-    with folder.editing(REGISTER):
-        made = [[key.decode(), _escaped(value), word(admin), f"{now:.0f}"] for key, value in pairs.items()]
-        _write(folder, [*(fields for fields in _lines(folder) if fields[0].encode() not in pairs), *made])
+def load(folder: Folder) -> set[Pair]:
+    """Return what was put; a line that cannot be read is ignored. Raise StampError if the file cannot be read."""
+    return {_pair(fields) for fields in _lines(folder)}
 
 
-def drop(folder: Folder, keys: Container[str]) -> None:
-    """Strike out what the admin has taken out of the map. Raise StampError."""
+def add(folder: Folder, pairs: Mapping[bytes, bytes], admin: str, now: float) -> set[Pair]:
+    """Note what an admin is about to put, and return what of it was not noted yet. Raise StampError."""
     with folder.editing(REGISTER):
         there = _lines(folder)
-        kept = [fields for fields in there if fields[0] not in keys]
+        new = set(pairs.items()) - {_pair(fields) for fields in there}
+        made = [[key.decode(), _escaped(value), word(admin), f"{now:.0f}"] for key, value in sorted(new)]
+        if made:
+            _write(folder, [*there, *made])
+    return new
+
+
+def drop(folder: Folder, is_gone: Callable[[bytes, bytes], bool]) -> None:
+    """Strike out what is_gone says of key and value. Raise StampError."""
+    with folder.editing(REGISTER):
+        there = _lines(folder)
+        kept = [fields for fields in there if not is_gone(*_pair(fields))]
         if kept != there:
             _write(folder, kept)
 
@@ -48,8 +54,9 @@ def _escaped(value: bytes) -> str:
     return value.decode().encode("unicode_escape").decode()
 
 
-def _value(escaped: str) -> bytes:
+def _pair(fields: list[str]) -> Pair:
+    key, value = fields[0].encode(), fields[1]
     try:
-        return escaped.encode("ascii").decode("unicode_escape").encode()
+        return key, value.encode("ascii").decode("unicode_escape").encode()
     except ValueError:
-        return escaped.encode()
+        return key, value.encode()

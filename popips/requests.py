@@ -74,6 +74,11 @@ def withdraw(folder: Folder, names: Container[str]) -> None:
             folder.remove(file)
 
 
+def addresses(folder: Folder) -> set[str]:
+    """Return the canonical addresses that there are requests of."""
+    return {name for file in _files(folder) if (name := address.of_key(_address(file)))}
+
+
 def _files(folder: Folder) -> list[str]:
     with folder.naming(REQUESTS):
         try:

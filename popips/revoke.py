@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from popips import address, denials, policy, requests
+from popips import address, denials, fate, policy, requests
 from popips.maps import Place, Records, Writer, kinds
 from popips.move import move
 from popips.settle import nothing, rebuild, settle
@@ -20,19 +20,20 @@ def end(site: Site, names: Iterable[str]) -> Iterator[list[str]]:
     Raise MapError or StampError; what was done until then is whole.
     """
     make_sound(site)
-    names = list(names)
+    names = list(dict.fromkeys(names))
     with site.writer():
         requests.withdraw(site.folder, set(names))
     there = (name for name in names if site.folder.get(name))
     for fates in in_turns(site, there, lambda _: "ended by the admin"):
         requests.withdraw(site.folder, fates)
         site.folder.sync()  # or a power failure would bring them back
-        yield list(fates)
+        yield [name for name, what in fates.items() if what in fate.ENDING]
 
 
 def all_grants(site: Site) -> Iterator[str]:
-    """Return the addresses that have a stamp, due ones included."""
-    return (name for name, _ in site.folder.scan())
+    """Return the addresses that have a stamp, due ones included, and those whose logins wait."""
+    yield from requests.addresses(site.folder)
+    yield from (name for name, _ in site.folder.scan())
 
 
 def denied(site: Site, denial: denials.Denial) -> Iterator[list[str]]:

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from popips import denials, fate, grant, lane, limits, policy, requests, seen, watch
+from popips import denials, fate, grant, lane, limits, orphans, policy, requests, seen, watch
 from popips.files import opened
+from popips.forecast import forecast
 from popips.log import INFO, WARNING
 from popips.login import word
-from popips.maps import Records, Writer
+from popips.maps import Lookup, Writer
 from popips.move import batches, move
 from popips.policy import Bars
 from popips.settle import rebuild
@@ -96,11 +97,6 @@ def stand_in(site: Site) -> Run:
     return one.run
 
 
-def _is_sealed(site: Site) -> bool:
-    with site.writer() as writer:
-        return writer.sealed()
-
-
 def _run(site: Site) -> _Run:
     return _Run(site, policy.bars(site, denials.legible(site.folder)))
 
@@ -128,6 +124,7 @@ class _Run:
                 break
             found = self.look()
         if not is_known:
+            self.run.orphans = orphans.news(site)
             seen.keep(site, saw, "" if site.form.place.own else self.look_at_all())
         over = limits.surplus(site)
         self.settle(over, limits.bars(site, over))
@@ -166,7 +163,7 @@ class _Run:
                 self.settle(batch)
             return seen.unbuilt(self.site, records)
 
-    def fate(self, records: Records, name: str) -> str:
+    def fate(self, records: Lookup, name: str) -> str:
         """Return what is to be done with the grant of an address, as far as it can be told without the lock."""
         return fate.fate(
             self.site.case(records, self.site.text.records(), name, asked=False, barred=bool(self.bars(name)))
@@ -182,13 +179,15 @@ def plan(site: Site, told: grant.Told) -> Run:
     """Return what run() would do, without doing it; told hears what would become of the logins that wait."""
     site.text.records()
     one = _run(site)
-    if site.form.place.own and not _is_sealed(site):  # it is made anew, which is told of as a whole
-        one.run.note({name: fate.EXPIRE for name, stamp in site.folder.scan() if site.is_due(stamp)})
-    else:
-        with site.reader() as records:
-            for request in requests.there(site.folder, site.now):
-                told(request.login, grant.foreseen(site, request, records))
-            one.run.note({name: one.fate(records, name) for name, _ in site.folder.scan()})
+    with forecast(site) as records:
+        dealt_with = set()
+        for request in requests.there(site.folder, site.now):
+            outcome = grant.foreseen(site, request, records)
+            told(request.login, outcome)
+            if outcome.verdict != grant.REFUSED:
+                dealt_with.add(outcome.address)
+        names = (name for name, _ in site.folder.scan() if name not in dealt_with)
+        one.run.note({name: one.fate(records, name) for name in names})
     over = limits.surplus(site)
     one.run.note(dict.fromkeys(over, fate.BAR))
     one.run.foreign = one.look().foreign

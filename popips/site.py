@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from popips import address, form
 from popips.fate import ADMINS, DUE, LIVE, NONE, OURS, SETTLED, Case
 from popips.form import Form
-from popips.maps import Reader, Records, Writer, kinds, never
+from popips.maps import Lookup, Reader, Writer, kinds, never
 from popips.maps.text import Text
 from popips.settings import Settings
 from popips.stamps import Stamp
@@ -56,7 +56,7 @@ class Site:
         """Whether the last login is longer ago than the window."""
         return stamp.time <= self.now - self.settings.window
 
-    def case(self, records: Records, said: Said, name: str, asked: bool, barred: bool) -> Case:
+    def case(self, records: Lookup, said: Said, name: str, asked: bool, barred: bool) -> Case:
         """Return what the fate of the address depends on; records: of the map, said: what the admin's text says."""
         stamp = self.folder.get(name)
         if stamp is None:
@@ -67,7 +67,7 @@ class Site:
             found = SETTLED if stamp.settled else LIVE
         return Case(found, self._record(records, name, stamp), self._is_named(records, said, name), asked, barred)
 
-    def _record(self, records: Records, name: str, stamp: Stamp | None) -> str:
+    def _record(self, records: Lookup, name: str, stamp: Stamp | None) -> str:
         key, value = self.form.record(name)
         there = records.get(key)
         if self.form.place.own:  # it holds nothing of the admin's
@@ -78,7 +78,7 @@ class Site:
             return NONE
         return OURS if there == value and stamp else ADMINS
 
-    def _is_named(self, records: Records, said: Said, name: str) -> bool:
+    def _is_named(self, records: Lookup, said: Said, name: str) -> bool:
         """Whether the admin has written a record on the address, or on a network of it that is not in the map yet."""
         if not said:
             return False

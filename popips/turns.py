@@ -26,22 +26,24 @@ def in_turns(site: Site, names: Iterable[str], bars: Bars) -> Iterator[dict[str,
     batch = list(islice(left, BATCH))
     if not batch:
         return
-    size, is_own = len(batch), site.form.place.own
+    is_own = site.form.place.own
+    size = LEAST if is_own else len(batch)  # for how long the lock is held is known only after the first
     with site.writer() as writer:
         turn = time.monotonic() + TURN
         while batch:
+            now = batch[:size]
             try:
-                fates = settle(site, writer, batch[:size], {}, bars)
+                fates = settle(site, writer, now, {}, bars)
             except Full:
                 if size == 1:
                     raise
                 size //= 2
                 continue
             yield fates
-            batch = batch[len(fates) :]
+            batch = batch[len(now) :]
             if is_own and writer.held:
                 time.sleep(writer.held)  # flock(2) hands nothing over: taken again at once, it would never be theirs
-                size = max(LEAST, min(LARGEST, int(len(fates) * min(2.0, HOLD / writer.held))))
+                size = max(LEAST, min(LARGEST, int(len(now) * min(2.0, HOLD / writer.held))))
             batch += islice(left, max(0, max(size, BATCH) - len(batch)))
             if batch and time.monotonic() > turn:
                 writer.give_way(time.monotonic() + site.wait)

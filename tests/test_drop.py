@@ -49,8 +49,11 @@ def put(site: Site, text: str, user: str = ALICE, name: str = "here", age: float
 
 def take_up(site: Site) -> list[str]:
     """What became of each file: the verdict, or what is wrong."""
-    found = drop.take_up(site.settings, PROGRAM, site.now)
-    return [f"error: {one}" if isinstance(one, drop.DropError) else one[1].verdict for one in found]
+    told: list[str] = []
+    with site.host as host:
+        for error in drop.take_up(host, PROGRAM, lambda login, outcome: told.append(outcome.verdict)):
+            told.append(f"error: {error}")
+    return told
 
 
 @pytest.mark.parametrize(("text", "name"), [(A, A), (f" {A} ", A), ("2001:DB8:0::10", V6), ("::ffff:192.0.2.10", A)])
@@ -58,7 +61,7 @@ def test_an_address_that_is_dropped_is_granted(site: Site, text: str, name: str)
     path = put(site, text)
     assert take_up(site) == ["granted"]
     assert site.names() == {name}
-    assert (site.stamps / name).read_text().endswith(f"\n{ALICE} drop {PROGRAM}\n")
+    assert (site.stamps / name).read_text() == f"{ALICE} drop {PROGRAM}\n"
     assert not path.exists()
 
 
@@ -223,7 +226,22 @@ def test_while_the_map_is_locked_the_others_wait_for_the_next_run(site: Site) ->
         fcntl.flock(held, fcntl.LOCK_EX)
         assert take_up(site) == ["deferred"]
     assert other.exists()
+    assert take_up(site) == ["granted", "granted"]
+    assert site.names() == {A, B}
+
+
+def test_a_drop_that_waited_ends_the_grant_of_the_one_before(site: Site) -> None:
+    put(site, A)
     assert take_up(site) == ["granted"]
+    site.configure(drop=f"{site.folder}/drop", lock_timeout="0.01s")
+    put(site, B)
+    with site.db.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert take_up(site) == ["deferred"]
+    assert site.names() == {A}  # nobody has looked at the new one yet
+    site.expire()
+    take_up(site)
+    assert site.names() == {B}
 
 
 def test_whatever_is_wrong_with_the_drop_folder_expiry_goes_on(site: Site, programs: Path) -> None:

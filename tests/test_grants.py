@@ -6,7 +6,6 @@ import os
 
 import pytest
 
-from popips import revoke
 from popips.fate import EXPIRE, PUT, YIELD
 from popips.grant import DEFERRED, GRANTED, REFUSED, RENEWED, STATIC
 from popips.maps import MapError
@@ -178,8 +177,7 @@ def test_another_text_file_may_be_the_static_source(site: Site) -> None:
 def test_a_record_of_the_admins_ends_a_grant_in_another_form(site: Site) -> None:
     site.configure(key="connect")
     site.login(A)
-    with site.host as host:
-        revoke.put(host, site.place, str(site.access), {A.encode(): b"REJECT"}, site.now)
+    site.put(A, "REJECT")
     assert (site.records(), site.names()) == ({A: "REJECT"}, set())
 
 

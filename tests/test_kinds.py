@@ -14,7 +14,7 @@ V4, OTHER, V6 = "192.0.2.10", "192.0.2.11", "2001:db8::10"
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of map, who asks it, whether it is popips' own, what its files end in, and what prints one of sendmail's."""
+    """A kind of map: who asks it, whether it is popips' own, what its file ends in, what prints one of sendmail's."""
 
     mta: str
     kind: str

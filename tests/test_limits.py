@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from popips import lane, limits, revoke
+from popips import lane, limits, turns
 from popips.fate import BAR, EXPIRE
 from popips.grant import DEFERRED, GRANTED, RENEWED, STATIC
 from popips.login import BY_HAND, PUSHED, Login
@@ -67,7 +67,9 @@ USERS = [
 ]
 
 
-@pytest.mark.parametrize(("one", "other", "is_same"), USERS, ids=[quote(f"{x[-9:]}, {y[-9:]}", errors="replace") for x, y, _ in USERS])
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"), USERS, ids=[quote(f"{x[-9:]}, {y[-9:]}", errors="replace") for x, y, _ in USERS]
+)
 @pytest.mark.parametrize("by", ["login", "run"])
 def test_a_user_is_his_whole_name_as_the_server_gave_it(
     site: Site, by: str, one: str, other: str, is_same: bool
@@ -244,7 +246,7 @@ def test_a_grant_that_was_counted_as_too_many_and_is_renewed_then_stays(site: Si
         assert set(over) == {A}
         assert host.folder.renew(A, None, site.now + 1)
         bars = limits.bars(host, over)
-        assert list(revoke.in_turns(host, over, bars)) == [{A: "leave"}]
+        assert list(turns.in_turns(host, over, bars)) == [{A: "leave"}]
     assert site.names() == {A, B}
     site.now += 2
     assert site.expire() == {BAR: [B]}

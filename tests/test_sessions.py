@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from expirer import sessions
+from popips import denials
 from tests.box import Box
 from tests.conftest import Site
 
@@ -56,9 +55,25 @@ def test_where_dovecot_does_not_tell_that_is_logged_and_all_else_is_done(box: Bo
     assert said in line and "set doveadm in popips.conf" in line
 
 
-def test_only_services_that_fetch_mail_and_only_addresses_count(site: Site) -> None:
+def connected(site: Site, *sessions: tuple[str, str, str], **settings: str) -> None:
+    """Have Dovecot say that these are there: service, address, user."""
     doveadm = site.folder / "doveadm"
     who = '{"service":"%s","ip":"%s","username":"%s"}'
+    doveadm.write_text(f"#!/bin/sh\necho '[{','.join(who % one for one in sessions)}]'\n")
+    doveadm.chmod(0o755)
+    site.configure(renew="sessions", doveadm=str(doveadm), **settings)
+
+
+def renewed(site: Site) -> set[str]:
+    """Renew them, and return the addresses that have a new time."""
+    with site.host as host:
+        number = sessions.renew(host, lambda: site.now + 100)
+    names = {name for name in site.names() if (site.stamps / name).stat().st_mtime > site.now}
+    assert len(names) == number
+    return names
+
+
+def test_only_services_that_fetch_mail_and_only_addresses_count(site: Site) -> None:
     there = [
         ("imap", V4, "alice"),
         ("submission", GONE, "alice"),
@@ -68,11 +83,50 @@ def test_only_services_that_fetch_mail_and_only_addresses_count(site: Site) -> N
         ("imap", "", "alice"),
         ("pop3", "2001:DB8:0::10", "alice"),
     ]
-    doveadm.write_text(f"#!/bin/sh\necho '[{','.join(who % one for one in there)}]'\n")
-    doveadm.chmod(0o755)
-    site.configure(renew="sessions", doveadm=str(doveadm))
+    connected(site, *there)
     for client in (V4, V6, GONE, ENDED):
         site.login(client)
-    os.utime(site.stamps / ENDED, (0, 0))
-    assert sessions.renew(site.settings, lambda: site.now + 100) == 2
-    assert {name for name in (V4, V6, GONE, ENDED) if (site.stamps / name).stat().st_mtime > site.now} == {V4, V6}
+    (site.stamps / ENDED).unlink()
+    assert renewed(site) == {V4, V6}
+    assert ENDED not in site.names()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"only_services": "pop3"},
+        {"only_group": "daemon"},
+        {"never": V4},
+        {"only_group": "nosuchgroup"},
+    ],
+    ids=str,
+)
+def test_who_would_get_no_grant_by_a_login_keeps_none_by_a_session(site: Site, settings: dict[str, str]) -> None:
+    site.login(V4, "bin", "imap")
+    connected(site, ("imap", V4, "bin"), **settings)
+    assert renewed(site) == set()
+    connected(site, ("imap", V4, "bin"))
+    assert renewed(site) == {V4}
+
+
+def test_a_denied_address_keeps_no_grant_by_a_session(site: Site) -> None:
+    site.login(V4)
+    connected(site, ("imap", V4, "alice"))
+    with site.host as host:
+        denials.add(host.folder, denials.Denial(V4, denials.FOR_EVER, "admin"), site.now)
+    assert renewed(site) == set()
+
+
+def test_a_grant_that_is_to_end_is_not_renewed_by_a_session(site: Site) -> None:
+    """Its stamp is not settled: only under the writers' lock can anybody say whether it has a record."""
+    site.login(V4)
+    connected(site, ("imap", V4, "alice"))
+    (site.stamps / V4).chmod(0o600)
+    assert renewed(site) == set()
+
+
+@pytest.mark.parametrize("user", ["al ice", "j\xf6rg", "a@one.test", "100%"])
+def test_one_session_of_several_is_enough(site: Site, user: str) -> None:
+    site.login(V4, user)
+    connected(site, ("imap", V4, "anonymous"), ("imap", V4, user), ("pop3", V4, "bob"))
+    assert renewed(site) == {V4}

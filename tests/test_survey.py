@@ -77,8 +77,12 @@ def test_a_half_that_cannot_be_read_is_an_error(path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("odd", ["folder", "link", "fifo"])
 def test_what_is_no_plain_file_is_due_whatever_its_time(path: Path, odd: str) -> None:
-    make = {"folder": Path.mkdir, "link": lambda file: file.symlink_to("x"), "fifo": os.mkfifo}[odd]
-    make(path / "192.0.2.10")
+    if odd == "folder":
+        (path / "192.0.2.10").mkdir()
+    elif odd == "link":
+        (path / "192.0.2.10").symlink_to("x")
+    else:
+        os.mkfifo(path / "192.0.2.10")
     found = look(path)
     assert (found.live, found.due) == (0, ["192.0.2.10"])
 

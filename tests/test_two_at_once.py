@@ -36,7 +36,8 @@ BETWEEN: list[tuple[Any, str, str]] = [
 
 def let(meanwhile: Callable[[], None], target: Any, name: str, when: str, patch: pytest.MonkeyPatch) -> None:
     """Have something done once, before or after the first call of a function."""
-    real, done = getattr(target, name), []
+    real = getattr(target, name)
+    done: list[int] = []
 
     def call(*words: Any, **more: Any) -> Any:
         is_first = not done

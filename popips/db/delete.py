@@ -14,6 +14,7 @@ def work(task: Task) -> int:
     with task.map() as edited:
         missing = revoke.take_out(edited, wanted)
         if edited.site:
-            register.drop(edited.site.folder, {key for keys in wanted.values() for key in keys})
+            gone = {key.encode() for keys in wanted.values() for key in keys}
+            register.drop(edited.site.folder, lambda key, _: key in gone)
     report.note((f"deleted: key={word(text)}" for text in wanted if text not in missing), task.place)
     return report.complain(f"{text}: no such record in {task.place}" for text in missing)

@@ -10,6 +10,7 @@ from popips import address, command, grant, register, revoke
 from popips.db import report, words
 from popips.db.task import PROGRAM, Task
 from popips.login import BY_HAND, Login, word
+from popips.maps import Failed, MapError
 from popips.settings import Settings
 from popips.site import Site
 
@@ -43,9 +44,13 @@ def work(task: Task) -> int:
 def _put(task: Task, records: list[tuple[str, str]]) -> None:
     pairs = {key.encode(): value.encode() for key, value in records}
     with task.map() as edited:
-        if edited.site:
-            register.add(edited.site.folder, pairs, report.admin(), edited.now)
-        revoke.put(edited, pairs)
+        new = register.add(edited.site.folder, pairs, report.admin(), edited.now) if edited.site else set()
+        try:
+            revoke.put(edited, pairs)
+        except MapError as error:
+            if edited.site and not isinstance(error, Failed):  # that can be put by the next writer still
+                register.drop(edited.site.folder, lambda *pair: pair in new)
+            raise
     report.note((f"inserted: key={word(key)} value={value}" for key, value in records), task.place)
 
 

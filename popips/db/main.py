@@ -65,24 +65,26 @@ def _work(options: argparse.Namespace) -> int:
     if task.has_grants and os.path.lexists(settings.stamps):
         with task.site() as site:
             _warn(site)
-    status: int = options.work(task)
+    try:
+        status: int = options.work(task)
+    except MapError as error:
+        if options.map and task.place.source not in options.map:
+            raise type(error)(f"{options.map}: {error}") from None  # the admin knows it by another name
+        raise
     return status
 
 
 def _place(text: str | None, settings: Settings) -> Place:
-    """Return the map to work on: that of popips.conf, also if -m names it in another way. Raise MapError."""
+    """Return the map to work on: that of popips.conf, also if -m names it in another way."""
     if not text:
         return settings.map
     try:
         place = Place.parse(text)
     except MapError as error:
         raise command.UsageError(str(error)) from None
-    place, its = replace(place, postfix=place.postfix or settings.map.postfix), settings.map
-    if place.kind != its.kind or not place.is_same(its):
-        return place
-    if os.path.realpath(place.path) != os.path.realpath(its.path):
-        raise MapError(f"{place.path}: a hard link to {its.path}, which must have none: remove it")
-    return its
+    place = replace(place, postfix=place.postfix or settings.map.postfix)
+    is_its = place.kind == settings.map.kind and place.is_same(settings.map)
+    return settings.map if is_its else place
 
 
 def _warn(site: Site) -> None:

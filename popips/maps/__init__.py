@@ -16,6 +16,7 @@ __all__ = [
     "Busy",
     "Failed",
     "Full",
+    "Lookup",
     "MapError",
     "Missing",
     "NotNeeded",
@@ -29,11 +30,15 @@ __all__ = [
 ]
 
 
-class Records(Protocol):
-    """The records of a map, keys and values without the NUL that postmap puts behind them."""
+class Lookup(Protocol):
+    """What can be asked for records, keys and values without the NUL that postmap puts behind them."""
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of the key, None if there is none."""
+
+
+class Records(Lookup, Protocol):
+    """The records of a map."""
 
     def put(self, key: bytes, value: bytes) -> None:
         """Put the record, in place of those that had the key."""

@@ -102,6 +102,13 @@ class Place:
         empty = f"touch {self.source}; {self.build(self.source)}" if self.postfix else self.build("/dev/null")
         return f"is it the right path? an empty one is made by: {empty}"
 
+    def refuse_text(self) -> None:
+        """Raise MapError if a map of popips' own has a text beside it that somebody makes it from."""
+        is_popips_own = self.row.own == "postmap"  # it makes the map from that file itself
+        if os.path.isfile(self.source) and not is_popips_own:  # a stamp folder, say, may have that name
+            cure = "own_map = yes is for a map that holds nothing else, and has no text: name another"
+            raise MapError(f"{self.path}: made from {self.source}; {cure}")
+
     def is_same(self, other: Place) -> bool:
         """Whether both are names of one file, by a link in the path or another way to write it."""
         try:

@@ -97,9 +97,7 @@ class Writer(Base):
 
     def rebuild(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
         """Make the map anew, in the same file if there is one, with these records."""
-        if os.path.isfile(self._place.source):  # a stamp folder, say, may have that name
-            cure = "own_map = yes is for a map that holds nothing else, and has no text: name another"
-            raise MapError(f"{self._place.path}: made from {self._place.source}; {cure}")
+        self._place.refuse_text()
         self._close()
         built = os.memfd_create("popips")
         try:

@@ -154,7 +154,7 @@ class Room:
     def expire(self) -> Done:
         """Run popips-expire, for which nothing may go wrong."""
         done = self.run()
-        assert (done.status, done.out, done.err) == (0, "", "")
+        assert (done.status, done.out, done.err) == (0, "", ""), done.err
         return done
 
     def admin(self, words: str, stdin: str = "") -> Done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popips.maps import Records
+from popips.maps import Failed, Records
 from popips.maps.journal import DONE, LEFT, ROOM, Journal, is_idle
 from popips.maps.lock import Wait
 from popips.maps.pages import MAGIC, Change
@@ -89,6 +90,19 @@ def test_the_next_writer_finishes_or_forgets_what_a_dead_one_began(
     assert after.items() >= static.items()
     assert len(after) - len(static) in (1, 401)
     assert is_idle(files.place)
+
+
+def test_what_could_not_be_brought_to_the_disk_is_written_again(files: Files) -> None:
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Failed, match=r"access\.db: cannot be written: Input"):
+        patch.setattr(os, "fdatasync", fail)
+        files.put("192.0.2.10")
+    assert not is_idle(files.place)
+    with files.writer():
+        assert is_idle(files.place)
+    assert files.records() == {"192.0.2.10": "RELAY"}
 
 
 def test_what_a_dead_writer_left_is_never_put_over_an_admins_rebuild(files: Files) -> None:

@@ -125,6 +125,21 @@ def test_whoever_waits_for_the_writers_lock_is_asked_at_each_try_whether_he_stil
     assert asked == [False, False, True]
 
 
+def test_a_journal_that_was_removed_while_waiting_is_made_anew(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock of a file without a name keeps nobody out."""
+    take = lock._take
+
+    def remove_meanwhile(fd: int, exclusive: bool, wait: Wait, path: str) -> None:
+        take(fd, exclusive, wait, path)
+        monkeypatch.undo()
+        files.journal.unlink()
+
+    files.put("192.0.2.10")
+    monkeypatch.setattr(lock, "_take", remove_meanwhile)
+    with files.writer(), pytest.raises(Busy):
+        kinds.writer(files.place, "", NOW, time.monotonic())
+
+
 def test_whoever_waits_for_the_writers_lock_gets_his_turn(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses = []
 

@@ -105,6 +105,17 @@ def test_a_second_change_in_one_second_is_shown_in_the_next_and_the_seal_holds(
         assert_shown_by_nothing(writer, either, pauses)
 
 
+def test_a_change_that_was_not_sealed_is_shown_though_the_map_was_looked_at_since(files: Files) -> None:
+    files.set_mtime(NOW)
+    with files.writer() as writer:
+        change(writer, 1)
+        seen = mtime(files)
+        writer.look(lambda records: None)
+        assert (writer.sealed(), mtime(files)) == (True, seen)
+        writer.show()
+        assert int(mtime(files)) == int(seen) + 1
+
+
 def test_others_have_their_turn_while_it_waits(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     files.set_mtime(NOW)
     with files.writer() as writer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +71,7 @@ class Host:
 
 
 @pytest.fixture(params=["lmdb", "cdb"])
-def host(request: pytest.FixtureRequest, tmp_path: Path) -> Host:
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
     with Box(Path("/nowhere"), tmp_path / "box") as box:
         unpack_postfix(box)
         yield Host(box, request.param)

@@ -91,6 +91,11 @@ def test_a_map_that_says_all_of_the_text_agrees_with_it_as_long_as_neither_is_ch
     assert agrees(files)
 
 
+def aged(files: Files) -> None:
+    files.text.write_text("192.0.2.9 OK\n")
+    os.utime(files.text, (1, 1))
+
+
 def put_back(files: Files) -> None:
     (files.folder / "old").write_text("192.0.2.9 REJECT\n")
     os.utime(files.folder / "old", (1, 1))
@@ -100,7 +105,7 @@ def put_back(files: Files) -> None:
 EDITS: list[tuple[str, Callable[[Files], object]]] = [
     ("written", lambda files: files.text.write_text("192.0.2.1 REJECT\n192.0.2.2 REJECT\n")),
     ("of the same size", lambda files: files.text.write_text("192.0.2.9 REJECT\n")),
-    ("with an older mtime", lambda files: (files.text.write_text("192.0.2.9 OK\n"), os.utime(files.text, (1, 1)))),
+    ("with an older mtime", aged),
     ("an older file put back", put_back),
     ("the map built of another", lambda files: files.makemap("192.0.2.1 OK\n")),
     ("the map built of less", lambda files: files.makemap("")),

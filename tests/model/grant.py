@@ -22,7 +22,7 @@ class Serving(NamedTuple):
 def grant(world: World, me: int, known: Known) -> list[Move]:
     """grant(): Python, for a request that lies there."""
     request, conf = known
-    return [(world, serve, Serving(request, conf, ("done", ())))]
+    return serve(world, me, Serving(request, conf, ("done", ())))
 
 
 def serve(world: World, me: int, known: Known) -> list[Move]:
@@ -96,5 +96,5 @@ def remove(world: World, me: int, known: Known) -> list[Move]:
 def look_once_more(world: World, me: int, known: Known) -> list[Move]:
     """Take the own pid away once nothing is left, and look once more after that."""
     if world.requests or world.marker != me:
-        return [(world, serve, known)]
+        return serve(world, me, known)
     return [(requests.unmark(world, me), serve, known)]

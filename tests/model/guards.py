@@ -52,7 +52,8 @@ GUARDS = {
     "changed settings move the grants": ("another map", NOT_OPEN),
     "the new settings are kept once the old records have gone": ("another map", UNSOUND),
     "move takes the old map's lock": ("another map", UNSOUND),
-    "one at a time moves all grants": ("another map, another, and an end", UNSOUND),
+    "move unsettles the stamps": ("another map, another, and an end", LOST),
+    "move asks once more under the lock": ("another map, another, and an end", UNSOUND),
     "the emptied map is synced before the new settings are kept": ("a power cut and another map", OTHER),
     # ---- revoke
     "deny writes its list before it ends the grant": ("a denial", DENIED),
@@ -65,5 +66,5 @@ GUARDS = {
     "secure: the stamps are synced before the map changes": ("a power cut", ORPHAN),
     "the map is synced before its journal is done with": ("a power cut", UNSOUND),
     "a change seals if the seal held": ("two addresses and a rebuild", LOST),
-    "a seal is for one boot": ("a power cut and a map of its own", UNSOUND),
+    "a seal is for one boot": ("a power cut and a map of its own", ORPHAN),
 }

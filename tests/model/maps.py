@@ -82,7 +82,7 @@ def sync(world: World, me: int, known: Known) -> list[Move]:
     """Have the map's content on the disk; a map of its own can be made anew, and is not waited for."""
     if not world.host.own and world.host.has("the map is synced before its journal is done with"):
         world = sync_records(world)
-    return [(world, seal_change, known)]
+    return [(world, seal_change, known)] if world.disk else seal_change(world, me, known)
 
 
 def seal_change(world: World, me: int, known: Known) -> list[Move]:

@@ -45,8 +45,9 @@ def cut(world: World, me: int, known: Known) -> list[Move]:
     assert world.disk
     moves: list[Move] = []
     seals = (None,) * len(world.seals) if world.host.has("a seal is for one boot") else world.seals
-    choices = (product(*(sorted(one, key=repr) for one in kept)) for kept in (world.disk.stamps, world.disk.records))
-    for stamps, records in product(*choices):
+    stamps_left = product(*(sorted(one, key=repr) for one in world.disk.stamps))
+    records_left = product(*(sorted(one, key=repr) for one in world.disk.records))
+    for stamps, records in product(stamps_left, records_left):
         disk = Disk(tuple(frozenset([one]) for one in stamps), tuple(frozenset([one]) for one in records))
         left = world._replace(stamps=stamps, records=records, disk=disk, seals=seals)
         left = left._replace(locks=(None,) * len(world.locks), running=None, promises=(NEVER,) * len(world.promises))

@@ -37,17 +37,8 @@ def end(world: World, me: int, known: Known) -> list[Move]:
 
 
 def make_sound(world: World, me: int, known: Known) -> list[Move]:
-    """make_sound(): have records as popips.conf says by now, which is for one at a time."""
-    if world.made == known[1] or not world.host.has("one at a time moves all grants"):
-        return move(world, me, (known[1], (settle_one, known)))
-    if world.running is not None:
-        return []
-    return move(world._replace(running=me), me, (known[1], (moved, known)))
-
-
-def moved(world: World, me: int, known: Known) -> list[Move]:
-    """Let the next run begin."""
-    return [(world._replace(running=None), settle_one, known)]
+    """make_sound(): have records as popips.conf says by now."""
+    return move(world, me, (known[1], (settle_one, known)))
 
 
 def settle_one(world: World, me: int, known: Known) -> list[Move]:

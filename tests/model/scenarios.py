@@ -101,9 +101,9 @@ SMALL = {
 
 ALL = SMALL | {
     "three logins": Scenario((LOGIN, LOGIN, LONG)),
-    "three logins, a run and the window": Scenario((LOGIN, LOGIN, LONG, RUN), (WINDOW,), stamps=("-", "s", "d")),
-    "two logins, a run, a rebuild and the window": Scenario((LOGIN, LONG, RUN), (BUILD, WINDOW), static=True),
-    "two logins, two runs and the window": Scenario((LOGIN, LONG, RUN, RUN), (WINDOW,), stamps=("s", "d")),
+    "three logins, a run and the window": Scenario((LOGIN, LONG, LONG, RUN), (WINDOW,), stamps=("s",)),
+    "two logins, a run, a rebuild and the window": Scenario((LOGIN, LONG, RUN), (BUILD, WINDOW), stamps=("s",)),
+    "two logins, two runs and the window": Scenario((LOGIN, LONG, RUN, RUN), (WINDOW,), stamps=("d",)),
     "two logins, an edit and a rebuild": Scenario((LOGIN, LONG, RUN), (EDIT, BUILD), static=True),
     "a denial, lifted, with two logins and a run": Scenario((LOGIN, LONG, DENY, RUN), (UNDENY,), TIMED, ("-", "s")),
     "a denial and an end": Scenario((LOGIN, DENY, END, RUN), (), TIMED, ("-", "s")),

@@ -1,0 +1,101 @@
+"""A run that hangs in its own output, or hangs at all, is in nobody's way."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.box import CRON_ENVIRONMENT
+from tests.holds.kills import Stopped, points
+from tests.holds.room import WINDOW, Room, addresses
+
+NEW = "198.51.100.10"
+COUNT = 1500  # far more lines than a pipe of a page holds
+
+
+@contextmanager
+def unread(room: Room, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program whose output nobody reads, from the moment on in which it hangs there."""
+    reads, writes = os.pipe()
+    fcntl.fcntl(writes, fcntl.F_SETPIPE_SZ, 4096)
+    process = subprocess.Popen(room.inside(command), stdout=writes, stderr=writes, env=CRON_ENVIRONMENT)
+    os.close(writes)
+    end = time.monotonic() + 60
+    while _waiting(reads) < 3000 and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    try:
+        yield process
+    finally:
+        os.close(reads)
+        process.wait()
+
+
+def _waiting(fd: int) -> int:
+    return int(struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"\0" * 4))[0])
+
+
+HANGING = {
+    "a run": ("popips-expire", "-v"),
+    "a dry run": ("popips-expire", "-n"),
+    "a list of grants": ("popips-db", "lst", "--grants"),
+    "a list of records": ("popips-db", "lst"),
+    "the end of all": ("popips-db", "end", "--all"),
+}
+
+
+@pytest.mark.parametrize("who", HANGING)
+def test_output_that_nobody_reads_keeps_no_lock(either: Room, who: str) -> None:
+    either.expire()
+    either.stamp(addresses(COUNT))
+    either.expire()
+    if who in ("a run", "a dry run"):
+        either.age()
+    program, *words = HANGING[who]
+    with unread(either, *either.command(program, *words)):
+        start = time.monotonic()
+        said = either.login(NEW).said
+        assert "deferred" not in said, said
+        assert time.monotonic() - start < 10
+        assert either.records()[NEW] == "RELAY"
+        either.age(NEW)
+        done = either.run("-v")
+        assert done.status == 0
+        assert f"removed: address={NEW} " in done.out, done
+        assert NEW not in either.records()
+
+
+def test_a_run_that_finds_another_one_hanging_says_so(room: Room) -> None:
+    """Once it has hung for longer than runs are apart; a run that is merely beside another one is quiet."""
+    room.login(NEW)
+    commands = room.command("popips-expire")
+    told = quiet = 0
+    for point in points(room, commands, most=6):
+        room.age()
+        with Stopped(room, commands, point):
+            if holds(room):
+                first = room.run()
+                quiet += first.said.strip() == "" and first.status == 0
+                room.let_pass(WINDOW)
+                second = room.run()
+                told += ".expire" in second.said or "another" in second.said
+                assert second.said.strip(), second
+    assert told == quiet > 0
+
+
+def holds(room: Room) -> bool:
+    """Whether somebody holds the lock of the runs."""
+    with (room.stamps / ".expire").open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
