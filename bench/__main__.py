@@ -10,12 +10,11 @@ import argparse
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from bench import plot, rows, runs
-from bench.lab import Lab, Untimed
+from bench.lab import Lab, Untimed, standstill
 from bench.site import Unbuilt, compiled
 from bench.table import Row, middle, printed
 from tests.box import Box, install
@@ -50,19 +49,6 @@ def main() -> int:
     medians = middle(measured)
     print(printed(medians))
     return 1 if any(row.verdict == "FALLS SHORT" for row in medians) else 0
-
-
-def standstill(seconds: float = 10.0) -> float:
-    """Return the longest time in seconds for which this process was kept from going on, with nothing else to do.
-
-    What a row says of shorter times than that is the machine's.
-    """
-    longest, last = 0.0, time.perf_counter()
-    end = last + seconds
-    while last < end:
-        now = time.perf_counter()
-        longest, last = max(longest, now - last), now
-    return longest
 
 
 def all_rows(lab: Lab) -> Iterator[Row]:

@@ -142,6 +142,19 @@ def _json(done: subprocess.CompletedProcess[str]) -> Any:
     return json.loads(done.stdout)
 
 
+def standstill(seconds: float = 10.0) -> float:
+    """Return the longest time in seconds for which this process was kept from going on, with nothing else to do.
+
+    What a row says of shorter times than that is the machine's.
+    """
+    longest, last = 0.0, time.perf_counter()
+    end = last + seconds
+    while last < end:
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    return longest
+
+
 def grow(site: Site, have: range, want: int) -> None:
     """Give a site live grants, the numbers below want; some it has already."""
     site.build(range(want))

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from bench.lab import Lab, Program, must_hold
+from bench.lab import Lab, Program, must_hold, standstill
 from bench.rows import made_anew
 from bench.site import HERE, Site
 from bench.table import Row, Times, longest, share
@@ -56,7 +56,7 @@ def some_due(lab: Lab, site: Site, memory: Times) -> Iterator[Row]:
         must_hold(site, site.built - due, site.built - due)
         ours, memory[:] = ours + took, memory + peaks
         held.append(max(told["lock"]))
-        still.append(STANDSTILL + max(told["still"]))
+        still.append(STANDSTILL + 1000 * standstill())
         theirs.restore()
         stamp_due(lab, site)
         pipes += lab.race(pipeline, rounds=1)[0][0]
