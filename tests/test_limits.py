@@ -185,7 +185,7 @@ def test_of_logins_that_are_dealt_with_together_each_is_told_what_ended_for_it(s
         (["192.0.2.1", "192.0.2.2", "192.0.2.1", "192.0.2.3"], {"192.0.2.1", "192.0.2.3"}),
         (["192.0.2.1", "192.0.2.2", "2001:db8::1"], {"192.0.2.1", "192.0.2.2", "2001:db8::1"}),
     ],
-    ids=" ".join,
+    ids=lambda names: " ".join(sorted(names)),
 )
 def test_the_oldest_grant_of_a_network_goes_whoever_its_users_are(
     site: Site, addresses: list[str], left: set[str]
