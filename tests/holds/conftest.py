@@ -10,6 +10,12 @@ from tests.holds.room import Room
 
 
 @pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose name says nothing: messages that name files in it are searched for words."""
+    return tmp_path_factory.mktemp("here")
+
+
+@pytest.fixture
 def room(programs: Path, tmp_path: Path) -> Room:
     return Room(programs, tmp_path / "host")
 
