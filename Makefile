@@ -33,8 +33,9 @@ deps:
 	    tests/lab/packages.sh python3-berkeleydb || tests/lab/packages.sh $(BUILD) python3-pip
 
 # launcher FILE,MODULE: a program that runs main() of the module, by the isolated interpreter and without site-packages;
-# hook FILE,PARTS: a program in sh, which starts one of those
-hook = sed -e 's|@PYTHON@|$(PYTHON)|' -e 's|@LIB@|$(LIB)|' pam_hook/lane.sh $(2) > '$(DESTDIR)$(1)'; chmod 0755 '$(DESTDIR)$(1)'
+# hook FILE,SCRIPT: a program in sh, which starts one of those
+hook = sed -e '/^\# @LANE@/{r pam_hook/lane.sh' -e 'd}' $(2) | sed -e 's|@PYTHON@|$(PYTHON)|' -e 's|@LIB@|$(LIB)|' > \
+    '$(DESTDIR)$(1)'; chmod 0755 '$(DESTDIR)$(1)'
 launcher = printf '%s\n' '\#!$(PYTHON) -IS' 'import sys' "sys.path = ['$(LIB)', *sys.path, '$(BINDING)']" \
     'from $(2) import main' 'sys.exit(main())' > '$(DESTDIR)$(1)'; chmod 0755 '$(DESTDIR)$(1)'
 

@@ -50,7 +50,8 @@ def __hash__(self):
 def bare(source: str | bytes, path: str) -> ast.Module:
     """Return the module as a login needs it; raise SystemExit if it holds what this does not know."""
     tree = ast.parse(source)
-    return ast.fix_missing_locations(_Bare(_names_of_types(tree), path).visit(tree))
+    _Bare(_names_of_types(tree), path).visit(tree)
+    return ast.fix_missing_locations(tree)
 
 
 def _names_of_types(tree: ast.Module) -> set[str]:

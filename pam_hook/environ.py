@@ -1,6 +1,8 @@
-"""The environment that a login's hook was started with, to the byte."""
+"""The environment that a login's hook was started with."""
 
 from __future__ import annotations
+
+import posix
 
 
 class Unclear(Exception):
@@ -8,27 +10,24 @@ class Unclear(Exception):
 
 
 def initial(pid: str) -> list[tuple[bytes, bytes]]:
-    """Give names and values in their order, doubled ones too; pid: of lane.sh, or self.
+    """Return names and values; of a process in their order, doubled ones too, of `self` as sh has handed them on.
 
-    sh hands on one value a name only, and Python adds LC_CTYPE to what it gets in the C locale (PEP 538).
+    sh hands on one value a name only. Raise OSError if the process or /proc is gone.
     """
-    return parsed(read(pid))
-
-
-def read(pid: str) -> bytes:
-    """Give the environment of a process as it was started."""
+    if pid == "self":
+        return list(posix.environ.items())
     with open(f"/proc/{pid}/environ", "rb") as file:
-        return file.read()
+        return entries(file.read())
 
 
-def parsed(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Give names and values of the entries."""
-    entries = data.split(b"\0")
-    return [(name, value) for name, equals, value in (entry.partition(b"=") for entry in entries) if equals]
+def entries(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Return names and values of what /proc gives for an environment."""
+    parts = (entry.partition(b"=") for entry in data.split(b"\0"))
+    return [(name, value) for name, equals, value in parts if equals]
 
 
 def single(environ: list[tuple[bytes, bytes]], prefix: bytes) -> dict[str, str]:
-    """Give the variables whose names begin with prefix; raise Unclear if one of them is there twice.
+    """Return the variables whose names begin with prefix; raise Unclear if one of them is there twice.
 
     pam_env can be made to put a second PAM_RHOST, from the user's own file, in front of the real one.
     """

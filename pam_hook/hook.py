@@ -22,16 +22,14 @@ Grants relaying to the address of a login. A line for pam_exec(8), as in
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run for hook.sh, the first argument says what for; give the exit status.
+    """Run for hook.sh, the first argument says what for; return the exit status.
 
-    grant SHELL -c FILE [PHASE], with the pid of lane.sh; usage ARGUMENT...; --crashed SHELL says what became of a
-    grant.
+    grant SHELL WHERE -c FILE [PHASE], with the pid of lane.sh and that of the process which has PAM's variables, or
+    self; usage ARGUMENT...
     """
     task, *words = sys.argv[1:] if argv is None else argv
-    if task == "--crashed":
-        login.bounded(PROGRAM, words[0], lambda: login.crashed(PROGRAM), is_last=True)
     if task == "grant":
-        login.bounded(PROGRAM, words[0], lambda: _act(*words), is_last=True)
+        login.bounded(PROGRAM, words[0], lambda: _act(*words))
     if words in (["--help"], ["--version"]):
         sys.stdout.write(USAGE if words == ["--help"] else f"{PROGRAM} {popips.__version__}\n")
         return 0
@@ -39,14 +37,17 @@ def main(argv: list[str] | None = None) -> int:
     return 64  # EX_USAGE
 
 
-def _act(shell: str, *words: str) -> None:
+def _act(shell: str, where: str, *words: str) -> None:
     if words[:1] != ("-c",) or len(words) not in (2, 3):
         login.refuse(PROGRAM, "called with wrong arguments")
         return
     try:
-        pam = environ.single(environ.initial(shell), b"PAM_")
+        pam = environ.single(environ.initial(where), b"PAM_")
     except (environ.Unclear, OSError) as reason:
         login.refuse(PROGRAM, str(reason))
+        return
+    if where != "self" and not login.clock_of(shell):
+        login.refuse(PROGRAM, "too late: by now PAM's variables may be those of another process")
         return
     service = pam.get("PAM_SERVICE", "")
     if pam.get("PAM_TYPE") in (words[2:] or PHASES):

@@ -1,8 +1,14 @@
+#!/bin/sh
+# popips-hook, for pam_exec. The login goes on whatever fails: dash, for one, ends where it cannot fork.
+trap 'exit 0' EXIT
+trap '' XFSZ PIPE # a write that fails is no reason to end, either
 
-# ---- popips-hook, for pam_exec
+# @LANE@
+
+# ---- popips-hook
 
 case $#:${1-} in
-    1:--help | 1:--version) exec "$python" -IS "$lib/popips-hook" usage "$1" ;;
+    1:--help | 1:--version) exec "$python" -IS "$lib/popips-hook" usage "$1" 2>&9 ;;
 esac
 conf=/etc/popips.conf
 phase=
@@ -21,8 +27,8 @@ while [ $# -ge 2 ]; do
     shift 2
 done
 if [ $# -gt 0 ]; then
-    [ -t 2 ] && exec "$python" -IS "$lib/popips-hook" usage
-    long_way popips-hook grant $$ "$@"
+    [ -t 9 ] && exec "$python" -IS "$lib/popips-hook" usage 2>&9
+    long_way popips-hook self "$@"
     exit 0
 fi
 
@@ -42,5 +48,8 @@ case ${PAM_TYPE-} in
     auth) ;; # not the phase to act in: Python tells why
     *) exit 0 ;;
 esac
-long_way popips-hook grant $$ -c "$conf" $phase
+# Python gets one value a name from us, and has to look for itself where there may be two
+source=self
+is_single || source=$$
+long_way popips-hook $source -c "$conf" $phase
 exit 0

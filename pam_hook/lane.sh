@@ -1,6 +1,10 @@
-#!/bin/sh
 # The way of a login: the fast lane in sh, and behind it the long way in Python. popips/lane.py says why each of these
-# tests is there. Nothing is started on the fast lane; where it is not open, that is no error, and nothing is said.
+# tests is there. Nothing is started on the fast lane; where it is not open, that is no error.
+
+# What sh itself has to say, that a file has gone or a clock was killed, is not for the log. Each of these is a command of
+# its own because dash puts away what it redirects, one by one, and loses it where there is no descriptor left for that.
+command exec 9>&2 || command exec 9>&2
+command exec 2>&-
 
 python=@PYTHON@
 lib=@LIB@
@@ -10,47 +14,68 @@ renewed() {
     case $2 in '' | *[!0-9a-f.:]*) return 1 ;; esac
     case $3 in '' | *[!A-Za-z0-9._@+-]* | [Aa][Nn][Oo][Nn][Yy][Mm][Oo][Uu][Ss]) return 1 ;; esac
     case $4 in '' | *[!A-Za-z0-9._@+-]*) return 1 ;; esac
-    [ ${#3} -le 64 ] && [ ${#4} -le 64 ] && [ -f "$1.lane" ] || return 1
+    case $1 in */*) folder=${1%/*}/ ;; *) folder=. ;; esac
+    [ ${#3} -le 64 ] && [ ${#4} -le 64 ] && [ -O "$folder" ] && [ -f "$1.lane" ] || return 1
     {
-        lane_conf= lane_services= lane_by_user=
-        . /dev/fd/3
+        {
+            IFS= read -r lane_conf && IFS= read -r lane_stamps && IFS= read -r lane_services &&
+                IFS= read -r lane_by_user
+        } <&5
+        [ "$lane_conf" = "$1" ] && [ -O /proc/self/fd/5 ] && [ -O "$lane_stamps" ] || return 1
+        # in a network of `never`, as Python has told the log a short while ago
+        stamp=$lane_stamps/.never-$2
+        [ -f "$stamp" ] && [ -O "$stamp" ] && [ "$stamp" -nt "$1" ] && is_single && return 0
         stamp=$lane_stamps/$2
-        [ "$lane_conf" = "$1" ] && [ -f "$stamp" ] && [ -x "$stamp" ] && is_open "$1" && is_single && {
-            IFS= read -r record <&4 && IFS=' ' read -r lane_user _ <&4 &&
+        [ -f "$stamp" ] && ! [ -L "$stamp" ] && [ -O "$stamp" ] && [ -x "$stamp" ] && is_open "$1" && is_single && {
+            IFS=' ' read -r lane_user _ <&6 &&
                 case $lane_by_user in ?*) [ "$lane_user" = "$3" ] ;; esac &&
                 case " ${lane_services:-$4} " in *" $4 "*) ;; *) false ;; esac &&
-                printf '%s\n' "$record" "$3 $4 $5" 1<>/dev/fd/4 &&
-                [ /dev/fd/4 -ef "$stamp" ] && [ -x "$stamp" ] && is_open "$1" &&
+                printf '%s\n' "$3 $4 $5" 1<>/proc/self/fd/6 &&
+                [ /proc/self/fd/6 -ef "$stamp" ] && [ -x "$stamp" ] && is_open "$1" &&
                 [ "$stamp" -nt "$lane_stamps/.expire" ] && [ "$lane_stamps/.alive" -nt "$stamp" ]
-        } 4<"$stamp"
-    } 3<"$1.lane"
-} 2>/dev/null
-
-# is_open CONF: tell whether the lane on descriptor 3 is the one that there is, and the map is as it was
-is_open() {
-    [ /dev/fd/3 -ef "$1.lane" ] && ! [ "$1" -nt "$lane_stamps/.expire" ] && [ -f "$lane_map" ] &&
-        ! [ "$lane_map" -nt "$1.lane" ] && ! [ "$lane_map" -ot "$1.lane" ] &&
-        { ! [ -s "$lane_map.popips" ] || [ -x "$lane_map.popips" ]; }
+        } 6<"$stamp"
+    } 5<"$1.lane"
 }
 
-# long_way PROGRAM ARGUMENT...: have Python grant, and wait for it no longer than a login may be held up
+# is_open CONF: tell whether the lane on descriptor 5 is the one that there is, and popips.conf is as the last run saw it
+is_open() {
+    [ /proc/self/fd/5 -ef "$1.lane" ] && ! [ "$1" -nt "$lane_stamps/.expire" ]
+}
+
+# long_way PROGRAM ARGUMENT...: have Python grant, and wait for that, but no longer than a login may be held up. What is
+# waited for is a clock, a process that knows nothing of what it limits: a disk that no longer answers can keep that for
+# ever. Whoever is done kills the clock, and is its child, not ours: a server does not wait for a child that it has not
+# made. With what comes before and after, a login is held up for less than 2 s.
 long_way() {
-    told=
-    trap told=yes USR1 # sent by the program itself, when nobody need wait for it: a dying disk can keep it for ever
+    (
+        { attempt "$@"; } >/dev/null 2>&9 7<&- 8>&- 9>&- &
+        [ -d /proc/self ] && LC_ALL=C exec /bin/sleep 1.3 # without /proc nobody could find it, to stop it
+    )
+}
+
+# attempt PROGRAM ARGUMENT...: run Python, and log it if that fails. Python stops the clock as soon as the login need
+# wait no more; here that is done for one that cannot.
+attempt() {
+    trap 'read -r _ _ _ clock _ </proc/self/stat && read -r _ _ _ parent _ <"/proc/$clock/stat" &&
+        [ "$parent" = $$ ] && kill -KILL "$clock"' EXIT
     program=$1
     shift
-    start "$program.pyc" "$@"
+    "$python" -IS "$lib/$program.pyc" grant $$ "$@"
+    status=$?
     if [ $status -gt 0 ] && [ $status -lt 128 ]; then # Python is of another version than at `make install`
-        start "$program" "$@"
+        "$python" -IS "$lib/$program" grant $$ "$@"
+        status=$?
     fi
-    if [ $status -gt 128 ] && ! [ $told ]; then # a damaged map can crash libdb
-        start "$program" --crashed $$
+    if [ $status -ge 128 ]; then
+        complain 'the process that was to grant it crashed; is the map damaged? make it anew'
+    elif [ $status -gt 0 ]; then
+        complain "$python cannot run $lib/$program, status $status; install popips again"
     fi
-    trap - USR1
 }
 
-start() {
-    "$python" -IS "$lib/$@" </dev/null >/dev/null &
-    wait $!
-    status=$?
+# complain REASON: log that nothing could be granted
+complain() {
+    line="refused: address=- user=- service=- map=- reason=\"$1\""
+    printf '%s\n' "$program: $line" >&2
+    /usr/bin/logger -p mail.warning -t "$program" -- "$line" 2>/dev/null
 }

@@ -6,18 +6,16 @@ where that ends in a log line.
 
 from __future__ import annotations
 
-import posix as os  # os itself costs a login two milliseconds
+import os
 import time
-from _signal import SIGUSR1  # type: ignore[import-not-found]
-from _thread import allocate_lock, start_new_thread
+from signal import SIGKILL
+from typing import TYPE_CHECKING
 
 from popips.log import Log
 
-# A login may be held up for 2 seconds at the very most, the start of Python included
-LIMIT = 1.8  # seconds after which lane.sh is told to wait no longer
-LOCK_LIMIT = 1.6  # seconds to wait for locks: a stamp is still to be left
+# lane.sh waits for 1.3 seconds, the start of Python included
+LOCK_LIMIT = 1.1  # seconds to wait for locks: a stamp is still to be left
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
@@ -25,32 +23,40 @@ if TYPE_CHECKING:
     from popips.settings import Settings
 
 
-def bounded(program: str, shell: str, work: Callable[[], None], is_last: bool) -> NoReturn:
-    """Do the work, and end the process; lane.sh, whose pid is `shell`, is told after LIMIT seconds not to wait for it.
+def bounded(program: str, shell: str, work: Callable[[], None]) -> NoReturn:
+    """Do the work, let the login go on, and end the process. No error leaves this.
 
-    A thread tells it, for a signal handler would have to wait until, say, fsync returns. Where lane.sh has nothing
-    else to do (is_last), it is told as soon as the work is done: the end of a process takes a while, too. It is told
-    once, for afterwards it may be another program. No error leaves this.
+    shell: the pid of lane.sh, which waits for a clock. The end of a process takes a while, too.
     """
-    untold = allocate_lock()
-
-    def tell() -> None:
-        if untold.acquire(False) and str(os.getppid()) == shell:
-            os.kill(int(shell), SIGUSR1)
-
-    def tell_late() -> None:
-        time.sleep(LIMIT)
-        tell()
-
     try:
-        start_new_thread(tell_late, ())
         work()
-        if is_last:
-            tell()
+        release(shell)
     except BaseException as error:
         os.write(2, f"{program}: {error!r}\n".encode(errors="replace"))
     finally:
         os._exit(0)  # Python's own way to end takes a fifth of the whole time
+
+
+def release(shell: str) -> None:
+    """Kill the clock that lane.sh waits for, if it still does."""
+    clock = clock_of(shell)
+    if clock:
+        os.kill(int(clock), SIGKILL)
+
+
+def clock_of(shell: str) -> str:
+    """Return the pid of the clock that lane.sh waits for, our parent's parent and its child; "" if it waits no more."""
+    clock = parent_of(str(os.getppid()))
+    return clock if parent_of(clock) == shell else ""
+
+
+def parent_of(pid: str) -> str:
+    """Return the pid of a process's parent; "" if the process is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", 0) as file:
+            return file.read(1000).rpartition(b") ")[2].split()[1].decode()  # proc(5): the name may hold anything
+    except (OSError, IndexError):
+        return ""
 
 
 def admit(program: str, conf: str, address: str, user: str, service: str) -> None:
@@ -126,8 +132,3 @@ def refuse(program: str, reason: str) -> None:
     from popips.login import Login
 
     Log(program).line(WARNING, grant.Outcome(grant.REFUSED, "", reason).describe(Login("", "", ""), "-"))
-
-
-def crashed(program: str) -> None:
-    """Log that the process that was to grant has died."""
-    refuse(program, "the process that was to grant it crashed; is the map damaged? make it anew")

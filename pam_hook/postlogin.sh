@@ -1,10 +1,34 @@
+#!/bin/sh
+# popips-postlogin, for Dovecot's script-login: descriptors 0 and 1 are the client's connection. The server is started
+# whatever fails: dash, for one, ends where it cannot fork.
+become='restore; [ "${1-}" = -c ] && shift 2; unset PWD; exec "$@"'
+trap "$become" EXIT
+trap '' XFSZ PIPE # a write that fails is no reason to end, either
 
-# ---- popips-postlogin, for Dovecot's script-login: descriptors 0 and 1 are the client's connection
+# restore: put signals and descriptors right again; what could not be put away is closed then, and the second try is good
+restore() {
+    [ "${restored-}" ] && return
+    trap - XFSZ PIPE
+    command exec <&7 || command exec <&7
+    command exec >&8 || command exec >&8
+    command exec 7<&-
+    command exec 8>&-
+    command exec 2>&9 || command exec 2>&9
+    command exec 9>&-
+    restored=yes
+}
+restored=
+command exec 7<&0 || command exec 7<&0
+command exec 8>&1 || command exec 8>&1
+
+# @LANE@
+
+# ---- popips-postlogin
 
 conf=/etc/popips.conf
 [ $# -ge 2 ] && [ "$1" = -c ] && conf=$2 && shift 2
 case ${1-} in
-    '' | --help | --version) exec "$python" -IS "$lib/popips-postlogin" usage "$@" ;;
+    '' | --help | --version) exec "$python" -IS "$lib/popips-postlogin" usage "$@" 2>&9 ;;
 esac
 
 # Dovecot sets each variable once
@@ -15,23 +39,44 @@ service=pop3
 [ "${AUTH_TOKEN+there}" ] && service=imap
 # where everybody may log in, whatever Dovecot calls him, a login opens nothing
 { [ "${AUTH_MECH-}" != ANONYMOUS ] && renewed "$conf" "${IP-}" "${USER-}" "$service" popips-postlogin; } ||
-    long_way popips-postlogin grant $$ -c "$conf"
+    long_way popips-postlogin self -c "$conf"
 
-# plain: tell whether sh hands the environment on as it is: it drops names that it cannot have, like NAME/PART=, which
+# is_plain: tell whether sh hands the environment on as it is: it drops names that it cannot have, like NAME/PART=, which
 # Dovecot makes of the user's fields, and sets some itself, as this program does
-plain() {
+is_plain() {
     ! IFS= read -r all && case $all in
-        '' | *PWD=* | *IFS=* | *PS[124]=* | *OPTIND=* | *PPID=* | *LINENO=* | *POPIPS_ENVIRON=*) false ;;
-        *python=* | *lib=* | *conf=* | *service=* | *all=* | *told=* | *program=* | *status=*) false ;;
-        *lane_*=* | *stamp=* | *record=*) false ;;
+        '' | *PWD=* | *IFS=* | *PS[124]=* | *OPTIND=* | *PPID=* | *LINENO=* | *become=*) false ;;
+        *python=* | *lib=* | *conf=* | *service=* | *all=* | *program=* | *status=*) false ;;
+        *lane_*=* | *stamp=* | *folder=* | *restored=*) false ;;
     esac && case ${USERDB_KEYS-} in
         *[!A-Za-z0-9_\ ]*) false ;;
     esac
 } </proc/self/environ
 
-if ! plain; then
-    POPIPS_ENVIRON=$("$python" -IS "$lib/popips-postlogin" environ $$)
-    [ "$POPIPS_ENVIRON" ] && export POPIPS_ENVIRON && exec "$python" -IS "$lib/popips-postlogin" become "$@"
-fi
-unset PWD
-exec "$@"
+# exactly SERVER ARGUMENT...: become the server with our own environment, to the byte; return if that cannot be done
+exactly() {
+    for mark in '|' '~' '^' '%' '`'; do # stands for the end of a line; a variable can hold that, but no NUL
+        case $all in *"$mark"*) mark= ;; *) break ;; esac
+    done
+    case $mark:$1 in :* | *=*) return ;; esac
+    IFS='
+'
+    set -f
+    entries=$(LC_ALL=C /usr/bin/tr '\n\0' "$mark\n" </proc/$$/environ) || return
+    for entry in $entries; do
+        case $entry in *"$mark"*) entry=$entry$mark IFS=$mark && join $entry ;; esac # what ends with one counts, too
+        case $entry in *=*) set -- "$entry" "$@" ;; esac
+    done
+    restore
+    LC_ALL=C exec /usr/bin/env -i -- "$@"
+}
+
+# join WORD...: make lines of them
+join() {
+    IFS='
+'
+    entry=$*
+}
+
+is_plain || exactly "$@"
+eval "$become"

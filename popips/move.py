@@ -8,7 +8,8 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 
-from popips import form, seen
+from popips import form
+from popips.files import opened
 from popips.form import Form
 from popips.maps import Busy, Full, MapError, Records, Writer
 from popips.maps.text import Text
@@ -24,7 +25,6 @@ def move(site: Site) -> None:
     the next look at all grants puts them where they belong now. Raise MapError or StampError.
     """
     while (kept := form.kept(site.folder)) and kept != site.form:
-        seen.forget(site)
         old = _named_now(site, kept)
         if not os.path.lexists(old.place.path):
             form.keep(site.folder, site.form)
@@ -51,11 +51,16 @@ def _named_now(site: Site, kept: Form) -> Form:
 
 
 def _empty(site: Site, writer: Writer, kept: Form, text: Text) -> None:
+    """Unsettle all stamps, which the next run then looks at whatever it has seen, and take their records out."""
+    for batch in batches(name for name, _ in site.folder.scan()):
+        for name in batch:
+            site.folder.unsettle(name)
+        if not kept.place.own:
+            writer.change(partial(_take_out, kept, text, batch), secure=nothing)
     if kept.place.own:
         writer.rebuild([])
-        return
-    for batch in batches(name for name, _ in site.folder.scan()):
-        writer.change(partial(_take_out, kept, text, batch), secure=nothing)
+        with opened(kept.place.path) as fd:
+            os.fsync(fd)  # or a power failure would bring the records back, and nobody would look there
 
 
 def _take_out(kept: Form, text: Text, names: list[str], records: Records) -> None:

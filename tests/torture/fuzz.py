@@ -78,9 +78,8 @@ def feed_address(data: bytes, _: Site) -> str:
 
 
 def feed_environment(data: bytes, _: Site) -> str:
-    entries = [entry.partition(b"=") for entry in data.split(b"\0")]
     try:
-        environ.single([(name, value) for name, _, value in entries], b"PAM_")
+        environ.single(environ.entries(data), b"PAM_")
     except environ.Unclear:
         pass
     return ""
