@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from popips import register, run
-from popips.orphans import orphans
+from popips import register, revoke, run
+from popips.maps import Records
+from popips.orphans import news, orphans
+from popips.site import Site as Host
 from popips.stamps.folder import Folder
 from tests.conftest import Installed, Site
 
@@ -98,6 +100,23 @@ def test_a_grant_that_a_run_ends_is_none(site: Site) -> None:
     assert (told(site), site.records()) == ([], {A: "RELAY"})
     site.pass_window()
     assert (told(site), site.records()) == ([], {})
+
+
+def test_a_grant_that_ends_while_the_map_is_looked_at_is_none(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is looked at is a copy of the map, and the stamps are not."""
+    site.login(A)
+
+    def late(host: Host, records: Records) -> list[str]:
+        with site.host as other:
+            list(revoke.end(other, [A]))
+        seen.append(orphans(host, records))
+        return seen[-1]
+
+    seen: list[list[str]] = []
+    monkeypatch.setattr("popips.orphans.orphans", late)
+    with site.host as host:
+        assert news(host) == []
+    assert seen == [[A], []]
 
 
 def test_a_grant_is_none_for_it_has_a_stamp(site: Site) -> None:
