@@ -3,8 +3,9 @@
 client.py pop3 ROUNDS FILE STACK...   logins, by turns with each of these texts in FILE, which is a PAM service
 client.py rcpt FILE                   the answers to RCPTs, until FILE is there
 client.py lock FILE MAP               waits for the shared lock of the map, until FILE is there
+client.py logins FILE HOOK CONF STAMPS FIRST   logins from new addresses, until FILE is there
 
-They print JSON: seconds; the latter two pairs of seconds, when (of time.perf_counter) and how long.
+They print JSON: seconds; all but the first by kind, pairs of seconds, when (of time.perf_counter) and how long.
 """
 
 from __future__ import annotations
@@ -13,22 +14,27 @@ import fcntl
 import json
 import os
 import smtplib
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bench.site import READER, SENDER
+from bench.site import READER, SENDER, address
 from tests.box import PASSWORD
 from tests.lab.client import Pop3
 
 SERVER = "192.0.2.1"
 RCPTS = 20  # in a session
+LOGIN_EVERY = 0.2  # seconds
+GIVEN_UP = 60.0  # seconds
+Pairs = dict[str, list[tuple[float, float]]]
 PAUSE = 0.002  # seconds between two RCPTs: a mail host that is neither idle nor flooded
 
 
 def pop3(rounds: str, file: str, *stacks: str) -> list[list[float]]:
-    """Log in; give the seconds from the connection to the +OK, a list for each stack."""
+    """Log in; return the seconds from the connection to the +OK, a list for each stack."""
     times: list[list[float]] = [[] for _ in stacks]
     for _ in range(int(rounds)):
         for stack, took in zip(stacks, times):
@@ -43,7 +49,7 @@ def pop3(rounds: str, file: str, *stacks: str) -> list[list[float]]:
     return times
 
 
-def rcpt(stop: str) -> list[tuple[float, float]]:
+def rcpt(stop: str) -> Pairs:
     """Ask whether the client may relay, over a new connection for each twenty times."""
     times = []
     while not os.path.exists(stop):
@@ -57,10 +63,10 @@ def rcpt(stop: str) -> list[tuple[float, float]]:
                 if code != 250:
                     raise SystemExit(f"RCPT: {code} {text!r}")
                 time.sleep(PAUSE)
-    return times
+    return {"rcpt": times}
 
 
-def lock(stop: str, path: str) -> list[tuple[float, float]]:
+def lock(stop: str, path: str) -> Pairs:
     """Take the lock as sendmail does, over and over, ahead of all other processes, so that a wait is the holder's.
 
     Where nobody holds it there is no wait: the time that it takes then is this process's own, or the machine's.
@@ -78,9 +84,33 @@ def lock(stop: str, path: str) -> list[tuple[float, float]]:
             waits.append((start, time.perf_counter() - start))
         os.close(fd)
         time.sleep(0.0001)
-    return waits
+    return {"lock": waits}
+
+
+def logins(stop: str, *words: str) -> Pairs:
+    """Log in from a new address every LOGIN_EVERY; return how long the hook took, and until the grant was settled."""
+    hook, conf, stamps, first = words
+    took, until = [], []
+
+    def log_in(number: int) -> None:
+        start = time.perf_counter()
+        pam = {"PAM_RHOST": address(number), "PAM_USER": "alice", "PAM_SERVICE": "pop3", "PAM_TYPE": "account"}
+        subprocess.run([hook, "-c", conf], env=pam, check=True, stderr=subprocess.DEVNULL)
+        took.append((start, time.perf_counter() - start))
+        stamp = Path(stamps, address(number))
+        while not (stamp.exists() and stamp.stat().st_mode & 0o100) and time.perf_counter() < start + GIVEN_UP:
+            time.sleep(0.001)
+        until.append((start, time.perf_counter() - start))
+
+    with ThreadPoolExecutor(100) as threads:
+        number = int(first)
+        while not os.path.exists(stop):
+            threads.submit(log_in, number)
+            number += 1
+            time.sleep(LOGIN_EVERY)
+    return {"hook": took, "granted": until}
 
 
 if __name__ == "__main__":
-    sessions: dict[str, Callable[..., object]] = {"pop3": pop3, "rcpt": rcpt, "lock": lock}
+    sessions: dict[str, Callable[..., object]] = {"pop3": pop3, "rcpt": rcpt, "lock": lock, "logins": logins}
     json.dump(sessions[sys.argv[1]](*sys.argv[2:]), sys.stdout)

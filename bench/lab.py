@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 import time
@@ -13,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.site import LINE, Site, address
+from bench.site import LIVE, LOGIN, Site, address
 from bench.table import Times
-from popips import grants
+from popips import grant
 from popips.settings import load
+from popips.site import site as host_of
 from tests.box import ROOT, Box
 
 BLOCK = 10  # calls in process before it is the other side's turn
-LOGIN = grants.Login("alice", "pop3", "popips-hook")
 PAM = {"PAM_RUSER": "", "PAM_SERVICE": "pop3", "PAM_TTY": "dovecot", "PAM_TYPE": "account", "PAM_USER": "alice"}
 STARTED = 1.0  # seconds until a client is at work
 PYTHONPATH = {"PYTHONPATH": str(ROOT)}
@@ -42,47 +43,59 @@ class Lab:
     stamps: int
 
     def site(self, name: str, **settings: str) -> Site:
-        """Make a site of popips."""
-        return Site(self.box.scratch / name, LINE, **settings)
-
-    def theirs(self, name: str) -> Site:
-        """Make a site for the programs to compare with, whose stamps are empty files."""
-        return Site(self.box.scratch / name, b"")
+        """Make a site, for popips or for the programs to compare with."""
+        return Site(self.box.scratch / name, **settings)
 
     # ---- whole processes
 
     def hook(self, site: Site, client: str) -> Program:
-        """Give popips-hook as pam_exec starts it."""
+        """Return popips-hook as pam_exec starts it."""
         return [self.box.path("popips-hook"), "-c", site.conf], {**PAM, "PAM_RHOST": client}
 
     def expirer(self, site: Site, *options: str) -> Program:
-        """Give popips-expire as cron starts it."""
+        """Return popips-expire as cron starts it."""
         return [self.box.path("popips-expire"), "-c", site.conf, *options], {"PATH": "/usr/bin:/bin"}
+
+    @property
+    def python(self) -> Program:
+        """Python, and nothing else."""
+        return ["/usr/bin/python3", "-I", "-S", "-c", "pass"], PAM
+
+    def find(self, site: Site) -> Program:
+        """Return find(1) on the stamps, none of which is that old."""
+        return ["/usr/bin/find", site.stamps, "-type", "f", "-mmin", "+6000"], {}
 
     def settle(self, site: Site, *logins: Program) -> None:
         """Make these logins and have the expirer run, untimed, as a minute ago on a host where cron is well."""
         self.race(*logins, self.expirer(site), rounds=1)
 
     def race(self, *sides: Program, rounds: int, first: int = 0) -> list[tuple[Times, Times]]:
-        """Start programs by turns; give for each the milliseconds, and the MiB that it had at most. See bench.race."""
+        """Start programs by turns; return for each the milliseconds, and the MiB it had at most. See bench.race."""
         programs = [{"argv": [str(word) for word in argv], "env": env} for argv, env in sides]
         order = {"rounds": rounds, "first": first, "sides": programs}
         command = [sys.executable, "-m", "bench.race"]
         results = _json(self.box.run(command, env=PYTHONPATH, stdin=json.dumps(order)))
         return [([took * 1000 for took, _ in side], [peak / 1024 for _, peak in side]) for side in results]
 
+    def burst(self, program: Program, number: int, first: int = 0) -> float:
+        """Start a program so many times at once; return the milliseconds of the slowest. See bench.burst."""
+        argv, env = program
+        order = {"number": number, "first": first, "argv": [str(word) for word in argv], "env": env}
+        done = self.box.run([sys.executable, "-m", "bench.burst"], env=PYTHONPATH, stdin=json.dumps(order))
+        return 1000 * max(float(seconds) for seconds in _json(done))
+
     # ---- clients of the servers
 
     def logins(self, rounds: int, *stacks: str) -> list[Times]:
-        """Log in through Dovecot, by turns with each of the PAM stacks; give the milliseconds."""
+        """Log in through Dovecot, by turns with each of the PAM stacks; return the milliseconds."""
         words = ["pop3", str(rounds), str(self.box.scratch / "etc" / "pam.d" / "pop3"), *stacks]
         command = ["ip", "netns", "exec", "cli", sys.executable, "-m", "bench.client", *words]
         return [[seconds * 1000 for seconds in times] for times in _json(self.box.run(command, env=PYTHONPATH))]
 
     @contextmanager
-    def meanwhile(self, what: str, *words: Path) -> Iterator[Times]:
-        """Have a client of bench.client, rcpt or lock, at work; the list has its milliseconds afterwards."""
-        times: Times = []
+    def meanwhile(self, what: str, *words: object) -> Iterator[dict[str, Times]]:
+        """Have a client of bench.client at work: rcpt, lock or logins; return its milliseconds by kind afterwards."""
+        times: dict[str, Times] = {}
         stop = self.box.scratch / "stop"
         stop.unlink(missing_ok=True)
         netns = ["ip", "netns", "exec", "cli"] if what == "rcpt" else []
@@ -97,25 +110,27 @@ class Lab:
         finally:
             stop.touch()
             out, err = process.communicate()
-        waits = _json(subprocess.CompletedProcess(command, process.returncode, out, err))
-        times += [took * 1000 for start, took in waits if begin <= start <= end]
+        told = _json(subprocess.CompletedProcess(command, process.returncode, out, err))
+        for kind, pairs in told.items():
+            times[kind] = [took * 1000 for start, took in pairs if begin <= start <= end]
 
     # ---- in process
 
     def grant(self, site: Site, numbers: range, verdict: str) -> Times:
-        """Grant each address in this process; give the milliseconds."""
+        """Grant each address in this process; return the milliseconds."""
         settings, times = load(str(site.conf)), []
         for number in numbers:
             text = address(number)
             start = time.perf_counter()
-            outcome = grants.grant(settings, text, LOGIN, time.time())
+            with host_of(settings, time.time(), settings.lock_timeout) as host:
+                outcome = grant.grant(host, text, LOGIN, lambda login, outcome: None)
             times.append((time.perf_counter() - start) * 1000)
-            if outcome.verdict != verdict:
-                raise Untimed(f"{text}: {outcome.verdict}, not {verdict}: {outcome.reason}")
+            if not outcome or outcome.verdict != verdict:
+                raise Untimed(f"{text}: {outcome}, not {verdict}")
         return times
 
     def put(self, site: Site, numbers: range) -> Times:
-        """Have the C program put each address; give the milliseconds."""
+        """Have the C program put each address; return the milliseconds."""
         command = [str(self.baseline), "put", str(site.db), str(site.stamps), str(len(numbers)), str(numbers.start)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         return [float(line) / 1000 for line in done.stdout.split()]
@@ -125,6 +140,26 @@ def _json(done: subprocess.CompletedProcess[str]) -> Any:
     if done.returncode:
         raise Untimed(f"{done.args}: {done.stderr}")
     return json.loads(done.stdout)
+
+
+def standstill(seconds: float = 10.0) -> float:
+    """Return the longest time in seconds for which this process was kept from going on, with nothing else to do.
+
+    What a row says of shorter times than that is the machine's.
+    """
+    longest, last = 0.0, time.perf_counter()
+    end = last + seconds
+    while last < end:
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    return longest
+
+
+def grow(site: Site, have: range, want: int) -> None:
+    """Give a site live grants, the numbers below want; some it has already."""
+    site.build(range(want))
+    site.stamp(range(len(have), want), LIVE)
+    os.sync()  # nothing of this is written back while something is timed
 
 
 def must_hold(site: Site, records: int, stamps: int) -> None:

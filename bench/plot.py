@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.lab import Lab
-from bench.rows import FRESH, grow
+from bench.lab import Lab, grow
+from bench.rows import FRESH
 from bench.site import Site, address
 from bench.table import median
 
@@ -65,7 +65,7 @@ def draw(points: list[Point]) -> None:
 
 
 def machine() -> str:
-    """Tell what was measured on, and when."""
+    """Return what was measured on, and when."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
     model = models[0] if models else platform.machine()

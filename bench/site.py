@@ -9,31 +9,32 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from popips.stamps import SETTLED, Line
+from popips.login import Login
+from popips.stamps import SETTLED
 
 HERE = Path(__file__).parent
 STATIC = 2000  # records of the admin's, in the network that RFC 2544 sets aside for benchmarks
 LIVE = 3600.0  # seconds: the age of a live stamp
 READER, SENDER = "192.0.2.10", "192.0.2.11"  # the test host's clients: one logs in, the other may relay anyway
-LINE = Line("alice", "pop3", "popips-hook", "@", "RELAY").pack()
+LOGIN = Login("alice", "pop3", "popips-hook")
 
 
 def address(number: int) -> str:
-    """Give the address of a number, the same as baseline.c does."""
+    """Return the address of a number, the same as baseline.c does."""
     return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
 
 class Site:
     """A map with the admin's records and those of grants, and the stamps of the grants. Numbers stand for addresses."""
 
-    def __init__(self, folder: Path, line: bytes, **settings: str) -> None:
-        """Make it, with no grants yet; line: what a stamp holds, @ for the address; settings: of popips.conf.
+    def __init__(self, folder: Path, **settings: str) -> None:
+        """Make it, with no grants yet; settings: of popips.conf.
 
         A map of its own holds the sender's grant, and no records of the admin's.
         """
         self.own = settings.get("own_map") == "yes"
         self.access, self.stamps, self.conf = folder / "access", folder / "popips", folder / "popips.conf"
-        self.db, self._kept, self.line = folder / "access.db", folder / "kept.db", line
+        self.db, self._kept = folder / "access.db", folder / "kept.db"
         self.stamps.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.configure(**settings)
         self.build(())
@@ -73,17 +74,17 @@ class Site:
 
     def _make(self, name: str, when: float) -> None:
         file = os.open(self.stamps / name, os.O_WRONLY | os.O_CREAT, SETTLED)
-        os.write(file, self.line.replace(b"@", name.encode()))
+        os.write(file, LOGIN.pack())
         os.utime(file, (when, when))
         os.close(file)
 
     def unstamp(self, numbers: Iterable[int]) -> None:
-        """Take stamps away."""
+        """Take stamps away, those that are there."""
         for number in numbers:
-            (self.stamps / address(number)).unlink()
+            (self.stamps / address(number)).unlink(missing_ok=True)
 
     def counted(self) -> tuple[int, int]:
-        """Give the number of records and of stamps, to see that what was timed was done."""
+        """Return the number of records and of stamps, to see that what was timed was done."""
         records = subprocess.run(["makemap", "-u", "hash", str(self.db)], check=True, capture_output=True)
         with os.scandir(self.stamps) as entries:
             return records.stdout.count(b"\n"), sum(not entry.name.startswith(".") for entry in entries)

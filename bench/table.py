@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 Times = list[float]
 Figure = Callable[[Times], float]
-UNJUDGED = math.inf  # the limit of a row that only helps to read the one above it
 
 
 def share(part: float) -> Figure:
-    """Give the function that finds the value which this part of the values does not exceed."""
+    """Return the function that finds the value which this part of the values does not exceed."""
     return lambda values: sorted(values)[max(0, math.ceil(part * len(values)) - 1)]
 
 
@@ -39,13 +38,11 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Give pass or FALLS SHORT; - where there is no limit."""
-        if self.limit == UNJUDGED:
-            return "-"
+        """Return pass or FALLS SHORT."""
         return "pass" if self.value <= self.limit else "FALLS SHORT"
 
     def line(self) -> str:
-        """Give the row as a line of the table."""
+        """Return the row as a line of the table."""
         unit = self.unit if self.absolute else "x"
         shown = f"{self.value:.2f} {unit}"
         return (
@@ -60,8 +57,13 @@ class Row:
         return "".join(f"{value:>9,.0f}" if value >= 1000 else f"{value:>9.4g}" for value in shown)
 
 
+def middle(runs: list[list[Row]]) -> list[Row]:
+    """Return each row as it was in the run that has its median value."""
+    return [sorted(rows, key=lambda row: row.value)[(len(rows) - 1) // 2] for rows in zip(*runs)]
+
+
 def printed(rows: list[Row]) -> str:
-    """Give the table; where a row is about a p99 or the longest time, that stands in place of the median."""
+    """Return the table; where a row is about a p99 or the longest time, that stands in place of the median."""
     numbers = "".join(f"{word:>9}" for word in ("median", "p10", "p90"))
     head = f"{'what':<44} {numbers}  {'against':<27} {numbers} {'':<3} {'value':>10} {'limit':>7}"
     return "\n".join([head, *(row.line() for row in rows)])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from popips import address
 from popips.files import READ, WRITE, opened
 from popips.login import Login, unpack
-from popips.stamps import GRANTER, REQUESTS
+from popips.stamps import GRANTER, REQUESTS, StampError
 from popips.stamps.folder import Folder
 
 LONGEST = 4096  # bytes
@@ -35,10 +35,11 @@ class Request:
 def leave(folder: Folder, name: str, login: Login, now: float) -> str:
     """Leave a request for an address, and return its file's name; raise StampError if that is not possible."""
     file = f"{REQUESTS}/{name}-{os.getpid()}.{time.monotonic_ns()}"
-    with folder.naming(file):
+    with folder.naming(REQUESTS):  # of all that is to be writable, the stamp folder is what a cure must name
         try:
             _write(folder, file, login, now)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
+            folder.remove(REQUESTS)  # if it is no folder
             os.mkdir(REQUESTS, 0o700, dir_fd=folder.fd)
             _write(folder, file, login, now)
     return file
@@ -63,7 +64,10 @@ def there(folder: Folder, now: float) -> list[Request]:
         if login and last is not None:
             found.append(Request(file, _address(file), login, min(last, now)))
         elif last is not None and abs(now - last) > STALE:
-            folder.remove(file)
+            try:
+                folder.remove(file)
+            except StampError:
+                pass  # a folder with something in it, which is in nobody's way
     return sorted(found, key=lambda request: request.time)[:MOST]
 
 
@@ -84,7 +88,7 @@ def _files(folder: Folder) -> list[str]:
         try:
             with opened(REQUESTS, READ | os.O_DIRECTORY, within=folder.fd) as fd:
                 return [f"{REQUESTS}/{name}" for name in sorted(os.listdir(fd))]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
 

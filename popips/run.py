@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from popips import denials, fate, grant, lane, limits, orphans, policy, requests, seen, watch
+from popips import address, denials, fate, grant, lane, limits, orphans, policy, requests, seen, watch
 from popips.files import opened
 from popips.forecast import forecast
 from popips.log import INFO, WARNING
@@ -60,7 +60,7 @@ class Run:
             yield WARNING, f'foreign: file={word(name)} map={where} reason="no stamp; left alone"'
         for key in self.orphans[:LOGGED]:
             reason = "it looks like a grant, and nobody has logged in; popips-db end --orphans ends it"
-            yield WARNING, f'orphan: key={word(key)} map={where} reason="{reason}"'
+            yield WARNING, f'orphan: address={address.of_key(key)} key={word(key)} map={where} reason="{reason}"'
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The fast lane: it is open after a run that saw all is well, and whatever may not be well closes it.
+"""The fast lane: it is open after a whole run, for a stamp that is settled, and whatever may not be well closes it.
 
 sh and Python have to agree on that, so there is one table for both.
 """
@@ -12,10 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from popips.survey import Survey
 
-from popips import lane, upkeep
-from popips.stamps import Folder
+from popips import lane, run
+from popips.fate import PUT
+from popips.login import Login
+from popips.site import PATIENCE
+from popips.site import site as host_of
+from popips.stamps.survey import WHOLE, Bound, Survey
 from tests.box import ROOT
 from tests.conftest import Installed, Site
 
@@ -57,40 +60,22 @@ def test_a_login_on_the_open_lane_renews_its_stamp_without_python(
     before = opened.site.db.read_bytes()
     assert not opened.starts_python(program, *words, **env)
     assert was_renewed(opened.site)
-    assert (opened.site.stamps / A).read_text().splitlines()[:2] == [f"{A} RELAY", line]
+    assert (opened.site.stamps / A).read_text().splitlines()[0] == line
     assert opened.site.db.read_bytes() == before
 
 
-def test_two_logins_that_write_the_stamp_at_once_leave_its_record_as_it_is(opened: Installed, tmp_path: Path) -> None:
+def test_two_logins_that_write_the_stamp_at_once_leave_it_a_whole_line(opened: Installed, tmp_path: Path) -> None:
     """dash reads byte by byte: here another user's login writes after each word that is read."""
     stamp = opened.site.stamps / A
-    other = f"printf '%s\\n' '{A} RELAY' 'somebody.with.a.long.name imap popips-postlogin' 1<>'{stamp}'"
-    lane, program = ((ROOT / "pam_hook" / part).read_text() for part in ("lane.sh", "hook.sh"))
+    other = f"printf '%s\\n' 'somebody.with.a.long.name imap popips-postlogin' 1<>'{stamp}'"
+    lane_sh, program = ((ROOT / "pam_hook" / part).read_text() for part in ("lane.sh", "hook.sh"))
     hook = tmp_path / "hook"
-    hook.write_text('read() { command read "$@" && ' + other + "; }\n" + program.replace("# @LANE@\n", lane))
+    hook.write_text('read() { command read "$@" && ' + other + "; }\n" + program.replace("# @LANE@\n", lane_sh))
     for user in ("bo", "alice", "another.with.a.name.that.is.longer"):
         age(stamp, LONG_AGO)
         subprocess.run(["/bin/sh", hook, "-c", opened.site.conf], env=PAM | {"PAM_USER": user}, check=True)
         assert was_renewed(opened.site)
-        with Folder(str(opened.site.stamps)) as folder:
-            line = folder.line(A)
-        assert line and (line.key, line.value, line.user) == (A, "RELAY", user)
-
-
-def rebuild(site: Site) -> None:
-    site.build("")
-
-
-def replace(site: Site) -> None:
-    """Another file with the same content, as `cp` and `mv` make it."""
-    copy = site.folder / "copy"
-    copy.write_bytes(site.db.read_bytes())
-    copy.rename(site.db)
-
-
-def leave_a_journal(site: Site) -> None:
-    Path(f"{site.db}.popips").write_bytes(b"x")
-    Path(f"{site.db}.popips").chmod(0o600)
+        assert stamp.read_text().startswith(f"{user} pop3 popips-hook\n")
 
 
 def edit_the_configuration(site: Site) -> None:
@@ -110,12 +95,8 @@ def put_the_clock_back(site: Site) -> None:
 
 
 CLOSES: list[Callable[[Site], object]] = [
-    rebuild,
-    replace,
-    leave_a_journal,
     let_the_expirer_be_dead,
     put_the_clock_back,
-    lambda site: site.db.unlink(),
     lambda site: (site.stamps / ".lane").unlink(),
     lambda site: (site.stamps / ".lane").write_bytes(b""),
     lambda site: (site.stamps / A).chmod(0o600),
@@ -126,12 +107,13 @@ CLOSES: list[Callable[[Site], object]] = [
 
 @pytest.mark.parametrize("close", CLOSES)
 def test_what_closes_the_lane_closes_it_for_sh_and_python(opened: Installed, close: Callable[[Site], object]) -> None:
-    site = opened.site
-    with Folder(site.settings.stamps) as folder:
-        assert lane.renewed(site.settings, folder, A, time.time())
-        age(site.stamps / A, LONG_AGO)
-        close(site)
-        assert not lane.renewed(site.settings, folder, A, time.time())
+    site, login = opened.site, Login("alice", "pop3", "test")
+    with host_of(site.settings, time.time(), PATIENCE) as host:
+        assert lane.renewed(host, A, login)
+    age(site.stamps / A, LONG_AGO)
+    close(site)
+    with host_of(site.settings, time.time(), PATIENCE) as host:
+        assert not lane.renewed(host, A, login)
     assert opened.starts_python(**PAM)
 
 
@@ -252,13 +234,42 @@ def test_a_new_grant_leaves_the_lane_open_for_others(opened: Installed) -> None:
         assert not opened.starts_python(**PAM | {"PAM_RHOST": address})
 
 
-@pytest.mark.parametrize("words", [("ins", B, "OK"), ("del", B)])
-def test_an_admins_change_closes_the_lane_until_the_next_run(opened: Installed, words: tuple[str, ...]) -> None:
+CHANGES: list[Callable[[Installed], object]] = [
+    lambda installed: installed.run("popips-db", "ins", B, "OK"),
+    lambda installed: installed.run("popips-db", "del", B),
+    lambda installed: installed.run("popips-db", "deny", B),
+    lambda installed: installed.site.build(""),
+    lambda installed: installed.site.db.unlink(),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_becomes_of_the_map_or_of_others_closes_the_lane_for_nobody(
+    opened: Installed, change: Callable[[Installed], object]
+) -> None:
     opened.pam(B)
-    opened.run("popips-db", *words)
-    assert opened.starts_python(**PAM)
-    opened.run("popips-expire")
+    change(opened)
     assert not opened.starts_python(**PAM)
+    assert was_renewed(opened.site)
+
+
+@pytest.mark.parametrize("verb", ["end", "del", "deny"])
+def test_a_grant_that_the_admin_ends_takes_the_long_way_from_then_on(opened: Installed, verb: str) -> None:
+    opened.run("popips-db", verb, A)
+    assert opened.starts_python(**PAM)
+    assert opened.site.names() == (set() if verb == "deny" else {A})
+
+
+def test_logins_from_networks_of_never_are_told_once_an_hour_and_start_no_python_between(opened: Installed) -> None:
+    here = PAM | {"PAM_RHOST": "127.0.0.1"}
+    assert "in a network of `never`" in opened.pam("127.0.0.1").stderr
+    assert not opened.starts_python(**here)
+    told = opened.site.stamps / ".never-127.0.0.1"
+    age(told, 3601)
+    age(opened.site.conf, 4000)
+    opened.run("popips-expire")
+    assert not told.exists()
+    assert opened.starts_python(**here)
 
 
 @pytest.mark.parametrize("due", [False, True])
@@ -268,17 +279,15 @@ def test_a_rebuild_during_a_run_is_seen_by_the_next(site: Site, monkeypatch: pyt
     site.expire()
     if due:
         age_to(site, B, site.now - site.settings.window)
-    look = upkeep._Sweep.look
+    look = run._Run.look
 
-    def rebuilt_meanwhile(self: upkeep._Sweep, bound: upkeep.Bound) -> Survey:
+    def rebuilt_meanwhile(self: run._Run, bound: Bound = WHOLE) -> Survey:
         site.build("")
         return look(self, bound)
 
     with monkeypatch.context() as patch:
-        patch.setattr(upkeep._Sweep, "look", rebuilt_meanwhile)
+        patch.setattr(run._Run, "look", rebuilt_meanwhile)
         site.expire()
-    with Folder(site.settings.stamps) as folder:
-        assert not lane.holds(site.settings, folder)
     site.expire()
     assert site.records().keys() == site.names()
 
@@ -287,10 +296,10 @@ def age_to(site: Site, address: str, when: float) -> None:
     os.utime(site.stamps / address, (when, when))
 
 
-def test_a_run_looks_up_nothing_while_the_lane_is_open(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_looks_up_nothing_while_nobody_else_changes_the_map(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.login(A)
     site.expire()
-    monkeypatch.setattr("popips.upkeep._Sweep.reconcile_all", lambda _: pytest.fail("looked at all of the map"))
+    monkeypatch.setattr("popips.run._Run.look_at_all", lambda _: pytest.fail("looked at all of the map"))
     site.expire()
     site.login(B)
     site.expire()
@@ -304,5 +313,5 @@ def test_a_stamp_made_by_hand_gets_its_record_while_the_lane_is_open(site: Site)
     site.expire()
     (site.stamps / B).touch()
     os.utime(site.stamps / B, (site.now, site.now))
-    assert site.expire().restored == [B]
+    assert site.expire() == {PUT: [B]}
     assert site.records() == {A: "RELAY", B: "RELAY"}

@@ -218,6 +218,14 @@ def test_a_user_who_floods_from_his_network_keeps_as_many_as_the_setting_says(si
 
 
 @pytest.mark.parametrize("setting", ["max_per_user", "max_per_network"])
+def test_a_login_ends_no_grant_of_others_who_have_too_many(site: Site, setting: str) -> None:
+    log_in(site, ("bob", A), ("bob", B))
+    site.configure(**{setting: "1"})
+    log_in(site, ("alice", V6))
+    assert site.names() == {A, B, V6}
+
+
+@pytest.mark.parametrize("setting", ["max_per_user", "max_per_network"])
 def test_a_limit_that_is_set_or_lowered_counts_from_the_next_run_on(site: Site, setting: str) -> None:
     log_in(site, ("alice", A), ("alice", B), ("alice", C))
     site.expire()

@@ -54,7 +54,7 @@ def test_a_login_that_cannot_be_written_down_names_the_cure(
     path = installed.site.folder / name
     done = run_shut(installed, path, program, *(["/bin/echo", "here"] if program == "popips-postlogin" else []))
     assert done.returncode == 0
-    folder = installed.site.stamps if name == "." else path.parent if name.startswith("access") else path
+    folder = path.parent if name.startswith("access") else installed.site.stamps
     assert_says(done.stderr, begin, str(folder))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from popips import command, orphans, revoke
+from popips import address, command, orphans, revoke
 from popips.db import report, words
 from popips.db.task import Task
 from popips.login import word
@@ -21,7 +21,7 @@ def work(task: Task) -> int:
     with task.site() as site:
         if options.orphans:
             for keys in orphans.end(site):
-                report.note((f"removed: orphan={word(key)}" for key in keys), task.place)
+                report.note((f"removed: orphan={address.of_key(key)} key={word(key)}" for key in keys), task.place)
             return os.EX_OK
         for batch in revoke.end(site, revoke.all_grants(site) if options.all else names):
             report.note((f"removed: address={name}" for name in batch), task.place)

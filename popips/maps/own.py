@@ -31,7 +31,6 @@ class Writer(Base):
     """The one writer of such a map; see popips.maps.Writer."""
 
     def __init__(self, task: Task) -> None:
-        """Take the writers' lock; raise Busy, NotNeeded or MapError."""
         super().__init__(task)
         self._database: _Database | None = None  # open from the first change on, while nobody else changes the map
         self._left = ""  # the state in which the last change left the map
@@ -56,11 +55,12 @@ class Writer(Base):
         start = time.monotonic()
         with file as fd, uninterrupted():
             try:
-                with explained(self._place.path):
-                    self._change(fd, step, secure)
+                self._change(fd, step, secure)
             except DAMAGE as error:
                 self._close()
-                raise Unsound(str(trouble(self._place, error))) from None
+                told = trouble(self._place, error)
+                is_whole = isinstance(told, Failed) and self._seal(state_of(fd))
+                raise told if is_whole else Unsound(str(told)) from None
             except BaseException:
                 self._close()  # what step has begun is not to be written by the next
                 raise
@@ -68,21 +68,23 @@ class Writer(Base):
                 self.held = time.monotonic() - start
 
     def _change(self, fd: int, step: Callable[[Records], None], secure: Callable[[], None]) -> None:
-        state, old = state_of(fd), os.fstat(fd)
-        seal = self._sound(state)
-        if self._left != state:  # what libdb has in memory is not what is in the file
-            self._close()
-        database = self._database = self._database or _Database(fd, self._place.nul)
+        with explained(self._place.path):
+            state, old = state_of(fd), os.fstat(fd)
+            seal = self._sound(state)
+            if self._left != state:  # what libdb has in memory is not what is in the file
+                self._close()
+            database = self._database = self._database or _Database(fd, self._place.nul)
         step(database.records)
         secure()
-        try:
-            _take_room(fd, database.size())
-        except OSError:
-            self._renew(seal, fd, seal.shown)  # nothing has been written
-            raise
-        if database.write():
-            self._renew(seal, fd, self._move(fd, old.st_mtime_ns))
-        self._left = state_of(fd)
+        with explained(self._place.path):
+            try:
+                _take_room(fd, database.size())
+            except OSError:
+                self._renew(seal, fd, seal.shown)  # nothing has been written
+                raise
+            if database.write():
+                self._renew(seal, fd, self._move(fd, old.st_mtime_ns))
+            self._left = state_of(fd)
 
     def _sound(self, state: str | None = None) -> Seal:
         seal = self._seal(state)
@@ -99,17 +101,17 @@ class Writer(Base):
         """Make the map anew, in the same file if there is one, with these records."""
         self._place.refuse_text()
         self._close()
-        built = os.memfd_create("popips")
+        with explained(self._place.path):
+            built = os.memfd_create("popips")
         try:
-            with explained(self._place.path):
-                self._build(built, pairs)
-                with self._file() as fd, uninterrupted():
-                    old = os.fstat(fd)
-                    try_times(fd)
-                    _take_room(fd, os.fstat(built).st_size)  # if there is none, the old map stays whole
-                    copy_file(built, fd)
-                    shown = self._move(fd, old.st_mtime_ns)
-                    self._journal.seal = Seal(state_of(fd), shown=shown)
+            self._build(built, pairs)
+            with explained(self._place.path), self._file() as fd, uninterrupted():
+                old = os.fstat(fd)
+                try_times(fd)
+                _take_room(fd, os.fstat(built).st_size)  # if there is none, the old map stays whole
+                copy_file(built, fd)
+                shown = self._move(fd, old.st_mtime_ns)
+                self._journal.seal = Seal(state_of(fd), shown=shown)
         except DAMAGE as error:
             raise trouble(self._place, error) from None
         finally:

@@ -81,7 +81,6 @@ class Writer(Base):
     """The one writer of such a map; see popips.maps.Writer."""
 
     def __init__(self, task: Task) -> None:
-        """Take the writers' lock; raise Busy, NotNeeded or MapError."""
         if not task.place.own:
             cure = "popips changes only one with own_map = yes"
             raise MapError(f"{task.place}: postmap makes it anew as a whole; {cure}")

@@ -35,11 +35,6 @@ class Text:
                     raise MapError(f"{self.path}: cannot be read ({error.strerror}); {cure}") from None
         return self._records
 
-    def says(self, forms: Iterable[bytes]) -> bytes | None:
-        """Return the value of the first of these keys that it has a record of, None if it has none; raise MapError."""
-        said = self.records()
-        return next((said[key] for key in forms if key in said), None)
-
     def from_the_future(self, now: float) -> str:
         """Return what the admin is to do if its mtime is ahead of the clock, so that make(1) builds it for ever."""
         try:

@@ -177,7 +177,11 @@ class Folder:
                 write_all(fd, data)
                 if durably:
                     os.fsync(fd)
-            os.rename(new, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            try:
+                os.rename(new, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            except IsADirectoryError:
+                self.remove(name)
+                os.rename(new, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
         if durably:
             self.sync()
 

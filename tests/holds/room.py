@@ -21,13 +21,10 @@ from tests.box import CRON_ENVIRONMENT
 WINDOW = 15 * 60  # seconds; the default
 LONG_AGO = 2 * WINDOW
 STATIC = {"10.0.0.7": "REJECT", "192.0.2": "REJECT", "static.example": "OK", "connect:10.0.0.8": "RELAY"}
-# a /dev with a log of the test's: the rest of it is the host's
+NODES = [f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty")]
+# have a program see a folder of the test's as /dev, and some files of the test's in the place of the host's
 NAMESPACE = """
-dev=$1 log=$2; shift 2
-mount -t tmpfs dev "$dev"
-for node in null zero full random urandom tty; do : > "$dev/$node"; mount --bind "/dev/$node" "$dev/$node"; done
-ln -s /proc/self/fd "$dev/fd"; mkdir "$dev/shm"; : > "$dev/log"; mount --bind "$log" "$dev/log"
-mount --rbind "$dev" /dev
+mount --bind "$1" /dev; mount -o remount,bind,dev /dev; shift
 while [ "$1" != -- ]; do mount --bind "$1" "$2"; shift 2; done
 shift; exec "$@"
 """
@@ -91,8 +88,11 @@ class Room:
         folder.chmod(0o755)
         self.stamps.mkdir(mode=0o700)
         self._outside = Path(tempfile.mkdtemp(prefix="popips-holds-", dir="/tmp"))
-        (self._outside / "dev").mkdir()
-        self.syslog = Syslog(self._outside / "log")
+        self._dev = self._outside / "dev"
+        (self._dev / "shm").mkdir(parents=True)
+        (self._dev / "fd").symlink_to("/proc/self/fd")
+        subprocess.run(["cp", "-a", *NODES, str(self._dev)], check=True)
+        self.syslog = Syslog(self._dev / "log")
         self.settings: dict[str, str] = {"map": f"hash:{self.access}", "stamps": str(self.stamps)}
         self.configure(**settings)
         if self.settings.get("own_map") != "yes":
@@ -132,7 +132,7 @@ class Room:
         """Return the command that runs this one where /dev/log is this room's."""
         binds = [str(word) for target, source in self.binds.items() for word in (source, target)]
         enter = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", NAMESPACE, "sh"]
-        return [*enter, str(self._outside / "dev"), str(self.syslog.path), *binds, "--", *command]
+        return [*enter, str(self._dev), *binds, "--", *command]
 
     def do(self, command: Sequence[str], stdin: str = "", env: dict[str, str] | None = None) -> Done:
         done = subprocess.run(

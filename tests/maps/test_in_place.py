@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from popips.maps import MapError, Records, database, kinds
+from popips.maps.journal import is_idle
 from popips.maps.libdb import DBError
 from tests.maps.files import Files, deleting, many, nothing, putting, soon, text_of
 
@@ -143,3 +145,27 @@ def test_a_cursor_that_fails_without_a_word_means_a_damaged_map(files: Files, mo
         files.put("192.0.2.10")
     with pytest.raises(MapError, match=r"damaged, or of a version"):
         files.get("192.0.2.10")
+
+
+def test_what_fails_in_a_step_is_not_told_of_the_map(tmp_path: Path) -> None:
+    """A full disk of the stamps, for instance."""
+
+    def fail(records: Records) -> None:
+        records.put(b"192.0.2.10", b"RELAY")
+        raise OSError(28, "No space left on device", "192.0.2.10")
+
+    def refuse() -> None:
+        raise OSError(28, "No space left on device")
+
+    for own in (False, True):
+        files = Files(tmp_path, own=own)
+        if own:
+            files.text.unlink()
+            files.rebuild()
+        with files.writer() as writer:
+            with pytest.raises(OSError, match=r"\[Errno 28\] .*: '192\.0\.2\.10'"):
+                writer.change(fail, nothing)
+            with pytest.raises(OSError, match="Errno 28"):
+                writer.change(putting("192.0.2.10"), refuse)
+        assert files.records() == {}
+        assert is_idle(files.place)

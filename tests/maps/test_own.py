@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from popips.maps import MapError, Records, Unsound, database, journal
+from popips.maps import Failed, MapError, Records, Unsound, database, journal
 from popips.maps.libdb import DBError
 from popips.maps.seal import Seal
 from tests.maps.files import Files, deleting, nothing, putting, soon
@@ -123,6 +123,19 @@ def test_what_a_failed_step_has_begun_is_never_written(own: Files) -> None:
             writer.change(fail, nothing)
         writer.change(putting(B), nothing)
     assert own.records() == dict.fromkeys((A, B), "RELAY")
+
+
+def test_what_the_system_refuses_does_not_make_it_unsound(own: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or each login would make a map of a million anew, just when there is no memory for it."""
+    own.rebuild(A)
+
+    def fail(*_: object) -> None:
+        raise DBError(24, "Too many open files")
+
+    monkeypatch.setattr(database.Records, "get", fail)
+    with own.writer() as writer, pytest.raises(Failed, match="Too many open files"):
+        writer.change(asking, nothing)
+    assert own.is_sealed()
 
 
 def test_what_others_put_in_a_turn_of_theirs_is_not_lost(own: Files, monkeypatch: pytest.MonkeyPatch) -> None:

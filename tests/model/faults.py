@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.model import run
-from tests.model.world import DEAD, NEVER, STATIC, TORN, WINDOW, Known, Step, World, addresses, is_due, record
+from tests.model.world import DEAD, STATIC, TORN, WINDOW, Known, Step, World, addresses, is_due, record
 
 RUNNER = 9  # the number of the process that does the next run
 HANGS = "the next run does not come to an end"
@@ -26,7 +26,7 @@ def faults(world: World, was_static: bool) -> list[str]:
     """Return what is wrong with a world in which all have ended; was_static: whether there was a static record."""
     now = world.host.settings[world.version.conf]
     open_now = [a for a in addresses(world) if record(world, now, a) == now.value]
-    found = [OPEN for a in open_now if a in world.denied and world.ended[a] != NEVER]
+    found = [OPEN for a in open_now if a in world.denied & world.shut]
     after = next_run(world)
     if after is None:
         return [*found, HANGS]

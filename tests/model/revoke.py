@@ -22,7 +22,8 @@ def write_list(world: World, me: int, known: Known) -> list[Move]:
     """Write it too late."""
     (address,) = known
     version = world.version._replace(denials=world.version.denials + 1)
-    return [(world._replace(denied=world.denied | {address}, version=version), "denied", ())]
+    listed = world._replace(denied=world.denied | {address}, version=version)
+    return [(listed._replace(shut=world.shut | {address}), "denied", ())]
 
 
 def undeny(world: World, me: int, known: Known) -> list[Move]:
@@ -62,4 +63,6 @@ def withdraw(world: World, me: int, known: Known) -> list[Move]:
     if world.host.has("end syncs the stamps"):
         world = sync_stamps(world)
     world = world._replace(promises=put(world.promises, address, NEVER), ended=put(world.ended, address, world.now))
+    if word == "denied":
+        world = world._replace(shut=world.shut | {address})
     return [(release(world, me), word, (address,) if callable(word) else ())]

@@ -63,6 +63,8 @@ SMALL = {
     "two logins and the window": Scenario((LONG, LONG), (WINDOW,), stamps=("-", "s")),
     "two logins and half a window twice": Scenario((LOGIN, LONG), (HALF, HALF), stamps=("s",)),
     "two logins and a run": Scenario((LOGIN, LONG, RUN), stamps=("-", "s", "d")),
+    "three logins": Scenario((LOGIN, LOGIN, LONG)),
+    "two logins, a run, a rebuild and the window": Scenario((LOGIN, LONG, RUN), (BUILD, WINDOW), stamps=("s",)),
     "two runs, a login and a rebuild": Scenario((LOGIN, RUN, RUN), (BUILD,), stamps=("s", "d")),
     "an edit": Scenario((LOGIN, RUN), (EDIT, BUILD), stamps=("-", "s")),
     "a denial": Scenario((LOGIN, DENY, RUN), stamps=("-", "s", "n")),
@@ -100,9 +102,7 @@ SMALL = {
 }
 
 ALL = SMALL | {
-    "three logins": Scenario((LOGIN, LOGIN, LONG)),
     "three logins, a run and the window": Scenario((LOGIN, LONG, LONG, RUN), (WINDOW,), stamps=("s",)),
-    "two logins, a run, a rebuild and the window": Scenario((LOGIN, LONG, RUN), (BUILD, WINDOW), stamps=("s",)),
     "two logins, two runs and the window": Scenario((LOGIN, LONG, RUN, RUN), (WINDOW,), stamps=("d",)),
     "two logins, an edit and a rebuild": Scenario((LOGIN, LONG, RUN), (EDIT, BUILD), static=True),
     "a denial, lifted, with two logins and a run": Scenario((LOGIN, LONG, DENY, RUN), (UNDENY,), TIMED, ("-", "s")),

@@ -98,6 +98,7 @@ class World(NamedTuple):
     inode: int = 1  # of the next stamp
     promises: tuple[int, ...] = (NEVER, NEVER)  # for each address the time of the latest login that was told yes
     ended: tuple[int, ...] = (NEVER, NEVER)  # when the admin has ended it: no login until then counts any more
+    shut: frozenset[int] = frozenset()  # a denial of it has come to its end
     waived: tuple[int, ...] = (NEVER, NEVER)  # when the admin began to end it: promises until then are void
     disk: Disk | None = None
 

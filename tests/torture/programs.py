@@ -28,6 +28,11 @@ class Program:
     def is_hook(self) -> bool:
         return self.name in HOOKS
 
+    @property
+    def address(self) -> str:
+        """Where the login comes from."""
+        return self.env.get("PAM_RHOST") or self.env["IP"]
+
     def command(self, ground: Ground) -> list[str]:
         """Return its words: the interpreter by its real path, for a version manager's shim makes calls of its own."""
         words = ["-c", str(ground.conf), *self.words]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import time
 
 from tests.box import CRON_ENVIRONMENT
 from tests.torture import Row
-from tests.torture.fail import wrong
-from tests.torture.ground import Ground, Where, restore, saved
+from tests.torture.fail import Done, timed, wrong
+from tests.torture.ground import Ground, State, Where, restore, saved
 from tests.torture.judge import Judge
 from tests.torture.programs import EXPIRE, KNOWN, NEW, hook, postlogin
 from tests.torture.scenarios import Scenario, due, granted, lane_is_open, prepared
@@ -59,8 +58,7 @@ def run(where: Where, what: str, size: int, most: int = 300) -> Row:
             judge = Judge(ground, scenario, prepared(ground, scenario, size))
             before = saved(ground)
             for under in spread(SCARCE[what](), most):
-                restore(ground, before)
-                fault, took = _fault(ground, scenario, under)
+                fault, took = _fault(ground, before, scenario, under)
                 if scenario.program.is_hook:
                     row.worst = max(row.worst, took)
                 ended = EXPIRE.run(ground)
@@ -70,15 +68,18 @@ def run(where: Where, what: str, size: int, most: int = 300) -> Row:
     return row
 
 
-def _fault(ground: Ground, scenario: Scenario, under: Under) -> tuple[str, float]:
+def _fault(ground: Ground, before: State, scenario: Scenario, under: Under) -> tuple[str, float]:
     """Return what is wrong with how the program ended, and after how many seconds.
 
     Where sh, or the interpreter with what the program imports, cannot even start, nothing is.
     """
     program = scenario.program
-    command = ["/bin/sh", "-c", ":"] if program.is_hook else [*program.command(ground)[:3], "--version"]
+    command = ["/bin/sh", "/dev/null"] if program.is_hook else [*program.command(ground)[:3], "--version"]
     starts = not subprocess.run([*under, *command], env=CRON_ENVIRONMENT, capture_output=True).returncode
-    begun = time.monotonic()
-    done = program.run(ground, under)
-    took = time.monotonic() - begun
+
+    def attempt() -> Done:
+        restore(ground, before)
+        return program.run(ground, under)
+
+    done, took = timed(attempt)
     return (wrong(ground, program, done, took) if starts else ""), took

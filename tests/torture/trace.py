@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 from typing import TypeVar
 
 from popips.stamps import OWN_FILES
 from tests.torture.ground import Ground
-from tests.torture.programs import KNOWN, NEW, OTHER, Program
+from tests.torture.programs import KNOWN, NEW, OTHER, STATIC, Program
 
 T = TypeVar("T")
 Call = tuple[str, int]  # a call, and how many of that name its process has made by then: so strace counts
@@ -22,18 +23,29 @@ NEVER = ("exit", "exit_group", "rt_sigreturn", "wait4", "restart_syscall")
 def calls(ground: Ground, program: Program, whole: bool = False) -> list[Call]:
     """Return the calls of a run that touch the site; all that there are of whole processes, if that is asked for.
 
-    Calls that touch no file of the site leave the state of the call before.
+    Calls that touch no file of the site leave the state of the call before. The program must have done its work: or
+    else nothing would be tried.
     """
     seen: Counter[tuple[str, str]] = Counter()
     found: dict[Call, None] = {}
+    start = time.time()
     with tempfile.NamedTemporaryFile("r") as log:
-        program.run(ground, ("strace", "-f", "-qq", "-o", log.name, *([] if whole else paths(ground))))
+        done = program.run(ground, ("strace", "-f", "-qq", "-o", log.name, *([] if whole else paths(ground))))
+        assert done.returncode == 0 and _has_worked(ground, program, start), (program, done)
         for line in log:
             call = re.match(r"(\d+) +(\w+)\(", line)
             if call and call[2] not in NEVER:
                 seen[call[1], call[2]] += 1
                 found[call[2], seen[call[1], call[2]]] = None
     return list(found)
+
+
+def _has_worked(ground: Ground, program: Program, start: float) -> bool:
+    """Whether a login has the grant that it is to have, or another program has changed anything."""
+    if program.is_hook:
+        stamp = ground.stamps / program.address
+        return program.address == STATIC or (stamp.exists() and stamp.stat().st_mtime >= int(start))
+    return any(path.lstat().st_ctime >= int(start) for path in ground.folder.rglob("*"))
 
 
 def paths(ground: Ground) -> list[str]:

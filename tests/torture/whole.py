@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 
 from tests.torture import Row
-from tests.torture.fail import LOGIN_LIMIT
+from tests.torture.fail import Done, timed, wrong
 from tests.torture.ground import Ground, Where, restore, saved
 from tests.torture.judge import Judge, until_gone
 from tests.torture.programs import EXPIRE, KNOWN, NEW, Program, hook, postlogin
@@ -59,14 +58,15 @@ def _sweep(where: Where, row: Row, scenario: Scenario, most: int, harms: tuple[s
         found = [point for point in calls(ground, program, whole=True) if point not in others]
         cases = [(*point, harm) for point in found for harm in harms if is_kill or point[0] not in SURE]
         for call, number, harm in spread(cases, most):
-            restore(ground, before)
             what = f"{'signal' if is_kill else 'error'}={harm}:when={number}"
-            start = time.monotonic()
-            done = inject(ground, program, call, what, whole=True)
-            took = time.monotonic() - start
+
+            def attempt(what: str = what, call: str = call) -> Done:
+                restore(ground, before)
+                return inject(ground, program, call, what, whole=True)
+
+            done, took = timed(attempt)
             until_gone(lambda: _is_at_work(ground))
-            is_held_up = not is_kill and program.whole and (done.returncode or took > LOGIN_LIMIT)
-            fault = f"exit {done.returncode} after {took:.1f} s: {done.stderr[-200:]}" if is_held_up else ""
+            fault = wrong(ground, program, done, took) if program.whole and not is_kill else ""
             ended = EXPIRE.run(ground)
             after = judge.after(EXPIRE)
             fault += after.fault + (
