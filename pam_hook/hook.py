@@ -6,6 +6,7 @@ import sys
 
 import popips
 from pam_hook import environ, login
+from popips.login import Login
 
 PROGRAM = "popips-hook"
 PHASES = ("account", "open_session")  # PAM comes to these after the password was right, and to auth before
@@ -24,8 +25,8 @@ Grants relaying to the address of a login. A line for pam_exec(8), as in
 def main(argv: list[str] | None = None) -> int:
     """Run for hook.sh, the first argument says what for; return the exit status.
 
-    grant SHELL WHERE -c FILE [PHASE], with the pid of lane.sh and that of the process which has PAM's variables, or
-    self; usage ARGUMENT...
+    grant SHELL WHERE REQUEST -c FILE [PHASE], with the pid of lane.sh, that of the process which has PAM's variables
+    or self, and the path of the request that sh has left or -; usage ARGUMENT...
     """
     task, *words = sys.argv[1:] if argv is None else argv
     if task == "grant":
@@ -37,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     return 64  # EX_USAGE
 
 
-def _act(shell: str, where: str, *words: str) -> None:
+def _act(shell: str, where: str, request: str, *words: str) -> None:
     if words[:1] != ("-c",) or len(words) not in (2, 3):
         login.refuse(PROGRAM, "called with wrong arguments")
         return
@@ -51,6 +52,7 @@ def _act(shell: str, where: str, *words: str) -> None:
         return
     service = pam.get("PAM_SERVICE", "")
     if pam.get("PAM_TYPE") in (words[2:] or PHASES):
-        login.admit(PROGRAM, words[1], pam.get("PAM_RHOST", ""), pam.get("PAM_USER", ""), service)
+        who = Login(pam.get("PAM_USER", ""), service, PROGRAM)
+        login.admit(words[1], pam.get("PAM_RHOST", ""), who, request)
     else:
         login.pass_by(PROGRAM, words[1], service)

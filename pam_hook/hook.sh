@@ -32,15 +32,17 @@ if [ $# -gt 0 ]; then
     exit 0
 fi
 
-# is_single: tell whether the variables of PAM are there once each: read leaves out the NULs between them
+# is_single: tell whether the variables of PAM are there once each: read leaves out the NULs between them. Where they are
+# not, Python has to look for itself, for it gets one value a name from us; source says where.
 is_single() {
     ! IFS= read -r all && case $all in
         *PAM_TYPE=*PAM_TYPE=* | *PAM_RHOST=*PAM_RHOST=* | *PAM_USER=*PAM_USER=* | *PAM_SERVICE=*PAM_SERVICE=*) false ;;
-        *PAM_RHOST="$PAM_RHOST"*) ;;
+        *PAM_RHOST="$PAM_RHOST"*) source=self ;;
         *) false ;;
     esac
 } </proc/self/environ
 
+source=
 case ${PAM_TYPE-} in
     "${phase:-account}" | "${phase:-open_session}")
         renewed "$conf" "${PAM_RHOST-}" "${PAM_USER-}" "${PAM_SERVICE-}" popips-hook && exit 0
@@ -48,8 +50,6 @@ case ${PAM_TYPE-} in
     auth) ;; # not the phase to act in: Python tells why
     *) exit 0 ;;
 esac
-# Python gets one value a name from us, and has to look for itself where there may be two
-source=self
-is_single || source=$$
+[ "$source" ] || is_single || source=$$
 long_way popips-hook $source -c "$conf" $phase
 exit 0

@@ -8,32 +8,37 @@ command exec 2>&-
 
 python=@PYTHON@
 lib=@LIB@
+request=- # the path of what this login has left for a granter to see
 
-# renewed CONF ADDRESS USER SERVICE WRITER: renew the address's stamp; fail if that is not all that there is to do
+# renewed CONF ADDRESS USER SERVICE WRITER: renew the address's stamp; if that is not all that there is to do, leave a
+# request, if that is possible, and fail
 renewed() {
     case $2 in '' | *[!0-9a-f.:]*) return 1 ;; esac
     case $3 in '' | *[!A-Za-z0-9._@+-]* | [Aa][Nn][Oo][Nn][Yy][Mm][Oo][Uu][Ss]) return 1 ;; esac
     case $4 in '' | *[!A-Za-z0-9._@+-]*) return 1 ;; esac
     case $1 in */*) folder=${1%/*}/ ;; *) folder=. ;; esac
-    [ ${#3} -le 64 ] && [ ${#4} -le 64 ] && [ -O "$folder" ] && [ -f "$1.lane" ] || return 1
+    [ ${#3} -le 64 ] && [ ${#4} -le 64 ] && [ -O "$folder" ] && [ -f "$1.lane" ] && is_single || return 1
     {
         {
             IFS= read -r lane_conf && IFS= read -r lane_stamps && IFS= read -r lane_services &&
                 IFS= read -r lane_by_user
         } <&5
-        [ "$lane_conf" = "$1" ] && [ -O /proc/self/fd/5 ] && [ -O "$lane_stamps" ] || return 1
+        [ -O /proc/self/fd/5 ] && [ -O "$lane_stamps" ] && is_open "$1" || return 1
         # in a network of `never`, as Python has told the log a short while ago
         stamp=$lane_stamps/.never-$2
-        [ -f "$stamp" ] && [ -O "$stamp" ] && [ "$stamp" -nt "$1" ] && is_single && return 0
+        [ "$lane_conf" = "$1" ] && [ -f "$stamp" ] && [ -O "$stamp" ] && [ "$stamp" -nt "$1" ] && return 0
         stamp=$lane_stamps/$2
-        [ -f "$stamp" ] && ! [ -L "$stamp" ] && [ -O "$stamp" ] && [ -x "$stamp" ] && is_open "$1" && is_single && {
+        [ "$lane_conf" = "$1" ] && [ -f "$stamp" ] && ! [ -L "$stamp" ] && [ -O "$stamp" ] && [ -x "$stamp" ] && {
             IFS=' ' read -r lane_user _ <&6 &&
                 case $lane_by_user in ?*) [ "$lane_user" = "$3" ] ;; esac &&
                 case " ${lane_services:-$4} " in *" $4 "*) ;; *) false ;; esac &&
                 printf '%s\n' "$3 $4 $5" 1<>/proc/self/fd/6 &&
                 [ /proc/self/fd/6 -ef "$stamp" ] && [ -x "$stamp" ] && is_open "$1" &&
                 [ "$stamp" -nt "$lane_stamps/.expire" ] && [ "$lane_stamps/.alive" -nt "$stamp" ]
-        } 6<"$stamp"
+        } 6<"$stamp" && return
+        request=$lane_stamps/.requests/$2-$$ marker=$lane_stamps/.granter
+        printf '%s\n' "$3 $4 $5" >"$request" || request=-
+        false
     } 5<"$1.lane"
 }
 
@@ -53,17 +58,19 @@ long_way() {
     )
 }
 
-# attempt PROGRAM ARGUMENT...: run Python, and log it if that fails. Python stops the clock as soon as the login need
-# wait no more; here that is done for one that cannot.
+# attempt PROGRAM WHERE ARGUMENT...: run Python, and log it if that fails; but where a granter is at work already, who
+# sees to our request, too, only wait for that. Python stops the clock as soon as the login need wait no more; here that
+# is done for all else.
 attempt() {
     trap 'read -r _ _ _ clock _ </proc/self/stat && read -r _ _ _ parent _ <"/proc/$clock/stat" &&
         [ "$parent" = $$ ] && kill -KILL "$clock"' EXIT
-    program=$1
-    shift
-    "$python" -IS "$lib/$program.pyc" grant $$ "$@"
+    [ "$request" = - ] || { ! is_granter && was_seen && exit; }
+    program=$1 where=$2
+    shift 2
+    "$python" -IS "$lib/$program.pyc" grant $$ "$where" "$request" "$@"
     status=$?
     if [ $status -gt 0 ] && [ $status -lt 128 ]; then # Python is of another version than at `make install`
-        "$python" -IS "$lib/$program" grant $$ "$@"
+        "$python" -IS "$lib/$program" grant $$ "$where" "$request" "$@"
         status=$?
     fi
     if [ $status -ge 128 ]; then
@@ -73,9 +80,28 @@ attempt() {
     fi
 }
 
-# complain REASON: log that nothing could be granted
+# is_granter: make this process the granter, for the Python that it is about to start; fail if another one lives that is,
+# and is no older than the last run: by now its pid may be that of somebody else
+is_granter() {
+    set -C
+    read -r me _ </proc/self/stat && printf '%s\n' "$me" >"$marker" && return
+    ! { [ "$marker" -nt "$lane_stamps/.expire" ] && read -r granter <"$marker" && kill -0 "$granter"; }
+}
+
+# was_seen: wait until our request has gone; fail if the granter has gone before
+was_seen() {
+    for pause in 0.01 0.02 0.04 0.08 0.16 0.32 0.64; do
+        LC_ALL=C /bin/sleep $pause
+        [ -e "$request" ] || return 0
+        kill -0 "$granter" || return
+    done
+}
+
+# complain REASON: log that nothing could be granted; what is left for a granter to see stays for the next run
 complain() {
-    line="refused: address=- user=- service=- map=- reason=\"$1\""
+    verdict=refused
+    [ "$request" = - ] || verdict=deferred
+    line="$verdict: address=- user=- service=- map=- reason=\"$1\""
     printf '%s\n' "$program: $line" >&2
     /usr/bin/logger -p mail.warning -t "$program" -- "$line" 2>/dev/null
 }

@@ -12,6 +12,8 @@ from signal import SIGKILL
 from typing import TYPE_CHECKING
 
 from popips.log import Log
+from popips.login import Login
+from popips.stamps import REQUESTS
 
 # lane.sh waits for 1.3 seconds, the start of Python included
 LOCK_LIMIT = 1.1  # seconds to wait for locks: a stamp is still to be left
@@ -59,23 +61,30 @@ def parent_of(pid: str) -> str:
         return ""
 
 
-def admit(program: str, conf: str, address: str, user: str, service: str) -> None:
-    """Grant the address what popips.conf says, and log one line. Errors end here: in that line."""
+def admit(conf: str, address: str, login: Login, request: str) -> None:
+    """Grant the address what popips.conf says, and log one line. Errors end here: in that line.
+
+    request: the path of what sh has left of this login, - if it has left nothing.
+    """
     from functools import partial
 
     from popips import grant, settings, watch
     from popips.log import ERROR
-    from popips.login import Login
     from popips.site import site
 
-    login, now = Login(user, service, program), settings.Settings()
+    now, program = settings.Settings(), login.writer
+    folder, is_left, name = request.rpartition(f"/{REQUESTS}/")
     try:
         now = settings.load(conf)
         with site(now, time.time(), min(now.lock_timeout, LOCK_LIMIT)) as host:
-            grant.grant(host, address, login, partial(grant.tell, now))
+            if is_left and folder == now.stamps:
+                grant.serve(host, partial(grant.tell, now), f"{REQUESTS}/{name}")
+            else:
+                grant.grant(host, address, login, partial(grant.tell, now))
     except Exception as error:
         # whatever it is, it must not cost a login
-        grant.tell(now, login, grant.Outcome(grant.REFUSED, address, watch.reason(error, program)))
+        verdict = grant.DEFERRED if is_left else grant.REFUSED
+        grant.tell(now, login, grant.Outcome(verdict, address, watch.reason(error, program)))
         return
     try:
         _stand_in(now, program)

@@ -6,6 +6,7 @@ import sys
 
 import popips
 from pam_hook import environ, login
+from popips.login import Login
 
 PROGRAM = "popips-postlogin"
 USAGE = f"""usage: {PROGRAM} [-c FILE] SERVER [ARGUMENT...]
@@ -22,11 +23,12 @@ Grants relaying to the address of a login, then becomes SERVER. A line for Dovec
 def main(argv: list[str] | None = None) -> int:
     """Run for postlogin.sh, the first argument says what for; return the exit status.
 
-    grant SHELL self -c FILE, with the pid of lane.sh; usage ARGUMENT...
+    grant SHELL self REQUEST -c FILE, with the pid of lane.sh, and the path of the request that sh has left or -; usage
+    ARGUMENT...
     """
     task, *words = sys.argv[1:] if argv is None else argv
     if task == "grant":
-        login.bounded(PROGRAM, words[0], lambda: _act(words[1], words[3]))
+        login.bounded(PROGRAM, words[0], lambda: _act(words[1], words[2], words[4]))
     if words in (["--help"], ["--version"]):
         sys.stdout.write(USAGE if words == ["--help"] else f"{PROGRAM} {popips.__version__}\n")
         return 0
@@ -34,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     return 64  # EX_USAGE
 
 
-def _act(where: str, conf: str) -> None:
+def _act(where: str, request: str, conf: str) -> None:
     from popips import policy
 
     variables = dict(environ.initial(where))
@@ -42,4 +44,5 @@ def _act(where: str, conf: str) -> None:
     if variables.get(b"AUTH_MECH") == b"ANONYMOUS":
         user = policy.ANONYMOUS  # whatever auth_anonymous_username in Dovecot's configuration makes of it
     # script-login does not say for which server it runs; only an IMAP session has a token
-    login.admit(PROGRAM, conf, address, user, "imap" if b"AUTH_TOKEN" in variables else "pop3")
+    who = Login(user, "imap" if b"AUTH_TOKEN" in variables else "pop3", PROGRAM)
+    login.admit(conf, address, who, request)

@@ -46,7 +46,7 @@ service=pop3
 is_plain() {
     ! IFS= read -r all && case $all in
         '' | *PWD=* | *IFS=* | *PS[124]=* | *OPTIND=* | *PPID=* | *LINENO=* | *become=*) false ;;
-        *python=* | *lib=* | *conf=* | *service=* | *all=* | *program=* | *status=*) false ;;
+        *python=* | *lib=* | *conf=* | *service=* | *all=* | *request=* | *marker=*) false ;;
         *lane_*=* | *stamp=* | *folder=* | *restored=*) false ;;
     esac && case ${USERDB_KEYS-} in
         *[!A-Za-z0-9_\ ]*) false ;;

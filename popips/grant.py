@@ -66,12 +66,17 @@ def grant(site: Site, text: str, login: Login, told: Told) -> Outcome | None:
         if not reason and not lane.renewed(site, name, login):
             return serve(site, told, requests.leave(site.folder, name, login, site.now))
         outcome = Outcome(REFUSED if reason else RENEWED, name, reason)
-        if reason == policy.NEVER and not watch.is_news(site.folder, NEVER + name, site.now):
-            return outcome
+        _report(site, told, login, outcome)
     except (address.Refused, StampError, OSError) as error:
         outcome = Outcome(REFUSED, text, watch.reason(error, login.writer))
-    told(login, outcome)
+        told(login, outcome)
     return outcome
+
+
+def _report(site: Site, told: Told, login: Login, outcome: Outcome) -> None:
+    """Let told hear of a login; of one from a network of `never` once an hour, for webmail logs in all the time."""
+    if outcome.reason != policy.NEVER or watch.is_news(site.folder, NEVER + outcome.address, site.now):
+        told(login, outcome)
 
 
 def refusal(site: Site, name: str, login: Login) -> str:
@@ -95,7 +100,7 @@ def serve(site: Site, told: Told, own: str = "") -> Outcome | None:
         while (batch := requests.there(site.folder, site.now)) and time.monotonic() < end:
             is_granter = requests.mark(site.folder)
             for request, what in _dealt(site, batch, is_over):
-                told(request.login, what)
+                _report(site, told, request.login, what)
                 if request.file == own:
                     outcome = what
             if is_granter and not requests.there(site.folder, site.now):

@@ -36,7 +36,7 @@ def test_postlogin_becomes_the_server_with_environment_and_arguments_untouched(
     handed_on, arguments = done.stdout.rsplit("\0", 1)
     assert (sorted(handed_on.split("\0")), arguments) == (sorted(environment), "['-c', 'x y', '']")
     assert installed.site.records() == {A: "RELAY"}
-    assert (installed.site.stamps / A).read_text() == f"{A} RELAY\nalice imap popips-postlogin\n"
+    assert (installed.site.stamps / A).read_text() == "alice imap popips-postlogin\n"
     assert "secret" not in done.stderr
 
 
@@ -59,12 +59,12 @@ def test_what_each_login_needs_is_run_without_the_import_system(installed: Insta
     launcher = installed.programs / "lib/popips/popips-hook"
     python = launcher.read_text().split()[0].removeprefix("#!")
     conf = str(installed.site.conf)
-    command = [python, "-X", "importtime", "-IS", f"{launcher}.pyc", "grant", "self", "-c", conf]
+    command = [python, "-X", "importtime", "-IS", f"{launcher}.pyc", "grant", "0", "self", "-", "-c", conf]
     env = {"PAM_TYPE": "account", "PAM_RHOST": A, "PAM_USER": "alice", "PAM_SERVICE": "pop3"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
     ours = {name for name in imported if name.partition(".")[0] in ("popips", "pam_hook", "__future__")}
-    assert ours == {"pam_hook.hook", "popips.maps.berkeley", "popips.maps.libdb"}
+    assert ours == {"popips.maps.database", "popips.maps.in_place", "popips.maps.libdb"}
     assert installed.site.records() == {A: "RELAY"}
 
 
