@@ -101,6 +101,9 @@ def _run(host: Site, told: _Told) -> None:
     for level, text in done.describe(host.where):
         told.say(level, text)
     told.lines.append(f"{done.live} live, {sum(done.count.get(what, 0) for what in fate.ENDING)} ended")
+    future = host.text.from_the_future(host.now)
+    if future and watch.is_new(host.folder, TOLD["future"], host.text.identity):
+        told.say(ERROR, f"error: {future}")
     unbuilt = seen.unbuilt_then(host)
     if unbuilt and watch.is_news(host.folder, TOLD["edit"], host.now):
         told.say(ERROR, f"error: {unbuilt}")

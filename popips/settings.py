@@ -273,9 +273,11 @@ def _agreed(path: str, given: dict[str, object]) -> dict[str, object]:
         if is_postfix:
             raise SettingsError(f"{path}: mta = postfix: set map, hash:/var/lib/popips/popips for instance")
         return given
-    if place.kind in BY_POSTMAP and not (is_postfix and is_own):
-        cure = "set mta = postfix and own_map = yes, and name a map that holds nothing else"
-        raise SettingsError(f"{path}: map: {place.kind} is of Postfix, and made anew as a whole: {cure}")
+    if place.kind in BY_POSTMAP and not is_postfix:
+        raise SettingsError(f"{path}: map: sendmail asks no {place.kind}, only Postfix does: name a map of type hash")
+    if place.kind in BY_POSTMAP and not is_own:
+        cure = "set own_map = yes, and name a map that holds nothing else"
+        raise SettingsError(f"{path}: map: {place.kind} is made anew as a whole: {cure}")
     if is_postfix:
         for name in ("key", "compressed_ipv6"):
             if name in given:

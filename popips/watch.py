@@ -42,6 +42,14 @@ def is_news(folder: Folder, file: str, now: float) -> bool:
     return True
 
 
+def is_new(folder: Folder, file: str, what: str) -> bool:
+    """Whether this very thing was not told last; note that it is told now. file: in the stamp folder."""
+    if folder.read(file).decode(errors="replace") == what:
+        return False
+    folder.replace(file, what.encode())
+    return True
+
+
 def reason(error: BaseException, program: str) -> str:
     """Return what a log line says of an error: with the cure, if a file system is read only for the program."""
     text = str(error) or repr(error)
