@@ -9,14 +9,14 @@ import time
 from dataclasses import replace
 
 from expirer import check, drop, sessions
-from popips import command, denials, fate, grant, lane, parsers, run, seen, watch
+from popips import command, denials, fate, grant, lane, notice, parsers, run, watch
 from popips.grant import Outcome
 from popips.log import ERROR, Log
 from popips.login import Login
 from popips.maps import MapError
 from popips.settings import Settings
 from popips.site import Site, site
-from popips.stamps import TOLD, StampError
+from popips.stamps import StampError
 
 PROGRAM = "popips-expire"
 
@@ -101,12 +101,8 @@ def _run(host: Site, told: _Told) -> None:
     for level, text in done.describe(host.where):
         told.say(level, text)
     told.lines.append(f"{done.live} live, {sum(done.count.get(what, 0) for what in fate.ENDING)} ended")
-    future = host.text.from_the_future(host.now)
-    if future and watch.is_new(host.folder, TOLD["future"], host.text.identity):
-        told.say(ERROR, f"error: {future}")
-    unbuilt = seen.unbuilt_then(host)
-    if unbuilt and watch.is_news(host.folder, TOLD["edit"], host.now):
-        told.say(ERROR, f"error: {unbuilt}")
+    for text in notice.news(host):
+        told.say(ERROR, f"error: {text}")
     lane.lead(host)
     denials.load(host.folder)  # of a line in it that cannot be read the admin must hear
 

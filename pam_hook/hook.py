@@ -53,6 +53,10 @@ def _act(shell: str, where: str, request: str, *words: str) -> None:
     service = pam.get("PAM_SERVICE", "")
     if pam.get("PAM_TYPE") in (words[2:] or PHASES):
         who = Login(pam.get("PAM_USER", ""), service, PROGRAM)
-        login.admit(words[1], pam.get("PAM_RHOST", ""), who, request)
+        if pam.get("PAM_RHOST"):
+            login.admit(words[1], pam["PAM_RHOST"], who, request)
+        else:
+            cure = "this server does not tell PAM the client's address: use popips-postlogin, or popips-follow"
+            login.refuse(PROGRAM, f"PAM_RHOST is empty; {cure}", who)
     else:
         login.pass_by(PROGRAM, words[1], service)

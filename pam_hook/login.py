@@ -134,10 +134,10 @@ def pass_by(program: str, conf: str, service: str) -> None:
         log.line(ERROR, f"error: {watch.reason(error, program)}")
 
 
-def refuse(program: str, reason: str) -> None:
-    """Log that nothing can be granted because of how this program was called, or how it ended."""
+def refuse(program: str, reason: str, login: Login | None = None) -> None:
+    """Log that nothing can be granted because of how this program was called, or by what it was told of a login."""
     from popips import grant
     from popips.log import WARNING
-    from popips.login import Login
 
-    Log(program).line(WARNING, grant.Outcome(grant.REFUSED, "", reason).describe(Login("", "", ""), "-"))
+    who = login or Login("", "", program)
+    Log(program).line(WARNING, grant.Outcome(grant.REFUSED, "", reason).describe(who, "-"))

@@ -23,7 +23,9 @@ ROOMS = ("popips", "popips/maps", "popips/stamps", "pam_hook")
 SELDOM = (
     "bare",
     "command",
+    "forecast",
     "move",
+    "notice",
     "orphans",
     "own",
     "pack",

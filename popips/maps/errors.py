@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
@@ -61,5 +62,6 @@ def failure(what: str, number: int, reason: str) -> Failed:
     if number == errno.EPERM:
         cure = "; popips needs the capability CAP_FOWNER (CapabilityBoundingSet= in a unit), or is the file immutable?"
     elif number == errno.ELOOP:
-        cure = ": it is a symbolic link; name the file that it leads to"
+        path = what.partition(": ")[0]
+        cure = f": it is a symbolic link; name the file that it leads to: {os.path.realpath(path)}"
     return (Full if number in NO_ROOM else Failed)(f"{what}: {reason}{cure}")

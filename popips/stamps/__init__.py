@@ -21,7 +21,8 @@ REQUESTS = ".requests"  # the folder of logins that nobody has looked at: see po
 GRANTER = ".granter"  # the pid of the process that deals with them
 DENIED = ".denied"  # whom the admin keeps out: see popips.denials
 REGISTER = ".register"  # what popips-db ins has put: see popips.register
-TOLD = {what: f".told-{what}" for what in ("expirer", "edit", "phase", "orphans", "future")}  # when the admin was told of what
+# when the admin was told of what
+TOLD = {what: f".told-{what}" for what in ("expirer", "edit", "phase", "orphans", "future", "readable", "noexec")}
 NEVER = ".never-"  # and that this address of a network of `never` has logged in
 NEW = ".new"  # behind the name of a file that is being written, to be renamed over it
 OWN_FILES = frozenset(

@@ -44,8 +44,10 @@ class Folder:
         except FileNotFoundError:
             raise StampError(f"{path}: there is no such folder; {cure}") from None
         except NotADirectoryError:
-            what = "a symbolic link" if os.path.islink(path) else "not a folder"
-            raise StampError(f"{path}: {what}; name another in popips.conf (stamps), or {cure}") from None
+            if os.path.islink(path):
+                real = os.path.realpath(path)
+                raise StampError(f"{path}: a symbolic link to {real}; name that in popips.conf (stamps)") from None
+            raise StampError(f"{path}: not a folder; name another in popips.conf (stamps), or {cure}") from None
         except OSError as error:
             raise StampFailed(f"{path}: cannot be opened as a folder: {error.strerror}") from error
         state = os.fstat(self.fd)
