@@ -151,6 +151,17 @@ def test_a_crowd_whose_granter_is_killed_is_granted_all_the_same(room: Room) -> 
     """Whoever works for all who wait may die: by the next run at the latest each of them has his grant."""
     room.expire()
     before = set(room.records())
+    for _ in range(5):  # where the machine is slow, none may have begun before all have given up
+        if crowd_without_its_granter(room):
+            break
+    else:
+        raise AssertionError("there was no granter")
+    room.expire()
+    assert room.names() == set(room.records()) - before == {address for address, _ in CROWD}
+
+
+def crowd_without_its_granter(room: Room) -> bool:
+    """Have a crowd log in while the map is locked, and kill who works for it; return whether there was one."""
     with room.db.open("r+b") as held:
         fcntl.flock(held, fcntl.LOCK_EX)  # it has to wait with all its requests
         hooks = [
@@ -169,9 +180,7 @@ def test_a_crowd_whose_granter_is_killed_is_granted_all_the_same(room: Room) -> 
             if killed:
                 os.kill(killed, signal.SIGKILL)
     assert all(hook.wait() == 0 for hook in hooks)
-    room.expire()
-    assert room.names() == set(room.records()) - before == {address for address, _ in CROWD}
-    assert killed
+    return bool(killed)
 
 
 def granter(room: Room) -> int:
