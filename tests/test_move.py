@@ -7,13 +7,14 @@ import os
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from popips import form, move
 from popips.fate import EXPIRE, PUT
 from popips.grant import DEFERRED, GRANTED, RENEWED
-from popips.maps import Busy, MapError, Place, kinds
+from popips.maps import Busy, MapError, kinds
 from tests.conftest import Site
 from tests.test_deaths import die
 
@@ -123,6 +124,30 @@ def test_two_changes_with_a_login_between_them_leave_nothing_in_the_map_between(
     assert set(at(site, "third").records()) == {A, SIX_KEY, B}
 
 
+def test_of_two_who_move_at_once_the_later_takes_them_from_where_they_are_by_then(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(site, "third").build("")
+    named_now = move._named_now
+    came: list[bool] = []
+
+    def beaten(*words: Any) -> form.Form:
+        if not came:
+            came.append(True)
+            site.configure(**settings(site, "map=third"))
+            site.expire()
+        return named_now(*words)
+
+    site.configure(**settings(site, "map=other"))
+    with site.host as host:
+        monkeypatch.setattr(move, "_named_now", beaten)
+        move.move(host)
+    site.configure(**settings(site, "map=other"))
+    site.expire()
+    assert at(site, "third").records() == {}
+    assert set(at(site, "other").records()) == {A, SIX_KEY, *STATIC}
+
+
 def test_a_record_of_the_admins_in_the_new_place_counts_and_one_in_the_old_place_stays(site: Site) -> None:
     at(site, "other").build(f"{A}\tREJECT\n")
     site.access.write_text(f"{SIX_KEY}\tRELAY\n")  # not built yet
@@ -222,34 +247,6 @@ def test_a_locked_old_map_leaves_all_as_it_is_until_the_next_run(site: Site) -> 
     assert at(site, "other").records() == STATIC
     site.expire()
     assert (at(site, "access").records(), site.names()) == (STATIC, {A, SIX, B})
-
-
-# ---- how the records were made is kept
-
-
-@pytest.mark.parametrize(
-    "place",
-    [
-        Place("hash", "/etc/mail/access.db"),
-        Place("btree", "/x y/\xfc.db", own=True),
-        Place("lmdb", "/x.lmdb", own=True, postfix=True),
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("value", ["RELAY", '550 5.7.1 "no" %', "\xfc"])
-def test_what_is_kept_is_what_was_there(site: Site, place: Place, value: str) -> None:
-    made = form.Form(place, "connect", True, value)
-    with site.host as host:
-        form.keep(host.folder, made)
-        kept = form.kept(host.folder)
-    assert kept and (kept, kept.place.own, kept.place.postfix) == (made, place.own, place.postfix)
-
-
-@pytest.mark.parametrize("content", ["", "nonsense", "hash\n/x\n000\nbare\n", "a\n" * 9, "hash\n/x\n0x\nbare\nOK\n"])
-def test_what_cannot_be_read_of_it_counts_as_nothing_kept(site: Site, content: str) -> None:
-    (site.stamps / ".made-by").write_text(content)
-    assert site.login(B) == GRANTED
-    assert site.expire() == {}
 
 
 # ---- killed in between
