@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Callable
 
@@ -12,10 +11,9 @@ from tests.torture.ground import Ground, Where, restore, saved
 from tests.torture.judge import Judge
 from tests.torture.programs import EXPIRE, Program
 from tests.torture.scenarios import BY_HAND, Scenario, named, prepared
-from tests.torture.trace import calls, inject, spread
+from tests.torture.trace import Done, calls, inject, spread
 
 ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EROFS", "EMFILE", "EACCES", "EINTR")
-Done = subprocess.CompletedProcess[str]
 FALLIBLE = {
     "open",
     "openat",

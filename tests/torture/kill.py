@@ -16,7 +16,7 @@ from tests.torture.judge import Judge, Verdict
 from tests.torture.programs import EXPIRE, NEXT, NEXT_ON_OWN_MAP, Program
 from tests.torture.running import Sendmail
 from tests.torture.scenarios import Scenario, prepared
-from tests.torture.trace import calls, inject, spread
+from tests.torture.trace import calls, inject, spread, traced
 
 AGAIN = 2  # half-written states of which the recovery is killed, too
 
@@ -80,7 +80,7 @@ def _is_half_written(ground: Ground, state: State) -> bool:
 def _killed_again(row: Row, judge: Judge, after: State, program: Program, most: int) -> None:
     ground = judge.ground
     restore(ground, after)
-    for call, number in spread(calls(ground, program), most):
+    for call, number in spread(traced(ground, program)[0], most):
         restore(ground, after)
         inject(ground, program, call, f"signal=KILL:when={number}")
         add(row, f"{call} {number} of the next", list(recovered(ground, saved(ground), EXPIRE, judge)))

@@ -6,12 +6,12 @@ import subprocess
 
 from tests.box import CRON_ENVIRONMENT
 from tests.torture import Row
-from tests.torture.fail import Done, timed, wrong
+from tests.torture.fail import timed, wrong
 from tests.torture.ground import Ground, State, Where, restore, saved
 from tests.torture.judge import Judge
 from tests.torture.programs import EXPIRE, KNOWN, NEW, hook, postlogin
 from tests.torture.scenarios import Scenario, due, granted, lane_is_open, prepared
-from tests.torture.trace import spread
+from tests.torture.trace import Done, spread
 
 MIB = 1 << 20
 FORKS = ("clone", "clone3", "fork", "vfork")

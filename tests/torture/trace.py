@@ -15,6 +15,7 @@ from tests.torture.ground import Ground
 from tests.torture.programs import KNOWN, NEW, OTHER, STATIC, Program
 
 T = TypeVar("T")
+Done = subprocess.CompletedProcess[str]
 Call = tuple[str, int]  # a call, and how many of that name its process has made by then: so strace counts
 # at these nothing is done by the program, or it cannot go on for reasons of the kernel's own
 NEVER = ("exit", "exit_group", "rt_sigreturn", "wait4", "restart_syscall")
@@ -26,18 +27,24 @@ def calls(ground: Ground, program: Program, whole: bool = False) -> list[Call]:
     Calls that touch no file of the site leave the state of the call before. The program must have done its work: or
     else nothing would be tried.
     """
+    start = time.time()
+    found, done = traced(ground, program, whole)
+    assert done.returncode == 0 and _has_worked(ground, program, start), (program, done)
+    return found
+
+
+def traced(ground: Ground, program: Program, whole: bool = False) -> tuple[list[Call], Done]:
+    """Return the same, and how the program ended."""
     seen: Counter[tuple[str, str]] = Counter()
     found: dict[Call, None] = {}
-    start = time.time()
     with tempfile.NamedTemporaryFile("r") as log:
         done = program.run(ground, ("strace", "-f", "-qq", "-o", log.name, *([] if whole else paths(ground))))
-        assert done.returncode == 0 and _has_worked(ground, program, start), (program, done)
         for line in log:
             call = re.match(r"(\d+) +(\w+)\(", line)
             if call and call[2] not in NEVER:
                 seen[call[1], call[2]] += 1
                 found[call[2], seen[call[1], call[2]]] = None
-    return list(found)
+    return list(found), done
 
 
 def _has_worked(ground: Ground, program: Program, start: float) -> bool:
@@ -56,9 +63,7 @@ def paths(ground: Ground) -> list[str]:
     return [word for path in files for word in ("-P", str(path))]
 
 
-def inject(
-    ground: Ground, program: Program, call: str, what: str, whole: bool = False
-) -> subprocess.CompletedProcess[str]:
+def inject(ground: Ground, program: Program, call: str, what: str, whole: bool = False) -> Done:
     """Run the program, and have that happen to it at a call: "signal=KILL:when=3" for instance."""
     options = ("-e", f"trace={call}", "-e", f"inject={call}:{what}", *([] if whole else paths(ground)))
     return program.run(ground, ("strace", "-f", "-qq", "-o", "/dev/null", *options))

@@ -14,12 +14,12 @@ from collections import Counter
 from pathlib import Path
 
 from tests.torture import Row
-from tests.torture.fail import Done, timed, wrong
+from tests.torture.fail import timed, wrong
 from tests.torture.ground import Ground, Where, restore, saved
 from tests.torture.judge import Judge, until_gone
 from tests.torture.programs import EXPIRE, KNOWN, NEW, Program, hook, postlogin
 from tests.torture.scenarios import Scenario, due, granted, lane_is_open, prepared
-from tests.torture.trace import Call, calls, inject, spread
+from tests.torture.trace import Call, Done, calls, inject, spread
 
 ERRORS = ("ENOMEM", "ENFILE", "EACCES", "EIO", "EAGAIN", "EINTR")
 # calls of which Linux cannot refuse a process that is in order, or whose failing is the kernel's own end
