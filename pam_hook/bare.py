@@ -15,6 +15,8 @@ OS = """
 import posix, sys
 globals().update(vars(posix))
 def __getattr__(name):
+    if name == "__path__":
+        raise AttributeError(name)
     import os
     return getattr(os, name)
 def import_module(name):
