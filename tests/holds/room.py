@@ -87,7 +87,8 @@ class Room:
         folder.mkdir(exist_ok=True)
         folder.chmod(0o755)
         self.stamps.mkdir(mode=0o700)
-        self._outside = Path(tempfile.mkdtemp(prefix="popips-holds-", dir="/tmp"))
+        self._kept = tempfile.TemporaryDirectory(prefix="popips-holds-", dir="/tmp")  # a socket's name is a short one
+        self._outside = Path(self._kept.name)
         self._dev = self._outside / "dev"
         (self._dev / "shm").mkdir(parents=True)
         (self._dev / "fd").symlink_to("/proc/self/fd")
