@@ -44,7 +44,7 @@ def where(programs: Path) -> Where:
 
 @each(scenarios.SCENARIOS)
 def test_killed_at_system_calls(where: Where, scenario: Scenario) -> None:
-    stands(kill.run(where, scenario, 200, most=10, most_again=2))
+    stands(kill.run(where, scenario, 200, most=8, most_again=2))
 
 
 @each(fail.CHOSEN)
@@ -69,12 +69,12 @@ def test_any_call_of_sh_loader_or_interpreter_fails(where: Where, scenario: Scen
 
 @pytest.mark.parametrize("what", scarce.SCARCE)
 def test_too_little_of_what_a_host_has(where: Where, what: str) -> None:
-    stands(scarce.run(where, what, 200, most=6))
+    stands(scarce.run(where, what, 200, most=4))
 
 
 @pytest.mark.parametrize("disk", full.DISKS)
 def test_a_full_disk(programs: Path, disk: str) -> None:
-    stands(inside.on_disk(programs, disk, "full", disk, 2))
+    stands(inside.on_disk(programs, disk, "full", disk, 1))
 
 
 @each(scenarios.SCENARIOS)
@@ -84,7 +84,7 @@ def test_power_loss(where: Where, scenario: Scenario) -> None:
 
 @each(power.CHOSEN)
 def test_power_loss_with_delayed_allocation(programs: Path, scenario: Scenario) -> None:
-    stands(inside.on_disk(programs, "delayed allocation", "power", scenario.name, 200, 3))
+    stands(inside.on_disk(programs, "delayed allocation", "power", scenario.name, 200, 2))
 
 
 def test_a_file_system_of_whole_seconds(programs: Path) -> None:
@@ -93,9 +93,9 @@ def test_a_file_system_of_whole_seconds(programs: Path) -> None:
 
 @each(scenarios.BY_POSTMAP)
 def test_maps_that_postmap_makes(programs: Path, scenario: Scenario) -> None:
-    stands(inside.by_postfix(programs, inside.NO_DISK, "kill", scenario.name, 200, 6, 2))
+    stands(inside.by_postfix(programs, inside.NO_DISK, "kill", scenario.name, 200, 5, 1))
     stands(inside.by_postfix(programs, inside.NO_DISK, "fail", scenario.name, 200, 8))
-    stands(inside.by_postfix(programs, "delayed allocation", "power", scenario.name, 200, 3))
+    stands(inside.by_postfix(programs, "delayed allocation", "power", scenario.name, 200, 2))
 
 
 @pytest.mark.parametrize("target", fuzz.TARGETS, ids=lambda target: target.name)

@@ -3,49 +3,52 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.torture import Row
 from tests.torture.ground import Ground, Where
 from tests.torture.judge import Judge
-from tests.torture.programs import EXPIRE, KNOWN, NEW
+from tests.torture.programs import EXPIRE, KNOWN, NEW, OTHER
 from tests.torture.running import Sendmail
 from tests.torture.scenarios import Scenario, grant, granted, prepared, text_of
 
-SOON = 0.1  # of a second that has just begun
+Deed = Callable[[Ground, str], None]
 
 
-def rebuild(ground: Ground, static: dict[str, str]) -> None:
+def rebuild(ground: Ground, text: str) -> None:
     """Have makemap build the map in place."""
-    ground.build(text_of(static))
+    _makemap(ground.db, text)
 
 
-def rename(ground: Ground, static: dict[str, str]) -> None:
+def rename(ground: Ground, text: str) -> None:
     """Have it make another, and rename that over the map."""
-    ground.db.rename(ground.folder / "old.db")
-    ground.build(text_of(static))
-    (ground.folder / "old.db").unlink()
+    other = ground.db.with_name("new.db")
+    _makemap(other, text)
+    other.rename(ground.db)
 
 
-def put_back(ground: Ground, static: dict[str, str]) -> None:
+def put_back(ground: Ground, text: str) -> None:
     """Build it in place, and set its time back to what it was."""
     then = ground.db.stat().st_mtime_ns
-    ground.build(text_of(static))
+    _makemap(ground.db, text)
     os.utime(ground.db, ns=(then, then))
 
 
-def nothing(ground: Ground, static: dict[str, str]) -> None:
+def nothing(ground: Ground, text: str) -> None:
     """Leave the map alone: what is asked is whether an open connection sees the grant."""
 
 
-DEEDS: dict[str, Callable[[Ground, dict[str, str]], None]] = {
-    deed.__name__: deed for deed in (rebuild, rename, put_back, nothing)
-}
+DEEDS: dict[str, Deed] = {deed.__name__: deed for deed in (rebuild, rename, put_back, nothing)}
 
 
 def run(where: Where, rounds: int) -> Row:
-    """Grant, and within the same second do that to the map; the next run leaves all as it must be."""
+    """Grant twice, and within the same second do that to the map; the next run leaves all as it must be.
+
+    A running sendmail has looked between the two grants.
+    """
     row = Row("whole seconds")
     for name, deed in DEEDS.items():
         scenario = Scenario(name, EXPIRE, granted(KNOWN))
@@ -56,21 +59,25 @@ def run(where: Where, rounds: int) -> Row:
             for number in range(rounds):
                 _settle(ground)
                 with Sendmail(ground.db) as sendmail:
-                    begun = _next_second()
-                    grant(ground, NEW if number % 2 else f"192.0.2.{100 + number}")
-                    deed(ground, static)
+                    time.sleep(1 - time.time() % 1)
+                    grant(ground, OTHER)
+                    sendmail.ask(judge.asked)
+                    grant(ground, NEW)
+                    deed(ground, text_of(static))
                     EXPIRE.run(ground)
-                    after = judge.after(EXPIRE, sendmail)
+                    # one that has another file open never sees this one: that is the admin's doing
+                    after = judge.after(EXPIRE, None if deed is rename else sendmail)
                 row.add(f"{name}, round {number}: {after.fault}" if after.fault else "", after.lost, after.bare)
-                row.worst = max(row.worst, time.time() - begun)
     return row
 
 
 def _settle(ground: Ground) -> None:
+    """End the grants of the round before."""
+    for name in ground.names() & {OTHER, NEW}:
+        os.utime(ground.stamps / name, (0, 0))
     EXPIRE.run(ground)
 
 
-def _next_second() -> float:
-    """Wait for the clock's next whole second, and return what it says then."""
-    time.sleep(1 - time.time() % 1)
-    return time.time()
+def _makemap(path: Path, text: str) -> None:
+    """Build a map as its admin does, without a word in the text."""
+    subprocess.run(["makemap", "hash", str(path)], input=text.encode(), check=True, stderr=subprocess.DEVNULL)
