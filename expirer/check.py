@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import grp
 import os
-import shutil
 from collections.abc import Iterator
 
 from follower import formats
@@ -23,7 +22,5 @@ def wrong(settings: Settings) -> Iterator[str]:
             formats.own(settings.follow_pattern, settings.path)
         except formats.FormatError as error:
             yield str(error)
-    if settings.renew == "sessions" and not shutil.which(settings.doveadm.split()[0]):
-        yield f"{settings.path}: doveadm: there is no program {settings.doveadm.split()[0]}; name its path"
     if settings.drop and not os.path.isdir(settings.drop):
         yield f"{settings.path}: drop: there is no folder {settings.drop}; make it: install -d -m 0711 {settings.drop}"

@@ -16,7 +16,7 @@ from popips.login import Login
 from popips.maps import MapError
 from popips.settings import Settings
 from popips.site import Site, site
-from popips.stamps import StampError
+from popips.stamps import TOLD, StampError
 
 PROGRAM = "popips-expire"
 
@@ -86,8 +86,9 @@ def _dry(host: Site, told: _Told) -> int:
     sys.stdout.writelines(
         f"would be {text}\n" for text in [*told.lines, *(text for _, text in would.describe(host.where))]
     )
-    wrong = list(check.wrong(host.settings))
+    wrong = [*check.wrong(host.settings), *sessions.wrong(host)]
     sys.stderr.writelines(f"{PROGRAM}: {text}\n" for text in wrong)
+    denials.load(host.folder)  # raises the error that a run ends with
     return os.EX_CONFIG if wrong else os.EX_OK
 
 
@@ -101,7 +102,10 @@ def _run(host: Site, told: _Told) -> None:
     for level, text in done.describe(host.where):
         told.say(level, text)
     told.lines.append(f"{done.live} live, {sum(done.count.get(what, 0) for what in fate.ENDING)} ended")
-    for text in notice.news(host):
+    wrong = list(check.wrong(host.settings))
+    if wrong and not watch.is_news(host.folder, TOLD["settings"], host.now):
+        wrong = []
+    for text in [*wrong, *notice.news(host)]:
         told.say(ERROR, f"error: {text}")
     lane.lead(host)
     denials.load(host.folder)  # of a line in it that cannot be read the admin must hear

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from popips import address, grant
 from popips.login import Login
@@ -27,6 +27,15 @@ def renew(site: Site, clock: Callable[[], float]) -> int:
     there = sorted(_present(site))
     settled = (name for name in there if (stamp := site.folder.get(name)) and stamp.settled)
     return sum(site.folder.renew(name, None, clock()) for name in settled)
+
+
+def wrong(site: Site) -> Iterator[str]:
+    """Return why sessions cannot renew anything, if they are to."""
+    try:
+        if site.settings.renew == "sessions":
+            _present(site)
+    except SessionError as error:
+        yield str(error)
 
 
 def _present(site: Site) -> set[str]:

@@ -8,6 +8,7 @@ denial under the writers' lock of the map has made its grant before, and it goes
 from __future__ import annotations
 
 from collections.abc import Iterator
+from stat import S_ISREG
 
 from popips import address
 from popips.login import plain, word
@@ -50,6 +51,9 @@ def legible(folder: Folder) -> list[Denial]:
 
 
 def _read(folder: Folder) -> Iterator[Denial | StampError]:
+    state = folder.state(DENIED)
+    if state and not S_ISREG(state.st_mode):
+        raise StampError(f"{folder.path}/{DENIED}: not a plain file, so nobody knows who is denied: remove it")
     for number, line in enumerate(folder.read(DENIED).decode(errors="replace").splitlines(), 1):
         try:
             text, until, by = line.split(" ")

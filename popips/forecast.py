@@ -7,27 +7,20 @@ from contextlib import contextmanager
 
 from popips import address, form
 from popips.form import Form
-from popips.maps import Lookup, exists
+from popips.maps import Lookup
 from popips.site import Site
 
 
 @contextmanager
-def forecast(site: Site) -> Iterator[Lookup]:
+def forecast(site: Site, is_known: bool) -> Iterator[Lookup]:
     """In a `with`: the map as it will be when a run begins to look at the grants. Raise MapError, StampError."""
     kept = form.kept(site.folder) or site.form
-    if site.form.place.own and (kept != site.form or not _is_sealed(site)):
+    if site.form.place.own and (kept != site.form or not is_known):
         site.form.place.refuse_text()
         yield _Anew(site)
         return
     with site.reader() as records:
         yield records if kept == site.form else _Moved(site, kept, records)
-
-
-def _is_sealed(site: Site) -> bool:
-    if not exists(site.form.place.path):
-        return False
-    with site.writer() as writer:
-        return writer.sealed()
 
 
 class _Anew:
@@ -39,7 +32,8 @@ class _Anew:
     def get(self, key: bytes) -> bytes | None:
         """Return the value of the key, None if there is none."""
         name = address.of_key(key.decode())
-        return self._site.form.value.encode() if name and self._site.folder.get(name) else None
+        stamp = self._site.folder.get(name) if name else None
+        return self._site.form.value.encode() if stamp and not self._site.is_due(stamp) else None
 
 
 class _Moved:

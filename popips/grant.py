@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from popips import address, denials, fate, lane, limits, policy, requests, watch
-from popips.limits import Surplus
+from popips.limits import Held, Surplus
 from popips.log import INFO, WARNING, Log
 from popips.login import Login, word
 from popips.maps import Lookup, MapError, NotNeeded, Unsound, Writer
@@ -136,13 +136,22 @@ def _dealt(site: Site, batch: list[Request], is_over: Callable[[], bool]) -> lis
         return _done(site, [(request, _known(request, outcome, fates, gone)) for request, outcome in there])
 
 
-def foreseen(site: Site, request: Request, records: Lookup) -> Outcome:
-    """Return what would become of a login if it were dealt with now; records: as they would be then."""
-    outcome = _judged(site, request)
-    if outcome.verdict != GRANTED:
-        return outcome
-    case = site.case(records, site.text.records(), outcome.address, asked=True, barred=False)
-    return _known(request, outcome, {outcome.address: fate.fate(case)}, {})
+def foreseen(site: Site, records: Lookup, there: dict[str, Held]) -> list[tuple[Request, Outcome]]:
+    """Return what would become of the logins that wait, if they were dealt with now.
+
+    records: as they would be then. there: the live grants by address, which this brings to what they would be after.
+    """
+    judged = [(request, _judged(site, request)) for request in requests.there(site.folder, site.now)]
+    latest = {outcome.address: request for request, outcome in judged if outcome.verdict == GRANTED}
+    fates = {
+        name: fate.fate(site.case(records, site.text.records(), name, asked=True, barred=False)) for name in latest
+    }
+    opened = {name: request for name, request in latest.items() if fates[name] in fate.OPENING}
+    there.update({name: Held(name, request.time, request.login) for name, request in opened.items()})
+    over = limits.surplus(site, {name: request.login for name, request in opened.items()}, there.values())
+    for name in [*over, *(name for name, what in fates.items() if what in fate.ENDING)]:
+        there.pop(name, None)
+    return [(request, _known(request, outcome, fates, over)) for request, outcome in judged]
 
 
 def _done(site: Site, dealt: list[tuple[Request, Outcome]]) -> list[tuple[Request, Outcome]]:

@@ -5,7 +5,7 @@ By the drop folder a user has one address at a time, whatever the settings say: 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from popips import address
@@ -31,11 +31,29 @@ class Surplus:
         return f"{self.setting}: {word(self.whose)}"
 
 
-def surplus(site: Site, latest: dict[str, Login] | None = None) -> dict[str, Surplus]:
+@dataclass(frozen=True)
+class Held:
+    """A live grant: its address, when its last login was, and whose that was, as far as a limit asks for it."""
+
+    name: str
+    last: float
+    login: Login | None
+
+
+def held(site: Site) -> Iterator[Held]:
+    """Return the live grants."""
+    for name, stamp in site.folder.scan():
+        if not site.is_due(stamp):
+            yield Held(name, stamp.time, site.folder.login(name))
+
+
+def surplus(
+    site: Site, latest: dict[str, Login] | None = None, there: Iterable[Held] | None = None
+) -> dict[str, Surplus]:
     """Return the oldest grants that are more than a limit, by address.
 
     latest: the logins that were dealt with just now, by address; then only their users and networks are looked at. A
-    stamp from the future counts as made now, and before those.
+    stamp from the future counts as made now, and before those. there: the live grants, if they are not those by now.
     """
     limits = _limits(site, latest)
     if not limits:
@@ -44,11 +62,9 @@ def surplus(site: Site, latest: dict[str, Login] | None = None) -> dict[str, Sur
     if latest is not None:
         concerned = {login.user for login in latest.values()} | {address.network(name) for name in latest}
     ages: dict[tuple[str, str], list[tuple[float, bool, str, float]]] = {}
-    for name, stamp in site.folder.scan():
-        if site.is_due(stamp):
-            continue
-        age = (min(stamp.time, site.now), name in (latest or ()), name, stamp.time)
-        for setting, whose in _counted(site, name, limits):
+    for grant in held(site) if there is None else there:
+        age = (min(grant.last, site.now), grant.name in (latest or ()), grant.name, grant.last)
+        for setting, whose in _counted(grant, limits):
             if concerned is None or whose in concerned:
                 ages.setdefault((setting, whose), []).append(age)
     return {
@@ -66,16 +82,15 @@ def _limits(site: Site, latest: dict[str, Login] | None) -> dict[str, int]:
     return {setting: most for setting, most in limits.items() if most}
 
 
-def _counted(site: Site, name: str, limits: dict[str, int]) -> Iterator[tuple[str, str]]:
-    """Return by which limits the grant of an address counts, each with the user or network."""
+def _counted(grant: Held, limits: dict[str, int]) -> Iterator[tuple[str, str]]:
+    """Return by which limits a grant counts, each with the user or network."""
     if "max_per_network" in limits:
-        yield "max_per_network", address.network(name)
-    login = site.folder.login(name) if limits.keys() - {"max_per_network"} else None
-    if login and login.service != BY_HAND:
+        yield "max_per_network", address.network(grant.name)
+    if grant.login and grant.login.service != BY_HAND:
         if "max_per_user" in limits:
-            yield "max_per_user", login.user
-        if PUSHED in limits and login.service == PUSHED:
-            yield PUSHED, login.user
+            yield "max_per_user", grant.login.user
+        if PUSHED in limits and grant.login.service == PUSHED:
+            yield PUSHED, grant.login.user
 
 
 def bars(site: Site, over: dict[str, Surplus]) -> Bars:

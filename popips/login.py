@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SAFE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._@+-/:"  # what a word may hold as it is
-LONGEST_WORD = 255  # characters
+LONGEST_WORD = 1000  # characters: no system has longer user names
 BY_HAND = "-"  # the service of a grant that the admin makes
 PUSHED = "drop"  # the service of an address that a user put into the drop folder
 

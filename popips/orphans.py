@@ -29,12 +29,21 @@ def orphans(site: Site, records: Records) -> list[str]:
 
 
 def news(site: Site) -> list[str]:
-    """Return the orphans that there are by now and were not when this was asked last. Raise MapError or StampError."""
-    there = _twice(site)
-    told = set(site.folder.read(TOLD["orphans"]).decode(errors="replace").split())
+    """Return the orphans that were not told of yet; note that they are. Raise MapError or StampError."""
+    there, told = _twice(site), _told(site)
     if set(there) != told:
         site.folder.replace(TOLD["orphans"], "".join(f"{key}\n" for key in there).encode())
     return [key for key in there if key not in told]
+
+
+def untold(site: Site, records: Records) -> list[str]:
+    """Return what news() would, by what the map says now."""
+    told = _told(site)
+    return [key for key in orphans(site, records) if key not in told]
+
+
+def _told(site: Site) -> set[str]:
+    return set(site.folder.read(TOLD["orphans"]).decode(errors="replace").split())
 
 
 def _twice(site: Site) -> list[str]:

@@ -64,16 +64,37 @@ class Edited:
 
 
 def put(edited: Edited, pairs: dict[bytes, bytes]) -> None:
-    """Put records that stay, and end grants of the addresses that they are on. Raise MapError or StampError."""
+    """Put records that stay, and end grants of the addresses that they are on. Raise MapError or StampError.
+
+    All in one change of the map: whoever is killed meanwhile has left the grant or the record.
+    """
+    ours: dict[bytes, bytes] = {}  # the records of those grants
 
     def step(records: Records) -> None:
+        said = edited.site.text.records() if edited.site else {}
+        for key, value in ours.items():
+            # in another form, by which the MTA may ask first
+            if key not in pairs and records.get(key) == value and said.get(key) != value:
+                records.delete(key)
         for key, value in pairs.items():
             if records.get(key) != value:
                 records.put(key, value)
 
     with _writer(edited) as writer:
-        _end(edited, writer, {name for key in pairs if (name := address.of_key(key.decode()))})
+        if not edited.site:
+            writer.change(step, secure=nothing)
+            return
+        folder, form = edited.site.folder, edited.site.form
+        names = {name for key in pairs if (name := address.of_key(key.decode()))}
+        there = [name for name in names if folder.get(name)]
+        for name in there:
+            folder.unsettle(name)
+        ours.update(map(form.record, there))
         writer.change(step, secure=nothing)
+        for name in there:
+            folder.remove(name)
+        requests.withdraw(folder, names)
+        folder.sync()
 
 
 def take_out(edited: Edited, wanted: dict[str, list[str]]) -> list[str]:

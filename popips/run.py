@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from popips import address, denials, fate, grant, lane, limits, orphans, policy, requests, seen, watch
+from popips import address, denials, fate, grant, lane, limits, orphans, policy, seen, watch
 from popips.files import opened
 from popips.forecast import forecast
 from popips.log import INFO, WARNING
@@ -111,11 +111,11 @@ class _Run:
         """Do all that there is to do; saw: what seen.saw() said before popips.conf's other files were read."""
         site = self.site
         move(site)
-        grant.serve(site, told)
         with site.writer() as writer:
             is_known = seen.holds(site) and writer.sealed()
             if not is_known:
                 self.begin(writer)
+        grant.serve(site, told)
         found = self.look()
         while True:
             self.clear_up(found)
@@ -179,16 +179,22 @@ def plan(site: Site, told: grant.Told) -> Run:
     """Return what run() would do, without doing it; told hears what would become of the logins that wait."""
     site.text.records()
     one = _run(site)
-    with forecast(site) as records:
-        dealt_with = set()
-        for request in requests.there(site.folder, site.now):
-            outcome = grant.foreseen(site, request, records)
+    found, is_known = one.look(), seen.is_all(site)
+    with forecast(site, is_known) as records:
+        there = {held.name: held for held in limits.held(site)}
+        before = set(there)
+        waited = grant.foreseen(site, records, there)
+        for request, outcome in waited:
             told(request.login, outcome)
-            if outcome.verdict != grant.REFUSED:
-                dealt_with.add(outcome.address)
-        names = (name for name, _ in site.folder.scan() if name not in dealt_with)
-        one.run.note({name: one.fate(records, name) for name in names})
-    over = limits.surplus(site)
-    one.run.note(dict.fromkeys(over, fate.BAR))
-    one.run.foreign = one.look().foreign
+        gone = {outcome.address for _, outcome in waited if outcome.verdict != grant.REFUSED} | (before - set(there))
+        names = [*found.due, *found.unsettled] if is_known else [name for name, _ in site.folder.scan()]
+        fates = {name: one.fate(records, name) for name in names if name not in gone}
+        one.run.note(fates)
+    for name in [name for name, what in fates.items() if what in fate.ENDING]:
+        there.pop(name, None)
+    if not (site.form.place.own or is_known):
+        with site.reader() as records:
+            one.run.orphans = orphans.untold(site, records)
+    one.run.note(dict.fromkeys(limits.surplus(site, there=there.values()), fate.BAR))
+    one.run.foreign = found.foreign
     return one.run

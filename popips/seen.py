@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from popips.files import identity, identity_of
-from popips.maps import Records
+from popips.maps import Records, exists
 from popips.site import Site
 from popips.stamps import DENIED, SEEN
 
@@ -15,6 +15,14 @@ def holds(site: Site) -> bool:
     line, _, rest = site.folder.read(SEEN).decode(errors="replace").partition("\n")
     time, _, _ = rest.partition("\n")
     return line == saw(site) and time.isdigit() and 0 <= site.now - int(time) < EVERY
+
+
+def is_all(site: Site) -> bool:
+    """Whether nothing but popips has changed the map, either. Raise MapError."""
+    if not exists(site.form.place.path):
+        return False
+    with site.writer() as writer:
+        return holds(site) and writer.sealed()
 
 
 def forget(site: Site) -> None:

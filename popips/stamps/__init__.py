@@ -22,7 +22,10 @@ GRANTER = ".granter"  # the pid of the process that deals with them
 DENIED = ".denied"  # whom the admin keeps out: see popips.denials
 REGISTER = ".register"  # what popips-db ins has put: see popips.register
 # when the admin was told of what
-TOLD = {what: f".told-{what}" for what in ("expirer", "edit", "phase", "orphans", "future", "readable", "noexec")}
+TOLD = {
+    what: f".told-{what}"
+    for what in ("expirer", "edit", "phase", "orphans", "future", "readable", "noexec", "settings")
+}
 NEVER = ".never-"  # and that this address of a network of `never` has logged in
 NEW = ".new"  # behind the name of a file that is being written, to be renamed over it
 OWN_FILES = frozenset(
