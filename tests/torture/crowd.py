@@ -105,7 +105,7 @@ def crowd(box: Box, processes: int, logins: int) -> list[Row]:
     def run_expirer() -> None:
         nonlocal expired
         expired = time.time()
-        expire(str(box.conf))
+        expire(str(box.conf), expired)
 
     log_in: list[str | Path] = [*SELF, "log_in", box.conf, box.path("popips-hook"), str(logins)]
     with ThreadPoolExecutor(processes + 3) as threads:
