@@ -15,7 +15,7 @@ from popips.requests import Request
 from popips.settings import Settings
 from popips.settle import rebuild, settle
 from popips.site import Site
-from popips.stamps import NEVER, StampError
+from popips.stamps import NEVER, StampError, StampFailed
 
 GRANTED, RENEWED, STATIC, REFUSED, DEFERRED = "granted", "renewed", "static", "refused", "deferred"
 VERDICTS = {
@@ -62,16 +62,26 @@ def grant(site: Site, text: str, login: Login, told: Told) -> Outcome | None:
     """
     try:
         name = address.parse(text)
-        reason = refusal(site, name, login)
-        if not reason and not lane.renewed(site, name, login):
+        outcome = _at_once(site, name, login)
+        if outcome is None:
             return serve(site, told, requests.leave(site.folder, name, login, site.now))
-        outcome = Outcome(REFUSED if reason else RENEWED, name, reason)
-        if reason == policy.NEVER and not watch.is_news(site.folder, NEVER + name, site.now):
+        if outcome.reason == policy.NEVER and not watch.is_news(site.folder, NEVER + name, site.now):
             return outcome
     except (address.Refused, StampError, OSError) as error:
         outcome = Outcome(REFUSED, text, watch.reason(error, login.writer))
     told(login, outcome)
     return outcome
+
+
+def _at_once(site: Site, name: str, login: Login) -> Outcome | None:
+    """Return what becomes of a login that needs no request; None if it does, or if that cannot be read just now."""
+    try:
+        reason = refusal(site, name, login)
+        if reason or lane.renewed(site, name, login):
+            return Outcome(REFUSED if reason else RENEWED, name, reason)
+    except StampFailed:
+        pass
+    return None
 
 
 def refusal(site: Site, name: str, login: Login) -> str:
@@ -165,6 +175,8 @@ def _judged(site: Site, request: Request) -> Outcome:
     try:
         name = address.parse(request.address)
         reason = refusal(site, name, request.login)
+    except StampFailed:
+        raise  # nobody knows: the request stays
     except (address.Refused, StampError) as error:
         return Outcome(REFUSED, request.address, str(error))
     if not reason and request.time <= site.now - site.settings.window:
