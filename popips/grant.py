@@ -96,13 +96,18 @@ def serve(site: Site, told: Told, own: str = "") -> Outcome | None:
     error.
     """
     outcome: Outcome | None = None
-    is_granter, end = False, time.monotonic() + AT_WORK
+    is_granter, begun, began = False, time.monotonic(), site.now
 
     def is_over() -> bool:
         return bool(own) and not is_granter and not requests.is_there(site.folder, own)
 
     try:
-        while (batch := requests.there(site.folder, site.now)) and time.monotonic() < end:
+        while time.monotonic() < begun + AT_WORK:
+            # a login of this moment is not to get the time at which this process began, its window would be shorter
+            site = site.at(began + time.monotonic() - begun)
+            batch = requests.there(site.folder, site.now)
+            if not batch:
+                break
             is_granter = requests.mark(site.folder)
             for request, what in _dealt(site, batch, is_over):
                 told(request.login, what)
