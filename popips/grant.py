@@ -102,17 +102,14 @@ def serve(site: Site, told: Told, own: str = "") -> Outcome | None:
         return bool(own) and not is_granter and not requests.is_there(site.folder, own)
 
     try:
-        while time.monotonic() < begun + AT_WORK:
-            # a login of this moment is not to get the time at which this process began, its window would be shorter
-            site = site.at(began + time.monotonic() - begun)
-            batch = requests.there(site.folder, site.now)
-            if not batch:
-                break
+        while (batch := requests.there(site.folder, site.now)) and time.monotonic() < begun + AT_WORK:
             is_granter = requests.mark(site.folder)
             for request, what in _dealt(site, batch, is_over):
                 told(request.login, what)
                 if request.file == own:
                     outcome = what
+            # or else a login of this moment would get the time at which this process began, and a shorter window
+            site = site.at(began + time.monotonic() - begun)
             if is_granter and not requests.there(site.folder, site.now):
                 requests.unmark(site.folder)  # and then look once more
                 is_granter = False
