@@ -15,7 +15,7 @@ from popips.requests import Request
 from popips.settings import Settings
 from popips.settle import rebuild, settle
 from popips.site import Site
-from popips.stamps import NEVER, StampError
+from popips.stamps import NEVER, StampError, StampFailed
 
 GRANTED, RENEWED, STATIC, REFUSED, DEFERRED = "granted", "renewed", "static", "refused", "deferred"
 VERDICTS = {
@@ -62,10 +62,9 @@ def grant(site: Site, text: str, login: Login, told: Told) -> Outcome | None:
     """
     try:
         name = address.parse(text)
-        reason = refusal(site, name, login)
-        if not reason and not lane.renewed(site, name, login):
+        outcome = _at_once(site, name, login)
+        if outcome is None:
             return serve(site, told, requests.leave(site.folder, name, login, site.now))
-        outcome = Outcome(REFUSED if reason else RENEWED, name, reason)
         _report(site, told, login, outcome)
     except (address.Refused, StampError, OSError) as error:
         outcome = Outcome(REFUSED, text, watch.reason(error, login.writer))
@@ -77,6 +76,17 @@ def _report(site: Site, told: Told, login: Login, outcome: Outcome) -> None:
     """Let told hear of a login; of one from a network of `never` once an hour, for webmail logs in all the time."""
     if outcome.reason != policy.NEVER or watch.is_news(site.folder, NEVER + outcome.address, site.now):
         told(login, outcome)
+
+
+def _at_once(site: Site, name: str, login: Login) -> Outcome | None:
+    """Return what becomes of a login that needs no request; None if it does, or if that cannot be read just now."""
+    try:
+        reason = refusal(site, name, login)
+        if reason or lane.renewed(site, name, login):
+            return Outcome(REFUSED if reason else RENEWED, name, reason)
+    except StampFailed:
+        pass
+    return None
 
 
 def refusal(site: Site, name: str, login: Login) -> str:
@@ -91,18 +101,20 @@ def serve(site: Site, told: Told, own: str = "") -> Outcome | None:
     error.
     """
     outcome: Outcome | None = None
-    is_granter, end = False, time.monotonic() + AT_WORK
+    is_granter, begun, began = False, time.monotonic(), site.now
 
     def is_over() -> bool:
         return bool(own) and not is_granter and not requests.is_there(site.folder, own)
 
     try:
-        while (batch := requests.there(site.folder, site.now)) and time.monotonic() < end:
+        while (batch := requests.there(site.folder, site.now)) and time.monotonic() < begun + AT_WORK:
             is_granter = requests.mark(site.folder)
             for request, what in _dealt(site, batch, is_over):
                 _report(site, told, request.login, what)
                 if request.file == own:
                     outcome = what
+            # or else a login of this moment would get the time at which this process began, and a shorter window
+            site = site.at(began + time.monotonic() - begun)
             if is_granter and not requests.there(site.folder, site.now):
                 requests.unmark(site.folder)  # and then look once more
                 is_granter = False
@@ -179,6 +191,8 @@ def _judged(site: Site, request: Request) -> Outcome:
     try:
         name = address.parse(request.address)
         reason = refusal(site, name, request.login)
+    except StampFailed:
+        raise  # nobody knows: the request stays
     except (address.Refused, StampError) as error:
         return Outcome(REFUSED, request.address, str(error))
     if not reason and request.time <= site.now - site.settings.window:

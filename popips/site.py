@@ -33,6 +33,10 @@ class Site:
     text: Text
     form: Form
 
+    def at(self, now: float) -> Site:
+        """Return the same host at another moment."""
+        return Site(self.settings, self.folder, now, self.wait, self.text, self.form)
+
     def __enter__(self) -> Site:
         return self
 

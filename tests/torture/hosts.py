@@ -63,9 +63,9 @@ def _edited(host: Site) -> revoke.Edited:
     return revoke.Edited(host.form.place, host.text.path, host.now, host)
 
 
-def expire(conf: str, ahead: float = 0, window: float = 0) -> None:
-    """Run the expirer so many seconds from now, with that window if one is given."""
-    with popips_of(conf, time.time() + ahead) as host:
+def expire(conf: str, now: float, window: float = 0) -> None:
+    """Run the expirer at that time, with that window if one is given."""
+    with popips_of(conf, now) as host:
         other = replace(host, settings=host.settings.replace(window=window)) if window else host
         run.run(other, lambda login, outcome: None)
 
@@ -90,9 +90,9 @@ def state_of(box: Box, static: dict[str, str], stamps: Iterable[str]) -> Ending:
 
 def settled(box: Box, static: dict[str, str]) -> tuple[set[str], Ending]:
     """Run the expirer, then let all windows pass: return the stamps in between, and what was wrong at either time."""
-    expire(str(box.conf), window=LONG_WINDOW)
+    expire(str(box.conf), time.time(), LONG_WINDOW)
     stamps = stamps_of(box)
     reconciled = state_of(box, static, stamps)
-    expire(str(box.conf), ahead=2 * LONG_WINDOW)
+    expire(str(box.conf), time.time() + 2 * LONG_WINDOW)
     emptied = state_of(box, static, ())
     return stamps, Ending(reconciled.lost + emptied.lost, reconciled.open + emptied.open + list(stamps_of(box)))

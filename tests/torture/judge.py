@@ -36,7 +36,7 @@ class Judge:
     def __init__(self, ground: Ground, scenario: Scenario, static: dict[str, str]) -> None:
         """static: the admin's records."""
         self.ground, self.static = ground, static
-        self.free = scenario.touched | MADE_BY_NEXT
+        self.free, self.owed = scenario.touched | MADE_BY_NEXT, scenario.owed
         self.known: dict[tuple[bytes, str, bool], Verdict] = {}
         self.asked = {NEW, KNOWN, OTHER, STATIC, *spread(list(static), 20)}
 
@@ -96,6 +96,7 @@ class Judge:
         yield f"records of other settings {other[:3]}" if other else ""
         yield f"unsettled {unsettled[:3]}" if unsettled else ""
         yield f"due {due[:3]}" if due else ""
+        yield f"logins lost {sorted(self.owed - names)}" if self.owed - names else ""
         yield f"denied and granted {both}" if (both := names & set(kept_out)) else ""
         yield f"requests {requests}" if requests else ""
 
