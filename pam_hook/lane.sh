@@ -85,7 +85,7 @@ attempt() {
 is_granter() {
     set -C
     read -r me _ </proc/self/stat && printf '%s\n' "$me" >"$marker" && return
-    ! { [ "$marker" -nt "$lane_stamps/.expire" ] && read -r granter <"$marker" && kill -0 "$granter"; }
+    ! { [ "$marker" -nt "$lane_stamps/.expire" ] && read -r granter <"$marker" && kill -0 "$granter"; } 2>/dev/null
 }
 
 # was_seen: wait until our request has gone; fail if the granter has gone before
@@ -93,7 +93,7 @@ was_seen() {
     for pause in 0.01 0.02 0.04 0.08 0.16 0.32 0.64; do
         LC_ALL=C /bin/sleep $pause
         [ -e "$request" ] || return 0
-        kill -0 "$granter" || return
+        kill -0 "$granter" 2>/dev/null || return
     done
 }
 

@@ -53,7 +53,7 @@ def legible(folder: Folder) -> list[Denial]:
 def _read(folder: Folder) -> Iterator[Denial | StampError]:
     state = folder.state(DENIED)
     if state and not S_ISREG(state.st_mode):
-        raise StampError(f"{folder.path}/{DENIED}: not a plain file, so nobody knows who is denied: remove it")
+        yield StampError(f"{folder.path}/{DENIED}: not a plain file, so nobody knows who is denied: remove it")
     for number, line in enumerate(folder.read(DENIED).decode(errors="replace").splitlines(), 1):
         try:
             text, until, by = line.split(" ")
