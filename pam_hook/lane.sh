@@ -53,7 +53,7 @@ is_open() {
 # made. With what comes before and after, a login is held up for less than 2 s.
 long_way() {
     (
-        { attempt "$@"; } >/dev/null 2>&9 7<&- 8>&- 9>&- &
+        { attempt "$@"; } >/dev/null 7<&- 8>&- &
         [ -d /proc/self ] && LC_ALL=C exec /bin/sleep 1.3 # without /proc nobody could find it, to stop it
     )
 }
@@ -67,10 +67,10 @@ attempt() {
     [ "$request" = - ] || { ! is_granter && was_seen && exit; }
     program=$1 where=$2
     shift 2
-    "$python" -IS "$lib/$program.pyc" grant $$ "$where" "$request" "$@"
+    "$python" -IS "$lib/$program.pyc" grant $$ "$where" "$request" "$@" 2>&9 9>&-
     status=$?
     if [ $status -gt 0 ] && [ $status -lt 128 ]; then # Python is of another version than at `make install`
-        "$python" -IS "$lib/$program" grant $$ "$where" "$request" "$@"
+        "$python" -IS "$lib/$program" grant $$ "$where" "$request" "$@" 2>&9 9>&-
         status=$?
     fi
     if [ $status -ge 128 ]; then
@@ -85,7 +85,7 @@ attempt() {
 is_granter() {
     set -C
     read -r me _ </proc/self/stat && printf '%s\n' "$me" >"$marker" && return
-    ! { [ "$marker" -nt "$lane_stamps/.expire" ] && read -r granter <"$marker" && kill -0 "$granter"; } 2>/dev/null
+    ! { [ "$marker" -nt "$lane_stamps/.expire" ] && read -r granter <"$marker" && kill -0 "$granter"; }
 }
 
 # was_seen: wait until our request has gone; fail if the granter has gone before
@@ -93,7 +93,7 @@ was_seen() {
     for pause in 0.01 0.02 0.04 0.08 0.16 0.32 0.64; do
         LC_ALL=C /bin/sleep $pause
         [ -e "$request" ] || return 0
-        kill -0 "$granter" 2>/dev/null || return
+        kill -0 "$granter" || return
     done
 }
 
@@ -102,6 +102,6 @@ complain() {
     verdict=refused
     [ "$request" = - ] || verdict=deferred
     line="$verdict: address=- user=- service=- map=- reason=\"$1\""
-    printf '%s\n' "$program: $line" >&2
+    printf '%s\n' "$program: $line" >&9
     /usr/bin/logger -p mail.warning -t "$program" -- "$line" 2>/dev/null
 }

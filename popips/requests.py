@@ -32,6 +32,13 @@ class Request:
     time: float
 
 
+def make_room(folder: Folder) -> None:
+    """Make the folder that sh leaves requests in, if there is none."""
+    if folder.state(REQUESTS) is None:
+        with folder.naming(REQUESTS):
+            os.mkdir(REQUESTS, 0o700, dir_fd=folder.fd)
+
+
 def leave(folder: Folder, name: str, login: Login, now: float) -> str:
     """Leave a request for an address, and return its file's name; raise StampError if that is not possible."""
     file = f"{REQUESTS}/{name}-{os.getpid()}.{time.monotonic_ns()}"

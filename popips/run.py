@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from popips import address, denials, fate, grant, lane, limits, orphans, policy, seen, watch
+from popips import address, denials, fate, grant, lane, limits, orphans, policy, requests, seen, watch
 from popips.files import opened
 from popips.forecast import forecast
 from popips.log import INFO, WARNING
@@ -110,6 +110,7 @@ class _Run:
     def whole(self, told: grant.Told, saw: str) -> None:
         """Do all that there is to do; saw: what seen.saw() said before popips.conf's other files were read."""
         site = self.site
+        requests.make_room(site.folder)
         move(site)
         with site.writer() as writer:
             is_known = seen.holds(site) and writer.sealed()
