@@ -19,8 +19,11 @@ def end(site: Site, names: Iterable[str]) -> Iterator[list[str]]:
 
     Raise MapError or StampError; what was done until then is whole.
     """
+    waiting = requests.addresses(site.folder)
+    names = [name for name in dict.fromkeys(names) if name in waiting or site.folder.get(name)]
+    if not names:
+        return  # the map need not be there
     make_sound(site)
-    names = list(dict.fromkeys(names))
     with site.writer():
         requests.withdraw(site.folder, set(names))
     there = (name for name in names if site.folder.get(name))

@@ -187,7 +187,7 @@ def test_it_is_not_removed_while_it_is_in_use(installed: Root) -> None:
         refused = installed.run("dpkg -r popips")
         assert refused.returncode == 1, path
         assert "popips: not removed: " in refused.stderr and path in refused.stderr, (path, refused.stderr)
-        installed.do(f"rm {path}; : > /etc/popips.conf; popips-db why 203.0.113.10")  # its grant goes on
+        installed.do(f"rm {path}; : > /etc/popips.conf; popips-expire; popips-db why 203.0.113.10")  # its grant goes on
 
 
 # lines for the programs of `make install`, as they stand in the clone's contrib

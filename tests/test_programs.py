@@ -75,7 +75,7 @@ def test_expire_tells_what_it_does_or_would_do(installed: Installed) -> None:
     assert installed.run("popips-expire", "-n").stdout == f"would be removed: address={A} {where}\n"
     assert installed.site.records() == {A: "RELAY"}
     told = installed.run("popips-expire", "-v").stdout
-    assert told == f"removed: address={A} {where}\n0 live, 1 due\n"
+    assert told == f"removed: address={A} {where}\n0 live, 1 ended\n"
 
 
 def test_expire_takes_a_window_of_its_own(installed: Installed) -> None:
