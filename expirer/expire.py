@@ -14,7 +14,7 @@ from popips.grant import Outcome
 from popips.log import ERROR, Log
 from popips.login import Login
 from popips.maps import MapError
-from popips.settings import Settings
+from popips.settings import Settings, load
 from popips.site import Site, site
 from popips.stamps import TOLD, StampError
 
@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _work(options: argparse.Namespace, log: Log) -> int:
-    conf = command.settings(options.conf)
+    conf = load(options.conf)
     if options.window is not None:
         try:
             conf = conf.replace(window=parsers.duration(options.window))

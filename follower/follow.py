@@ -55,7 +55,7 @@ def _work(options: argparse.Namespace, log: Log) -> int:
 def _format(options: argparse.Namespace) -> formats.Format:
     if options.format != "own":
         return formats.load(options.format)
-    return formats.own(command.settings(options.conf).follow_pattern, options.conf)
+    return formats.own(settings.load(options.conf).follow_pattern, options.conf)
 
 
 def _grant(conf: str, found: formats.Login, log: Log) -> None:

@@ -12,7 +12,7 @@ from typing import NoReturn
 import popips
 from popips import maps, stamps, watch
 from popips.log import ERROR, Log
-from popips.settings import PATH, Settings, SettingsError, load
+from popips.settings import PATH, SettingsError
 
 
 class UsageError(Exception):
@@ -31,13 +31,6 @@ def parser(program: str, description: str) -> argparse.ArgumentParser:
     made.add_argument("-c", dest="conf", metavar="FILE", default=PATH, help="the configuration (default: %(default)s)")
     made.add_argument("--version", action="version", version=f"{program} {popips.__version__}")
     return made
-
-
-def settings(path: str) -> Settings:
-    """Return what the file says; where another than the usual one is named, it must be there. Raise SettingsError."""
-    if path != PATH and not os.path.exists(path):
-        raise SettingsError(f"{path}: there is no such file")
-    return load(path)
 
 
 STATUS: tuple[tuple[type[Exception], int], ...] = (

@@ -214,7 +214,7 @@ ROWS: dict[str, Setting[object]] = {name: row for name, row in vars(Settings).it
 
 
 def load(path: str) -> Settings:
-    """Return what the file says; a missing one gives the defaults. Raise SettingsError for all but `key = value`."""
+    """Return what the file says; the usual one need not be there. Raise SettingsError for all but `key = value`."""
     path = path if path.startswith("/") else f"{os.getcwd()}/{path}"
     identity, data = _content(path)
     try:
@@ -243,7 +243,7 @@ def load(path: str) -> Settings:
 
 
 def _content(path: str) -> tuple[str, bytes]:
-    """Return the file's identity and bytes, "-" and none if it is missing.
+    """Return the file's identity and bytes, "-" and none if the usual one is missing.
 
     Raise SettingsError if it is not root's alone to write; where another user runs the program, in a test for
     instance, it may be his.
@@ -259,6 +259,8 @@ def _content(path: str) -> tuple[str, bytes]:
             with open(fd, "rb", closefd=False) as file:
                 return identity(state), file.read()
     except FileNotFoundError:
+        if path != PATH:
+            raise SettingsError(f"{path}: there is no such file") from None
         return "-", b""
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None

@@ -162,8 +162,11 @@ FILES = (
 )
 
 
-@pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("spoilt", SPOILT)
+# an empty popips.conf is a good one, of a host whose map and stamps are where they are by default
+SPOILT_FILES = [(name, how) for name in FILES for how in SPOILT if (name, how) != ("popips.conf", "empty")]
+
+
+@pytest.mark.parametrize(("name", "spoilt"), SPOILT_FILES)
 def test_a_login_passes_with_whatever_in_the_place_of_a_file(host: Host, name: str, spoilt: str) -> None:
     where = host.lib if name.startswith("lib/") else host.site.folder
     for path in sorted(where.glob(name.removeprefix("lib/"))) or [where / name]:

@@ -43,11 +43,22 @@ def load(folder: Path, text: str) -> Settings:
     return settings.load(str(path))
 
 
-@pytest.mark.parametrize("text", [None, "", "\n\n", "# nothing but a comment\n   # and another\n"])
-def test_without_settings_every_key_has_its_default(tmp_path: Path, text: str | None) -> None:
-    loaded = settings.load(str(tmp_path / "missing")) if text is None else load(tmp_path, text)
+@pytest.mark.parametrize("text", ["", "\n\n", "# nothing but a comment\n   # and another\n"])
+def test_without_settings_every_key_has_its_default(tmp_path: Path, text: str) -> None:
+    loaded = load(tmp_path, text)
     assert {key: getattr(loaded, key) if key != "map" else str(loaded.map) for key in DEFAULTS} == DEFAULTS
     assert set(DEFAULTS) | {"never"} == set(ROWS)
+
+
+def test_the_usual_file_need_not_be_there_but_one_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A login by a file that was moved away must not write into the default map."""
+    missing = str(tmp_path / "missing")
+    with pytest.raises(SettingsError, match="missing: there is no such file"):
+        settings.load(missing)
+    monkeypatch.setattr(settings, "PATH", missing)
+    assert settings.load(missing).window == 900
 
 
 @pytest.mark.parametrize(

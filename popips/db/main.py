@@ -12,7 +12,7 @@ from popips.db.task import PROGRAM, Task
 from popips.db.words import FROM_STANDARD_INPUT
 from popips.log import ERROR, Log
 from popips.maps import MapError, Place
-from popips.settings import Settings
+from popips.settings import Settings, load
 from popips.site import Site
 from popips.stamps import TOLD
 
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _work(options: argparse.Namespace) -> int:
-    settings = command.settings(options.conf)
+    settings = load(options.conf)
     task = Task(settings, _place(options.map, settings), options)
     if task.has_grants and os.path.lexists(settings.stamps):
         with task.site() as site:
