@@ -125,7 +125,8 @@ class Base:
 
     def _move(self, fd: int, before: int) -> bool:
         """Move an open map's mtime on from what it was before a change, in ns; whether open connections see that."""
-        ahead = AHEAD if self._place.own else 0
+        # no make(1) looks at a map of our own, or at Postfix's, whose smtpd lives on from client to client
+        ahead = AHEAD if self._place.own or self._place.postfix else 0
         mtime = moved(before, self._now(), mtime_of(self._text.path), ahead)
         os.utime(fd, ns=(os.fstat(fd).st_atime_ns, mtime))
         return mtime // SECOND > before // SECOND

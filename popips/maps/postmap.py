@@ -121,6 +121,7 @@ class Writer(Base):
             except MapError:
                 os.rename(bad, self._place.path)
                 raise
+        if exists(bad):  # ours of just now, or of somebody who was killed there
             os.unlink(bad)
 
     def _state_of(self, fd: int) -> str:
