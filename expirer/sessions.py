@@ -6,7 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator
 
-from popips import address, grant
+from popips import address, grant, policy
 from popips.login import Login
 from popips.site import Site
 
@@ -53,4 +53,5 @@ def _present(site: Site) -> set[str]:
         said = getattr(error, "stderr", None) or b""
         reason = said.decode(errors="replace").strip() or error
         raise SessionError(f"{conf.doveadm}: {reason}; set doveadm in popips.conf, or renew = logins") from None
-    return {name for name, login in found if not grant.refusal(site, name, login)}
+    bars = policy.strict(site)
+    return {name for name, login in found if not grant.refusal(site, bars, name, login)}

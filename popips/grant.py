@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from popips import address, denials, fate, lane, limits, policy, requests, watch
+from popips import address, fate, lane, limits, policy, requests, watch
 from popips.limits import Held, Surplus
 from popips.log import INFO, WARNING, Log
 from popips.login import Login, word
 from popips.maps import Lookup, MapError, NotNeeded, Unsound, Writer
+from popips.policy import Bars
 from popips.requests import Request
 from popips.settings import Settings
 from popips.settle import rebuild, settle
@@ -81,7 +82,7 @@ def _report(site: Site, told: Told, login: Login, outcome: Outcome) -> None:
 def _at_once(site: Site, name: str, login: Login) -> Outcome | None:
     """Return what becomes of a login that needs no request; None if it does, or if that cannot be read just now."""
     try:
-        reason = refusal(site, name, login)
+        reason = refusal(site, policy.strict(site), name, login)
         if reason or lane.renewed(site, name, login):
             return Outcome(REFUSED if reason else RENEWED, name, reason)
     except StampFailed:
@@ -89,9 +90,9 @@ def _at_once(site: Site, name: str, login: Login) -> Outcome | None:
     return None
 
 
-def refusal(site: Site, name: str, login: Login) -> str:
-    """Return the reason why a login from the canonical address gets no grant, "" if it gets one. Raise StampError."""
-    return policy.of_login(site.settings, login) or policy.bars(site, denials.load(site.folder))(name)
+def refusal(site: Site, bars: Bars, name: str, login: Login) -> str:
+    """Return the reason why a login from the canonical address gets no grant, "" if it gets one."""
+    return policy.of_login(site.settings, login) or bars(name)
 
 
 def serve(site: Site, told: Told, own: str = "") -> Outcome | None:
@@ -133,7 +134,7 @@ def serve(site: Site, told: Told, own: str = "") -> Outcome | None:
 
 def _dealt(site: Site, batch: list[Request], is_over: Callable[[], bool]) -> list[tuple[Request, Outcome]]:
     """Deal with these requests, and return what became of each. Raise MapError, StampError."""
-    judged = [(request, _judged(site, request)) for request in batch]  # before the lock: it may ask LDAP for a group
+    judged = _judged(site, batch)  # before the lock: it may ask LDAP for a group
     good = [(outcome.address, request) for request, outcome in judged if outcome.verdict == GRANTED]
     if not good:
         return _done(site, judged)
@@ -153,7 +154,7 @@ def foreseen(site: Site, records: Lookup, there: dict[str, Held]) -> list[tuple[
 
     records: as they would be then. there: the live grants by address, which this brings to what they would be after.
     """
-    judged = [(request, _judged(site, request)) for request in requests.there(site.folder, site.now)]
+    judged = _judged(site, requests.there(site.folder, site.now))
     latest = {outcome.address: request for request, outcome in judged if outcome.verdict == GRANTED}
     fates = {
         name: fate.fate(site.case(records, site.text.records(), name, asked=True, barred=False)) for name in latest
@@ -186,22 +187,26 @@ def _known(request: Request, outcome: Outcome, fates: dict[str, str], gone: dict
     return Outcome(verdict, name, reason)
 
 
-def _judged(site: Site, request: Request) -> Outcome:
+def _judged(site: Site, batch: list[Request]) -> list[tuple[Request, Outcome]]:
+    """Return the outcome of each as far as it can be told without the map. Raise StampFailed: then all of them stay."""
+    bars = policy.strict(site)
+    return [(request, _judge(site, bars, request)) for request in batch]
+
+
+def _judge(site: Site, bars: Bars, request: Request) -> Outcome:
     """Return the outcome of a request as far as it can be told without the map: refused, or granted."""
     try:
         name = address.parse(request.address)
-        reason = refusal(site, name, request.login)
-    except StampFailed:
-        raise  # nobody knows: the request stays
-    except (address.Refused, StampError) as error:
+    except address.Refused as error:
         return Outcome(REFUSED, request.address, str(error))
+    reason = refusal(site, bars, name, request.login)
     if not reason and request.time <= site.now - site.settings.window:
         reason = "the login is longer ago than the window"
     return Outcome(REFUSED if reason else GRANTED, name, reason)
 
 
 def _settled(site: Site, writer: Writer, latest: dict[str, Request]) -> dict[str, str]:
-    bars = policy.bars(site, denials.legible(site.folder))
+    bars = policy.bars(site)
     try:
         return settle(site, writer, latest, latest, bars)
     except Unsound:

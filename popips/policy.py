@@ -9,6 +9,7 @@ from popips import address, denials
 from popips.login import BY_HAND, Login, word
 from popips.settings import Settings
 from popips.site import Site
+from popips.stamps import StampError, StampFailed
 
 ANONYMOUS = "anonymous"  # the user of a login that everybody may make
 OF_DOVECOT = "dovecot"  # the service of all of Dovecot's logins by PAM, unless it is configured to tell them apart
@@ -31,13 +32,25 @@ def of_login(settings: Settings, login: Login) -> str:
     return ""
 
 
-def bars(site: Site, denied: list[denials.Denial]) -> Bars:
-    """Return who is kept out by `never` and the denials."""
+def strict(site: Site) -> Bars:
+    """Return who is kept out, for logins: everybody, where nobody can tell who is denied. Raise StampFailed."""
+    try:
+        return bars(site, denials.load(site.folder))
+    except StampFailed:
+        raise
+    except StampError as error:
+        unclear = str(error)
+        return lambda _: unclear
+
+
+def bars(site: Site, denied: list[denials.Denial] | None = None) -> Bars:
+    """Return who is kept out by `never` and the denials, for a run: by those of them that can be read, if not told."""
+    known = denials.legible(site.folder) if denied is None else denied
 
     def reason(name: str) -> str:
         if is_never(site.settings, name):
             return NEVER
-        denial = denials.of(denied, name, site.now)
+        denial = denials.of(known, name, site.now)
         return f"{denial.text} is denied by {denial.by}" if denial else ""
 
     return reason

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from popips import address, denials, fate, grant, lane, limits, orphans, policy, requests, seen, watch
+from popips import address, fate, grant, lane, limits, orphans, policy, requests, seen, watch
 from popips.files import opened
 from popips.forecast import forecast
 from popips.log import INFO, WARNING
@@ -98,7 +98,7 @@ def stand_in(site: Site) -> Run:
 
 
 def _run(site: Site) -> _Run:
-    return _Run(site, policy.bars(site, denials.legible(site.folder)))
+    return _Run(site, policy.bars(site))
 
 
 @dataclass

@@ -117,6 +117,13 @@ def test_a_denied_address_keeps_no_grant_by_a_session(site: Site) -> None:
     assert renewed(site) == set()
 
 
+def test_denials_that_cannot_be_read_renew_nothing_and_stop_no_run(site: Site) -> None:
+    site.login(V4)
+    connected(site, ("imap", V4, "alice"))
+    (site.stamps / ".denied").write_text("nonsense\n")
+    assert renewed(site) == set()
+
+
 def test_a_grant_that_is_to_end_is_not_renewed_by_a_session(site: Site) -> None:
     """Its stamp is not settled: only under the writers' lock can anybody say whether it has a record."""
     site.login(V4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from popips import address, denials, fate, policy, requests
+from popips import address, fate, policy, requests
 from popips.db import report, words
 from popips.db.task import Task, patience
 from popips.login import word
@@ -48,7 +48,7 @@ def _grants(site: Site, wanted: set[str]) -> int:
     """Print address, user, service, last login and time left of these addresses, or all."""
     names = {name for name, _ in site.folder.scan()}
     waiting = {name: one for one in requests.there(site.folder, site.now) if (name := address.of_key(one.address))}
-    bars = policy.bars(site, denials.legible(site.folder))
+    bars = policy.bars(site)
     with report.records_or_none(site) as records:
         for name in sorted(names | set(waiting)):
             stamp, request = site.folder.get(name), waiting.get(name)
