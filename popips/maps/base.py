@@ -9,7 +9,7 @@ from signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, pthread_sigm
 from typing import TYPE_CHECKING, Any
 
 from popips.files import identity_of, opened
-from popips.maps.errors import Busy, explained
+from popips.maps.errors import Busy, Unsound, explained
 from popips.maps.file import locked
 from popips.maps.journal import Journal
 from popips.maps.kinds import Task
@@ -70,6 +70,13 @@ class Base:
         """Return the seal if it holds; state: what the map is now, if that has been looked at."""
         seal = self._journal.seal
         return seal if seal and seal.map == (self._state() if state is None else state) else None
+
+    def _sound(self, state: str | None = None) -> Seal:
+        """Return the seal of a map of popips' own; raise Unsound if it does not hold. state: as for _seal()."""
+        seal = self._seal(state)
+        if not seal:
+            raise Unsound(f"{self._place.path}: a change of it was not finished, or not made by popips")
+        return seal
 
     def _state(self) -> str:
         """Return what the map is now, "" if there is none."""

@@ -86,12 +86,6 @@ class Writer(Base):
                 self._renew(seal, fd, self._move(fd, old.st_mtime_ns))
             self._left = state_of(fd)
 
-    def _sound(self, state: str | None = None) -> Seal:
-        seal = self._seal(state)
-        if not seal:
-            raise Unsound(f"{self._place.path}: a change of it was not finished, or not made by popips")
-        return seal
-
     def look(self, step: Callable[[Records], None]) -> None:
         """Let step read the records as they are; they are not to be trusted where they were not sealed before."""
         self._sound()

@@ -16,7 +16,7 @@ from signal import alarm
 
 from popips.files import READ, identity_of, opened, sync_folder, write_all
 from popips.maps.base import Base, mtime_of
-from popips.maps.errors import Failed, Full, MapError, Missing, Unsound, explained
+from popips.maps.errors import Failed, Full, MapError, Missing, explained
 from popips.maps.kinds import Place, Task, exists
 from popips.maps.lock import Locked, Wait
 from popips.maps.seal import PAGE, Seal
@@ -88,7 +88,7 @@ class Writer(Base):
 
     def change(self, step: Callable[[Records], None], secure: Callable[[], None]) -> None:
         """Let step change the records, and have the map made anew."""
-        self._check_seal()
+        self._sound()
         records = _read(self._place, self._until)
         step(records)
         secure()
@@ -97,12 +97,8 @@ class Writer(Base):
 
     def look(self, step: Callable[[Records], None]) -> None:
         """Let step read the records, which are sealed already."""
-        self._check_seal()
+        self._sound()
         step(_read(self._place, self._until))
-
-    def _check_seal(self) -> None:
-        if not self.sealed():
-            raise Unsound(f"{self._place.path}: a change of it was not finished, or not made by popips")
 
     def rebuild(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
         """Make the map anew with these records."""
