@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from popips import address
-from popips.maps import Place
+from popips.maps import Place, Records
 from popips.settings import Settings
 from popips.stamps import MADE_BY
 from popips.stamps.folder import Folder
@@ -23,6 +24,12 @@ class Form:
     def record(self, name: str) -> tuple[bytes, bytes]:
         """Return key and value of the record of a grant: a function of the address and the settings, nothing else."""
         return address.key(name, self.key, self.compressed), self.value.encode()
+
+    def take_out(self, records: Records, said: Mapping[bytes, bytes], name: str) -> None:
+        """Take the record of a grant out, but not one that the admin's text says; said: the records of that."""
+        key, value = self.record(name)
+        if records.get(key) == value and said.get(key) != value:
+            records.delete(key)
 
     def pack(self) -> bytes:
         """Return the lines that kept() reads."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 
 from popips import form
 from popips.files import opened
@@ -15,7 +13,7 @@ from popips.maps import Busy, Full, MapError, Records, Writer
 from popips.maps.text import Text
 from popips.settle import nothing
 from popips.site import Site
-from popips.turns import BATCH
+from popips.turns import batches
 
 
 def move(site: Site) -> None:
@@ -65,13 +63,4 @@ def _empty(site: Site, writer: Writer, kept: Form, text: Text) -> None:
 
 def _take_out(kept: Form, text: Text, names: list[str], records: Records) -> None:
     for name in names:
-        key, value = kept.record(name)
-        if records.get(key) == value and text.records().get(key) != value:
-            records.delete(key)
-
-
-def batches(names: Iterable[str]) -> Iterator[list[str]]:
-    """Return so many names at a time as one change of the map is made for."""
-    left = iter(names)
-    while batch := list(islice(left, BATCH)):
-        yield batch
+        kept.take_out(records, text.records(), name)

@@ -12,7 +12,7 @@ from popips.maps import Records
 from popips.settle import nothing
 from popips.site import Site
 from popips.stamps import TOLD
-from popips.turns import BATCH
+from popips.turns import batches
 
 
 def orphans(site: Site, records: Records) -> list[str]:
@@ -71,8 +71,7 @@ def end(site: Site) -> Iterator[list[str]]:
     """Take the orphans out; return the keys of each batch as soon as that is done. Raise MapError or StampError."""
     with site.reader() as records:
         left = orphans(site, records)
-    while left:
-        batch, left = left[:BATCH], left[BATCH:]
+    for batch in batches(left):
         ended: list[str] = []
 
         def step(records: Records, batch: list[str] = batch, ended: list[str] = ended) -> None:

@@ -71,28 +71,26 @@ def put(edited: Edited, pairs: dict[bytes, bytes]) -> None:
 
     All in one change of the map: whoever is killed meanwhile has left the grant or the record.
     """
-    ours: dict[bytes, bytes] = {}  # the records of those grants
+    site = edited.site
+    there: list[str] = []  # the addresses whose grants end
 
     def step(records: Records) -> None:
-        said = edited.site.text.records() if edited.site else {}
-        for key, value in ours.items():
-            # in another form, by which the MTA may ask first
-            if key not in pairs and records.get(key) == value and said.get(key) != value:
-                records.delete(key)
+        for name in there:
+            if site and site.form.record(name)[0] not in pairs:  # in another form, by which the MTA may ask first
+                site.form.take_out(records, site.text.records(), name)
         for key, value in pairs.items():
             if records.get(key) != value:
                 records.put(key, value)
 
     with _writer(edited) as writer:
-        if not edited.site:
+        if not site:
             writer.change(step, secure=nothing)
             return
-        folder, form = edited.site.folder, edited.site.form
+        folder = site.folder
         names = {name for key in pairs if (name := address.of_key(key.decode()))}
-        there = [name for name in names if folder.get(name)]
+        there += (name for name in names if folder.get(name))
         for name in there:
             folder.unsettle(name)
-        ours.update(map(form.record, there))
         writer.change(step, secure=nothing)
         for name in there:
             folder.remove(name)

@@ -14,14 +14,14 @@ from popips.forecast import forecast
 from popips.log import INFO, WARNING
 from popips.login import word
 from popips.maps import Lookup, Writer
-from popips.move import batches, move
+from popips.move import move
 from popips.policy import Bars
 from popips.settle import rebuild
 from popips.site import Site
 from popips.stamps import RUN_FILE
 from popips.stamps.folder import Folder
 from popips.stamps.survey import WHOLE, Bound, Survey, survey
-from popips.turns import BATCH, in_turns
+from popips.turns import BATCH, batches, in_turns
 
 LOGGED = 1000  # lines of a kind that a run logs one by one
 ONE_RUN = 60.0  # seconds: a stamp that is newer than now by less may be of a login since this run began

@@ -75,15 +75,13 @@ def _check_form(site: Site) -> None:
 
 
 def _change(site: Site, records: Records, name: str, what: str, request: Request | None) -> None:
-    key, value = site.form.record(name)
     if what in fate.ENDING:
-        if records.get(key) == value and site.text.records().get(key) != value:
-            records.delete(key)
+        site.form.take_out(records, site.text.records(), name)
     elif what == fate.PUT:
         if request:
             _stamp(site, name, request)
         site.folder.unsettle(name)
-        records.put(key, value)
+        records.put(*site.form.record(name))
     elif what == fate.RENEW and request:
         _stamp(site, name, request)
 

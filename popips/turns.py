@@ -17,6 +17,13 @@ LEAST, LARGEST = 10, 5000  # addresses that are settled with one change of that
 TURN = 0.05  # seconds after which other writers may have theirs
 
 
+def batches(names: Iterable[str]) -> Iterator[list[str]]:
+    """Return so many names at a time as one change of the map is made for."""
+    left = iter(names)
+    while batch := list(islice(left, BATCH)):
+        yield batch
+
+
 def in_turns(site: Site, names: Iterable[str], bars: Bars) -> Iterator[dict[str, str]]:
     """Settle the addresses, and return the fates of each batch as soon as they are done.
 
