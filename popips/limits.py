@@ -40,11 +40,11 @@ class Held:
     login: Login | None
 
 
-def held(site: Site) -> Iterator[Held]:
-    """Return the live grants."""
+def held(site: Site, with_logins: bool) -> Iterator[Held]:
+    """Return the live grants; with_logins: whether it is to be read whose they are."""
     for name, stamp in site.folder.scan():
         if not site.is_due(stamp):
-            yield Held(name, stamp.time, site.folder.login(name))
+            yield Held(name, stamp.time, site.folder.login(name) if with_logins else None)
 
 
 def surplus(
@@ -62,7 +62,8 @@ def surplus(
     if latest is not None:
         concerned = {login.user for login in latest.values()} | {address.network(name) for name in latest}
     ages: dict[tuple[str, str], list[tuple[float, bool, str, float]]] = {}
-    for grant in held(site) if there is None else there:
+    of_users = bool(limits.keys() - {"max_per_network"})
+    for grant in held(site, of_users) if there is None else there:
         age = (min(grant.last, site.now), grant.name in (latest or ()), grant.name, grant.last)
         for setting, whose in _counted(grant, limits):
             if concerned is None or whose in concerned:

@@ -182,7 +182,8 @@ def plan(site: Site, told: grant.Told) -> Run:
     one = _run(site)
     found, is_known = one.look(), seen.is_all(site)
     with forecast(site, is_known) as records:
-        there = {held.name: held for held in limits.held(site)}
+        of_users = bool(site.settings.max_per_user or site.settings.drop)
+        there = {held.name: held for held in limits.held(site, of_users)}
         before = set(there)
         waited = grant.foreseen(site, records, there)
         for request, outcome in waited:
