@@ -136,6 +136,15 @@ def site(tmp_path: Path) -> Site:
     return Site(tmp_path)
 
 
+@pytest.fixture(params=["no", "yes"], ids=["access", "own"])
+def either(site: Site, request: pytest.FixtureRequest) -> Site:
+    """A site with the admin's map, or with a map of its own."""
+    if request.param == "yes":
+        site.access.unlink()
+        site.configure(own_map="yes")
+    return site
+
+
 @pytest.fixture(scope="session")
 def programs() -> Iterator[Path]:
     """An installation by `make install`, under a prefix of its own."""

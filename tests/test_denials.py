@@ -22,15 +22,6 @@ A, B, V6 = "192.0.2.10", "192.0.2.11", "2001:db8::10"
 DAY = 86400.0
 
 
-@pytest.fixture(params=["no", "yes"], ids=["access", "own"])
-def either(site: Site, request: pytest.FixtureRequest) -> Site:
-    """A site with the admin's map, or with a map of its own."""
-    if request.param == "yes":
-        site.access.unlink()
-        site.configure(own_map="yes")
-    return site
-
-
 def test_a_denied_address_loses_its_grant_and_gets_no_other(either: Site) -> None:
     for user, address in (("alice", A), ("bob", B), ("carol", V6)):
         either.login(address, user)

@@ -18,15 +18,6 @@ from tests.conftest import Installed, Site
 A, B, C, V6 = "192.0.2.10", "192.0.2.11", "192.0.2.12", "2001:db8::10"
 
 
-@pytest.fixture(params=["no", "yes"], ids=["access", "own"])
-def either(site: Site, request: pytest.FixtureRequest) -> Site:
-    """A site with the admin's map, or with a map of its own."""
-    if request.param == "yes":
-        site.access.unlink()
-        site.configure(own_map="yes")
-    return site
-
-
 def left_waiting(site: Site, *addresses: str) -> None:
     """Let them log in while somebody has the map."""
     own = "no" if site.access.exists() else "yes"

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from pathlib import Path
 
 from tests.box import CRON_ENVIRONMENT
 from tests.holds.room import Room
+from tests.stopped import Stopped
 
 Point = tuple[str, int]  # a call, and how many of that name the process has made by then
 NOT_TO_STOP = {"exit_group", "exit", "rt_sigreturn", "execve"}  # at these nothing more is done, or nothing yet
@@ -69,58 +65,6 @@ def sweep(
     assert not faults, "\n".join(faults)
 
 
-class Stopped:
-    """A command that stands still at a call of its own; go on with `carry_on`. Use as a context."""
-
-    def __init__(self, room: Room, command: Sequence[str], point: Point, env: dict[str, str] | None = None) -> None:
-        traced = room.inside(hitting(command, point, "STOP"))
-        quiet = subprocess.DEVNULL
-        self._strace = subprocess.Popen(
-            traced, env=CRON_ENVIRONMENT | (env or {}), stdin=quiet, stdout=quiet, stderr=quiet
-        )
-        self.pid = self._still()
-
-    def _still(self) -> int:
-        """Wait until one of its processes stands still, or all have ended; return its pid, or 0."""
-        while self._strace.poll() is None:
-            for pid in _traced_by(self._strace.pid):
-                first = _steps(pid)
-                time.sleep(0.02)
-                if first and first == _steps(pid):
-                    return pid
-        return 0
-
-    def carry_on(self) -> None:
-        """Let it go on to its end, however often it stops."""
-        pid = self.pid
-        while pid:
-            with suppress(ProcessLookupError):
-                os.kill(pid, 18)  # SIGCONT
-            pid = self._still()
-        self.pid = 0
-
-    def __enter__(self) -> Stopped:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.carry_on()
-        self._strace.wait()
-
-
-def _traced_by(strace: int) -> list[int]:
-    mark = f"\nTracerPid:\t{strace}\n"
-    return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if mark in _status(pid)]
-
-
-def _steps(pid: int) -> str:
-    """Return what changes whenever a stopped process makes a step; "" if it is not stopped."""
-    status = _status(pid)
-    is_stopped = "\nState:\tT" in status or "\nState:\tt" in status
-    return status.partition("voluntary_ctxt_switches:")[2] if is_stopped else ""
-
-
-def _status(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return ""
+def stopped(room: Room, command: Sequence[str], point: Point, env: dict[str, str] | None = None) -> Stopped:
+    """Return the command, which stands still at that point."""
+    return Stopped(room.inside(hitting(command, point, "STOP")), CRON_ENVIRONMENT | (env or {}))

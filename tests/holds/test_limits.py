@@ -109,20 +109,24 @@ def test_a_limit_is_a_number(room: Room, number: str) -> None:
 # ---- many at once
 
 
+def begun(room: Room, logins: list[tuple[str, str]], out: int) -> list[subprocess.Popen[bytes]]:
+    """Start all these logins; out: where what their hooks print goes to."""
+    return [
+        subprocess.Popen(
+            room.inside(room.command("popips-hook")),
+            env=CRON_ENVIRONMENT | room.pam(address, user),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.DEVNULL,
+        )
+        for address, user in logins
+    ]
+
+
 def crowd(room: Room, logins: list[tuple[str, str]], at_once: int = 20) -> None:
     """Log in, so many at once."""
     for start in range(0, len(logins), at_once):
-        hooks = [
-            subprocess.Popen(
-                room.inside(room.command("popips-hook")),
-                env=CRON_ENVIRONMENT | room.pam(address, user),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
-            for address, user in logins[start : start + at_once]
-        ]
-        for hook in hooks:
+        for hook in begun(room, logins[start : start + at_once], subprocess.PIPE):
             assert (hook.communicate(timeout=120)[0], hook.returncode) == (b"", 0)
 
 
@@ -164,16 +168,7 @@ def crowd_without_its_granter(room: Room) -> bool:
     """Have a crowd log in while the map is locked, and kill who works for it; return whether there was one."""
     with room.db.open("r+b") as held:
         fcntl.flock(held, fcntl.LOCK_EX)  # it has to wait with all its requests
-        hooks = [
-            subprocess.Popen(
-                room.inside(room.command("popips-hook")),
-                env=CRON_ENVIRONMENT | room.pam(address, user),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            for address, user in CROWD
-        ]
+        hooks = begun(room, CROWD, subprocess.DEVNULL)
         killed = 0
         while not killed and any(hook.poll() is None for hook in hooks):
             killed = granter(room)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.box import CRON_ENVIRONMENT
-from tests.holds.kills import Stopped, points
+from tests.holds.kills import points, stopped
 from tests.holds.room import WINDOW, Room, addresses
 
 NEW = "198.51.100.10"
@@ -80,7 +80,7 @@ def test_a_run_that_finds_another_one_hanging_says_so(room: Room) -> None:
     told = quiet = 0
     for point in points(room, commands, most=40):
         room.age()
-        with Stopped(room, commands, point):
+        with stopped(room, commands, point):
             if holds(room):
                 room.syslog.taken()  # what it had logged itself
                 first = room.run()

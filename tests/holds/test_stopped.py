@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.holds.kills import Stopped, points
+from tests.holds.kills import points, stopped
 from tests.holds.room import STATIC, Room
 
 A, B, NEW = "198.51.100.10", "198.51.100.11", "198.51.100.12"
@@ -56,7 +56,7 @@ def test_what_goes_on_after_its_window_leaves_nothing_open(fresh: Callable[[], R
     faults = []
     for point in points(room, room.command(program, *words), env, most=6 if who == "a new address" else 8):
         room = fresh()
-        with Stopped(room, room.command(program, *words), point, env) as standing:
+        with stopped(room, room.command(program, *words), point, env) as standing:
             room.let_pass()
             if not holds_a_lock(standing.pid):  # else a run would wait for it: it comes afterwards
                 assert room.run().status == 0
@@ -84,7 +84,7 @@ def test_a_login_while_a_run_stands_still_keeps_its_grant(fresh: Callable[[], Ro
     for point in points(room, room.command("popips-expire"), most=14):
         room = fresh()
         room.age(A)
-        with Stopped(room, room.command("popips-expire"), point) as standing:
+        with stopped(room, room.command("popips-expire"), point) as standing:
             room.login(A)
             standing.carry_on()
         room.expire()

@@ -15,10 +15,6 @@ from popips.maps.seal import Seal
 from tests.maps.files import Files, soon
 
 
-def truncated(files: Files) -> None:
-    os.truncate(files.db, 5000)
-
-
 def version_ten(files: Files) -> None:
     data = bytearray(files.db.read_bytes())
     data[16] = 10

@@ -9,7 +9,6 @@ STATIC_LOST = "a static record is lost"
 UNSOUND = "the map is not sound"
 DENIED = "denied, and open"
 BACK = "ended by the admin, and came back"
-FOREVER = "open for ever"
 OTHER = "a record by other settings"
 STUCK = "waits for nobody"
 

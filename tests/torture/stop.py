@@ -16,7 +16,7 @@ from tests.torture import Row
 from tests.torture.ground import Ground, Where, restore, saved
 from tests.torture.programs import LOGIN
 from tests.torture.scenarios import Scenario, named, prepared
-from tests.torture.standing import Standing
+from tests.torture.standing import standing
 from tests.torture.trace import Call, calls, spread
 
 DUE = "172.16.0.0"  # the address whose grant is over in the scenario "expire, 1 due"
@@ -38,7 +38,7 @@ def run(where: Where, scenario: Scenario, size: int, most: int = 300) -> Row:
 
 
 def _interrupted(ground: Ground, scenario: Scenario, static: dict[str, str], call: Call) -> str:
-    with Standing(ground, scenario.program, call):
+    with standing(ground, scenario.program, call):
         fault, is_open = _seen_by_a_reader(ground, static, scenario.touched)
         verdict = _login(ground) if DUE in ground.names() else ""
     faults = [fault]
