@@ -173,6 +173,7 @@ class Life(RuleBasedStateMachine):
         self.site.deny(address)
         self.move()
         self.denied.add(address)
+        self.waiting.pop(address, None)
         if address in self.last:
             self.end(address)
 
