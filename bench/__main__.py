@@ -65,7 +65,7 @@ def all_rows(lab: Lab) -> Iterator[Row]:
 
 
 def told(measured: Iterator[Row]) -> Iterator[Row]:
-    """Say on standard error how far it is."""
+    """Print on standard error how far it is."""
     for row in measured:
         sys.stderr.write(f"{row.line()}\n")
         yield row

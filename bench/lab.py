@@ -156,7 +156,7 @@ def standstill(seconds: float = 10.0) -> float:
 
 
 def grow(site: Site, have: range, want: int) -> None:
-    """Give a site live grants, the numbers below want; some it has already."""
+    """Make live grants of a site, for the numbers below want; it has some already."""
     site.build(range(want))
     site.stamp(range(len(have), want), LIVE)
     os.sync()  # nothing of this is written back while something is timed

@@ -56,7 +56,7 @@ def take_up(site: Site, writer: str, told: Told) -> Iterator[DropError]:
 
 
 def _drops(path: str, old: float) -> Iterator[Drop | DropError]:
-    """Give each user's latest file, and remove all that are whole, or as old as that."""
+    """Return each user's latest file, and remove all that are whole, or as old as that."""
     try:
         top = _opened(path, 0)
     except (OSError, DropError) as error:
@@ -143,7 +143,7 @@ def _remove(folder: int, name: str) -> None:
 
 
 def _is_closed(fd: int) -> bool:
-    """Tell whether nobody has the file open for writing: then a lease is to be had (fcntl(2), F_SETLEASE)."""
+    """Whether nobody has the file open for writing: then a lease is to be had (fcntl(2), F_SETLEASE)."""
     ignored = signal.signal(signal.SIGIO, signal.SIG_IGN)  # comes if somebody opens it just now
     try:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)

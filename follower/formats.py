@@ -48,7 +48,7 @@ class Format:
     sessions: OrderedDict[str, tuple[float, str]] = field(default_factory=OrderedDict)  # process: when, and address
 
     def read(self, line: str, now: float) -> Login | None:
-        """Give the login that a line, without its newline, tells of; None for any other line. now: in seconds."""
+        """Return the login that a line, without its newline, tells of; None for any other line. now: in seconds."""
         began = self.origin.fullmatch(line) if self.origin else None
         if began:
             self._remember(began["pid"], began["address"], now)
@@ -72,12 +72,12 @@ class Format:
 
 
 def names() -> list[str]:
-    """Give the names of all formats that there are."""
+    """Return the names of all formats that there are."""
     return sorted(path.stem for path in FOLDER.glob("*.conf"))
 
 
 def load(name: str) -> Format:
-    """Give the format of this name; raise FormatError if there is none, or its file has a mistake."""
+    """Return the format of this name; raise FormatError if there is none, or its file has a mistake."""
     path = FOLDER / f"{name}.conf"
     if name not in names():
         raise FormatError(f"{name}: no such format; there are {', '.join(names())}, and own for follow_pattern")
@@ -87,7 +87,7 @@ def load(name: str) -> Format:
 
 
 def own(pattern: str, where: str) -> Format:
-    """Give the format that follow_pattern says, `PROGRAM: REGEX$`; raise FormatError. where: it stands."""
+    """Return the format that follow_pattern says, `PROGRAM: REGEX$`; raise FormatError. where: it stands."""
     if not pattern:
         raise FormatError(f"{where}: follow_pattern is not set")
     program, colon, login = pattern.partition(": ")
@@ -111,7 +111,7 @@ def _compiled(where: str, settings: dict[str, str]) -> Format:
 
 
 def lines(stream: BinaryIO) -> Iterator[str]:
-    """Give the stream's lines, as they come; those that are longer than LONGEST are left out as a whole."""
+    """Return the stream's lines, as they come; those that are longer than LONGEST are left out as a whole."""
     is_rest = False
     while data := stream.readline(LONGEST):
         is_whole = data.endswith(b"\n")

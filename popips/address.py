@@ -29,12 +29,12 @@ class Network:
         return _text(self.first) + (f"/{self.bits}" if self.bits < 8 * len(self.first) else "")
 
     def holds(self, packed: bytes) -> bool:
-        """Tell whether the packed address is one of this network's."""
+        """Whether the packed address is one of this network's."""
         return len(packed) == len(self.first) and int.from_bytes(packed, "big") >> self._shift == self._prefix
 
 
 def _packed(text: str) -> bytes:
-    """Give the 4 or 16 bytes of an address in text, IPv4-mapped as IPv4; raise Refused if it is none."""
+    """Return the 4 or 16 bytes of an address in text, IPv4-mapped as IPv4; raise Refused if it is none."""
     if len(text) > LONGEST:
         raise Refused("too long for an address")
     try:
@@ -51,7 +51,7 @@ def _text(packed: bytes) -> str:
 
 
 def parse(text: str) -> str:
-    """Give the canonical text (RFC 5952, IPv4-mapped as IPv4) of a unicast address; raise Refused for all else.
+    """Return the canonical text (RFC 5952, IPv4-mapped as IPv4) of a unicast address; raise Refused for all else.
 
     Names, ports, brackets, scopes, blanks and every shorthand of IPv4 (0x7f.1, 010.1.2.3) are refused.
     """
@@ -62,7 +62,7 @@ def parse(text: str) -> str:
 
 
 def is_address(text: str) -> bool:
-    """Tell whether parse() takes the text."""
+    """Whether parse() takes the text."""
     try:
         parse(text)
     except Refused:
@@ -71,7 +71,7 @@ def is_address(text: str) -> bool:
 
 
 def is_canonical(text: str) -> bool:
-    """Tell whether the text is an address just as parse() writes it."""
+    """Whether the text is an address just as parse() writes it."""
     try:
         return parse(text) == text
     except Refused:
@@ -105,13 +105,13 @@ LOOPBACK = bytes(15) + b"\1"
 
 
 def is_in(address: str, nets: tuple[Network, ...]) -> bool:
-    """Tell whether one of the networks holds the canonical address."""
+    """Whether one of the networks holds the canonical address."""
     packed = _packed(address)
     return any(network.holds(packed) for network in nets)
 
 
 def key(address: str, style: str, compressed_ipv6: bool) -> bytes:
-    """Give the key of a canonical address, in the style "bare", "connect" or "postfix".
+    """Return the key of a canonical address, in the style "bare", "connect" or "postfix".
 
     Postfix looks a client up by its address as it is, IPv6 compressed (access(5)).
     sendmail looks an IPv6 client up as "ipv6:" and eight groups in lower case without leading zeros, unless
@@ -128,7 +128,7 @@ def key(address: str, style: str, compressed_ipv6: bool) -> bytes:
 
 
 def of_key(text: str) -> str | None:
-    """Give the canonical address that a key, or a text of an address, stands for; None for any other key."""
+    """Return the canonical address that a key, or a text of an address, stands for; None for any other key."""
     for tag in ("connect:", "ipv6:"):
         text = text[len(tag) :] if text.startswith(tag) else text
     return parse(text) if is_address(text) else None

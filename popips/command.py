@@ -26,7 +26,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser(program: str, description: str) -> argparse.ArgumentParser:
-    """Give a parser that knows -c, --help and --version."""
+    """Return a parser that knows -c, --help and --version."""
     made = _Parser(prog=program, description=description, allow_abbrev=False)
     made.add_argument("-c", dest="conf", metavar="FILE", default=PATH, help="the configuration (default: %(default)s)")
     made.add_argument("--version", action="version", version=f"{program} {popips.__version__}")

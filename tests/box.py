@@ -254,7 +254,7 @@ class Box:
         assert client.communicate()[0] == "ok\n"
 
     def rcpt(self, source: str) -> str:
-        """Give the code of sendmail's reply to a RCPT from that address to a domain outside."""
+        """Return the code of sendmail's reply to a RCPT from that address to a domain outside."""
         return self.client("smtp", source, server_for(source))[:3]
 
     # ---- popips in it

@@ -74,7 +74,7 @@ def in_client(box: Box, *command: str | Path) -> subprocess.CompletedProcess[str
 
 
 def options(box: Box, user: str) -> list[str]:
-    """Give the options by which no file of the host's own root is read or written."""
+    """Return the options by which no file of the host's own root is read or written."""
     folder = box.scratch / "ssh"
     settings = CLIENT | {"UserKnownHostsFile": str(folder / "known_hosts")}
     return ["-q", "-F", "none", "-i", str(folder / user), *(f"-o{key}={value}" for key, value in settings.items())]

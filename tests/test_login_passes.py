@@ -210,7 +210,7 @@ def test_logins_pass_while_the_programs_are_upgraded(host: Host) -> None:
 
 @contextmanager
 def at_most(processes: int) -> Iterator[Callable[[], object]]:
-    """Give what puts a process, and all that it starts, where there may be no more processes than that."""
+    """Return what puts a process, and all that it starts, where there may be no more processes than that."""
     unified = Path("/sys/fs/cgroup/cgroup.controllers")
     root = unified.parent if unified.exists() else Path("/sys/fs/cgroup/pids")
     if unified.exists():

@@ -88,7 +88,7 @@ def _place(text: str | None, settings: Settings) -> Place:
 
 
 def _warn(site: Site) -> None:
-    """Tell the admin what popips has noticed; the log hears of a dead expirer, too, once an hour."""
+    """Print what popips has noticed; the log hears of a dead expirer, too, once an hour."""
     dead = watch.expirer_is_dead(site.folder, site.now)
     if dead and watch.is_news(site.folder, TOLD["expirer"], site.now):
         Log(PROGRAM).line(ERROR, f"error: {dead}")

@@ -55,7 +55,7 @@ def span(seconds: float) -> str:
 
 @contextmanager
 def records_or_none(site: Site) -> Iterator[Records]:
-    """Give the map's records; where it cannot be used, say why and give none, for the stamps can be listed still."""
+    """Return the map's records; where it cannot be used, say why and return none: the stamps can still be listed."""
     with ExitStack() as stack:
         try:
             records = stack.enter_context(site.reader())

@@ -17,7 +17,7 @@ GRANTED = (fate.LEAVE, fate.SETTLE, fate.RENEW)  # of an address that has a stam
 
 
 def work(task: Task) -> int:
-    """Tell in a line; the status is 0 if the address may relay by a grant."""
+    """Print in a line what becomes of an address; the status is 0 if the address may relay by a grant."""
     task.needs_grants("why")
     name = words.address_of(task.options.text)
     with task.site() as site, report.records_or_none(site) as records:

@@ -83,7 +83,7 @@ def survey(folder: Folder, due: float, ahead: float, bound: Bound = WHOLE) -> Su
 
 
 def _middle(folder: Folder) -> tuple[int, str]:
-    """Give a position about halfway through the folder, and the first name from there on; "" if it is not to be found.
+    """Return a position about halfway through the folder, and the first name from there on; "" if none is found.
 
     On ext4 a name's position is its hash, and the end the highest one (ext4_dir_llseek in fs/ext4/dir.c). It is the
     same for whoever opens the folder: NFS relies on that. Where there is nothing halfway, as on tmpfs, one process
@@ -151,7 +151,7 @@ class _Look:
         return found
 
     def count(self, found: Survey, entries: Iterator[os.DirEntry[str]], end: str) -> int:
-        """Give the number of live stamps, and note the files that need something."""
+        """Return the number of live stamps, and note the files that need something."""
         live, due, ahead = 0, self.due, self.ahead
         for entry in entries:
             if entry.name == end:

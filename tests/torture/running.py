@@ -41,7 +41,7 @@ class Sendmail:
         self.process.communicate()
 
     def ask(self, keys: Iterable[str]) -> dict[str, str]:
-        """Give the records that it finds; "tempfail" is the value of one that it cannot look up."""
+        """Return the records that it finds; "tempfail" is the value of one that it cannot look up."""
         assert self.process.stdin and self.process.stdout
         found = {}
         for key in keys:
