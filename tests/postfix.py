@@ -44,9 +44,10 @@ anvil unix - - n - 1 anvil
 """
 
 
-def start_postfix(box: Box, maps: str) -> None:
-    """Start Postfix; it asks `maps`, "hash:/file" for instance, who may send outside."""
-    unpack_postfix(box, smtpd_relay_restrictions=f"check_client_access {maps}, reject_unauth_destination")
+def start_postfix(box: Box, maps: str, **settings: str) -> None:
+    """Start Postfix, with these settings; it asks `maps`, "hash:/file" for instance, who may send outside."""
+    relay = f"check_client_access {maps}, reject_unauth_destination"
+    unpack_postfix(box, smtpd_relay_restrictions=relay, **settings)
     box.daemon(["postfix", "start-fg"])
     box.until("Postfix", lambda: box.listens(25))
 
