@@ -42,7 +42,7 @@ def hit(room: Room, command: Sequence[str], point: Point, signal: str, env: dict
 def hitting(command: Sequence[str], point: Point, signal: str) -> list[str]:
     call, number = point
     options = ["-e", f"trace={call}", "-e", f"inject={call}:signal={signal}:when={number}"]
-    return ["strace", "-f", "-qq", "-o", "/dev/null", *options, *command]
+    return ["strace", "--seccomp-bpf", "-f", "-qq", "-o", "/dev/null", *options, *command]
 
 
 def sweep(

@@ -175,7 +175,17 @@ class Room:
     def starts_python(self, address: str, user: str = "alice") -> bool:
         """Log in, and return whether that started Python."""
         with tempfile.NamedTemporaryFile("r") as log:
-            traced = ["strace", "-f", "-qq", "-e", "trace=execve", "-o", log.name, *self.command("popips-hook")]
+            traced = [
+                "strace",
+                "--seccomp-bpf",
+                "-f",
+                "-qq",
+                "-e",
+                "trace=execve",
+                "-o",
+                log.name,
+                *self.command("popips-hook"),
+            ]
             assert self.do(traced, env=self.pam(address, user)).status == 0
             return "python3" in log.read()
 

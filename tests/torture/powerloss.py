@@ -44,7 +44,7 @@ class Call:
 def record(ground: Ground, scenario: Scenario) -> list[Call]:
     """Run the program under strace, and return its calls on the site in their order."""
     with tempfile.NamedTemporaryFile("r") as log:
-        options = ("-f", "-qq", "-y", "-xx", "-s", "9999999", "-e", f"trace={TRACED}", "-o", log.name)
+        options = ("--seccomp-bpf", "-f", "-qq", "-y", "-xx", "-s", "9999999", "-e", f"trace={TRACED}", "-o", log.name)
         scenario.program.run(ground, ("strace", *options))
         found = [_parsed(line, str(ground.folder)) for line in log]
     return [call for call in found if call]

@@ -26,7 +26,7 @@ def memory() -> list[Under]:
 def forks() -> list[Under]:
     """The n-th is refused, or all from the n-th on."""
     calls = ",".join(FORKS)
-    strace = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e")
+    strace = ("strace", "--seccomp-bpf", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e")
     return [(*strace, f"inject={calls}:error=EAGAIN:when={n}{rest}") for n in (1, 2, 3, 4) for rest in ("", "+")]
 
 

@@ -13,5 +13,15 @@ def standing(ground: Ground, program: Program, call: Call) -> Stopped:
     """Return the program, stopped at each call of that name and number."""
     name, number = call
     options = ("-e", f"trace={name}", "-e", f"inject={name}:signal=STOP:when={number}")
-    traced = ["strace", "-f", "-qq", "-o", "/dev/null", *paths(ground), *options, *program.command(ground)]
+    traced = [
+        "strace",
+        "--seccomp-bpf",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        *paths(ground),
+        *options,
+        *program.command(ground),
+    ]
     return Stopped(traced, CRON_ENVIRONMENT | program.env)

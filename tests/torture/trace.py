@@ -66,7 +66,7 @@ def paths(ground: Ground) -> list[str]:
 def inject(ground: Ground, program: Program, call: str, what: str, whole: bool = False) -> Done:
     """Run the program, and have that happen to it at a call: "signal=KILL:when=3" for instance."""
     options = ("-e", f"trace={call}", "-e", f"inject={call}:{what}", *([] if whole else paths(ground)))
-    return program.run(ground, ("strace", "-f", "-qq", "-o", "/dev/null", *options))
+    return program.run(ground, ("strace", "--seccomp-bpf", "-f", "-qq", "-o", "/dev/null", *options))
 
 
 def spread(found: list[T], most: int) -> list[T]:
