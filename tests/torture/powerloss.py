@@ -16,8 +16,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from unittest.mock import patch
 
 from popips.maps import MapError
+from popips.maps.base import Base
 from popips.maps.database import Copy
 from tests.torture import Row
 from tests.torture.ground import Files, Ground, State, Where, put_files, saved
@@ -163,7 +165,8 @@ def run(where: Where, scenario: Scenario, size: int, cuts: int) -> Row:
 
 def _wrong(ground: Ground, scenario: Scenario, static: dict[str, str]) -> tuple[str, int, int]:
     try:
-        ground.expire()
+        with patch.object(Base, "_pause"):  # no connection outlives a power cut, so nobody waits for the next second
+            ground.expire()
         with Copy(ground.place, time.monotonic() + 9) as reader:
             records = {key.decode(): value.decode() for key, value in reader.items()}
     except MapError as error:
