@@ -1,4 +1,4 @@
-"""A program killed, interrupted or stopped at a system call: any of them, once it has read popips.conf."""
+"""A program killed, interrupted or stopped at a system call: any of those on the files that it works on."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ def points(room: Room, command: Sequence[str], env: dict[str, str] | None = None
     seen: dict[tuple[str, str], int] = {}
     found: list[Point] = []
     with tempfile.NamedTemporaryFile("r") as log:
-        room.do(["strace", "-f", "-qq", "-o", log.name, *command], env=env)
-        begun, last = False, ""
+        room.do(["strace", "-f", "-qq", "-o", log.name, *files(room), *command], env=env)
+        last = ""
         for line in log:
             call = re.match(r"(\d+) +(\w+)\(", line)
             if call and call[2] not in NOT_TO_STOP:
-                begun = begun or (str(room.conf) in line and call[2].startswith("open"))
                 seen[call[1], call[2]] = seen.get((call[1], call[2]), 0) + 1
-                if begun and call[2] != last:
+                if call[2] != last:
                     found.append((call[2], seen[call[1], call[2]]))
                 last = call[2]
     assert len(found) > 5
@@ -36,12 +35,19 @@ def points(room: Room, command: Sequence[str], env: dict[str, str] | None = None
 
 def hit(room: Room, command: Sequence[str], point: Point, signal: str, env: dict[str, str] | None = None) -> None:
     """Run the command, and send it that signal at that call."""
-    room.do(hitting(command, point, signal), env=env)
+    room.do(hitting(room, command, point, signal), env=env)
 
 
-def hitting(command: Sequence[str], point: Point, signal: str) -> list[str]:
+def files(room: Room) -> list[str]:
+    """Return strace's options that pick the calls on the room's files and folders."""
+    paths = [room.conf, f"{room.conf}.lane", room.access, room.db, f"{room.db}.popips"]
+    return [word for path in (*paths, room.stamps, room.stamps / ".requests") for word in ("-P", str(path))]
+
+
+def hitting(room: Room, command: Sequence[str], point: Point, signal: str) -> list[str]:
     call, number = point
-    options = ["-e", f"trace={call}", "-e", f"inject={call}:signal={signal}:when={number}"]
+    options = files(room)
+    options += ["-e", f"trace={call}", "-e", f"inject={call}:signal={signal}:when={number}"]
     return ["strace", "--seccomp-bpf", "-f", "-qq", "-o", "/dev/null", *options, *command]
 
 
@@ -67,4 +73,4 @@ def sweep(
 
 def stopped(room: Room, command: Sequence[str], point: Point, env: dict[str, str] | None = None) -> Stopped:
     """Return the command, which stands still at that point."""
-    return Stopped(room.inside(hitting(command, point, "STOP")), CRON_ENVIRONMENT | (env or {}))
+    return Stopped(room.inside(hitting(room, command, point, "STOP")), CRON_ENVIRONMENT | (env or {}))
