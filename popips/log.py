@@ -30,11 +30,9 @@ class Log:
         stamp = time.strftime("%b %e %H:%M:%S")  # RFC 3164, section 4.1.2
         message = f"<{MAIL | level}>{stamp} {self.program}[{os.getpid()}]: {text}"
         try:
-            if self._socket is None:
-                channel = socket(AF_UNIX, SOCK_DGRAM)
-                channel.connect(SOCKET)
-                self._socket = channel
-            self._socket.send(message.encode(errors="replace"), MSG_DONTWAIT)
+            self._socket = self._socket or socket(AF_UNIX, SOCK_DGRAM)
+            # not connected: a syslogd that is started again has another socket
+            self._socket.sendto(message.encode(errors="replace"), MSG_DONTWAIT, SOCKET)
         except OSError as error:
             if not self._said:
                 self._said = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from popips import run, turns, watch
 from popips.fate import EXPIRE, PUT
 from popips.grant import GRANTED, RENEWED
+from popips.log import INFO, Log
 from popips.stamps.folder import Folder
 from tests.box import CRON_ENVIRONMENT, Box
 from tests.conftest import NOW, Installed, Site
@@ -172,6 +174,21 @@ def test_with_no_log_a_login_passes_and_that_is_said_once(box: Box, state: str) 
         assert len(re.findall(f"^{program}: cannot log to /dev/log", done.stderr, re.MULTILINE)) == 1
         assert done.stderr.count("\n") == 1
     assert box.records() == {A: "RELAY"}
+
+
+def test_a_syslogd_that_was_started_again_gets_the_lines_of_who_ran_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    monkeypatch.setattr("popips.log.SOCKET", str(path))
+    log = Log("popips-follow")
+    for _ in range(2):
+        path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslogd:
+            syslogd.bind(str(path))
+            log.line(INFO, "granted")
+            syslogd.settimeout(10)
+            assert syslogd.recv(1000).endswith(b": granted")
 
 
 FULL = """
