@@ -113,8 +113,9 @@ def take_out(edited: Edited, wanted: dict[str, list[str]]) -> list[str]:
                     found.add(word)
 
     with _writer(edited) as writer:
-        words = {name: word for word in wanted if (name := address.of_key(word.lower()))}
-        found.update(words[name] for name in _end(edited, writer, words))
+        names = {word: name for word in wanted if (name := address.of_key(word.lower()))}
+        ended = _end(edited, writer, set(names.values()))
+        found.update(word for word, name in names.items() if name in ended)
         writer.change(step, secure=nothing)
     return [word for word in wanted if word not in found]
 
@@ -125,12 +126,12 @@ def _writer(edited: Edited) -> Writer:
     return kinds.writer(edited.place, edited.text, edited.now, time.monotonic() + PATIENCE)
 
 
-def _end(edited: Edited, writer: Writer, names: Iterable[str]) -> list[str]:
+def _end(edited: Edited, writer: Writer, names: set[str]) -> list[str]:
     """End the grants of these addresses, and return which had one."""
     site = edited.site
     if not site:
         return []
-    requests.withdraw(site.folder, set(names))
+    requests.withdraw(site.folder, names)
     there = [name for name in names if site.folder.get(name)]
     if there:
         settle(site, writer, there, {}, lambda _: "ended by the admin")

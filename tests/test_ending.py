@@ -186,6 +186,11 @@ def test_del_takes_out_record_and_grant_and_says_what_it_has_not_found(site: Sit
     assert (site.names(), site.records()) == (set(), {})
 
 
+def test_del_finds_a_grant_by_each_of_the_words_that_name_it(site: Site) -> None:
+    site.login(A)
+    assert site.take_out(A, f"connect:{A}", f"connect:{B}") == [f"connect:{B}"]
+
+
 def test_what_the_admin_puts_on_an_address_ends_its_grant_and_stays(site: Site) -> None:
     site.login(A)
     site.login(B)
