@@ -55,6 +55,8 @@ def lead(site: Site) -> None:
     except OSError:
         pass  # there is none
     try:
+        if os.path.lexists(link + ".new"):  # of a run that was killed here
+            os.unlink(link + ".new")
         os.symlink(target, link + ".new")
         os.rename(link + ".new", link)
     except OSError:

@@ -308,6 +308,14 @@ def test_a_run_looks_up_nothing_while_nobody_else_changes_the_map(site: Site, mo
         site.expire()
 
 
+def test_a_run_leads_to_the_lane_though_one_was_killed_when_it_did(site: Site) -> None:
+    link = Path(f"{site.conf}.lane")
+    Path(f"{link}.new").symlink_to("/nowhere")
+    with site.host as host:
+        lane.lead(host)
+    assert link.readlink() == site.stamps / ".lane"
+
+
 def test_a_stamp_made_by_hand_gets_its_record_while_the_lane_is_open(site: Site) -> None:
     site.login(A)
     site.expire()
