@@ -5,13 +5,15 @@ All of them raise ValueError, with what to write instead.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from popips import address
 from popips.maps import MapError, Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+Meaning = TypeVar("Meaning")
+Value = TypeVar("Value")
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SERVICE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"  # what a service's name may hold
@@ -28,6 +30,11 @@ def one_of(first: str, second: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def unless(word: str, means: Meaning, parse: Callable[[str], Value]) -> Callable[[str], Meaning | Value]:
+    """Return the parser that takes this word for what it means, and hands all else on."""
+    return lambda text: means if text == word else parse(text)
 
 
 def yes_or_no(text: str) -> bool:
@@ -86,29 +93,9 @@ def path(text: str) -> str:
     return "/" + "/".join(part for part in parts if part not in ("", "."))
 
 
-def path_or_none(text: str) -> str:
-    """Return an absolute path, "" for none."""
-    return "" if text == "none" else path(text)
-
-
-def path_none_or_auto(text: str) -> str | None:
-    """Return an absolute path, "" for none, None for auto."""
-    return None if text == "auto" else path_or_none(text)
-
-
-def pattern(text: str) -> str:
-    """Return a pattern of popips-follow as it is, "" for none; popips-follow itself can tell whether it is one."""
-    return "" if text == "none" else text
-
-
-def networks(text: str) -> tuple[address.Network, ...]:
-    """Return addresses and ADDRESS/BITS blocks, () for none."""
-    return () if text == "none" else address.networks(text)
-
-
 def services(text: str) -> tuple[str, ...]:
-    """Return names of PAM services, () for all."""
-    names = () if text == "all" else tuple(text.replace(",", " ").split())
+    """Return names of PAM services."""
+    names = tuple(text.replace(",", " ").split())
     for name in names:
         if name.strip(SERVICE):
             raise ValueError(f"{name}: write the names of PAM services, pop3 and imap for instance, or all")
@@ -116,7 +103,7 @@ def services(text: str) -> tuple[str, ...]:
 
 
 def group(text: str) -> str:
-    """Return the name of a group, "" for all."""
+    """Return the name of a group."""
     if text.split() != [text]:
         raise ValueError("write the name of one group, or all")
-    return "" if text == "all" else text
+    return text

@@ -9,7 +9,7 @@ import os
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from popips import parsers
+from popips import address, parsers
 from popips.files import identity, opened
 from popips.maps import BY_POSTMAP, Place, exists
 
@@ -86,7 +86,7 @@ class Settings:
     )
     never = Setting(
         "0.0.0.0/8 127.0.0.0/8 169.254.0.0/16 224.0.0.0/4 ::/128 ::1 fe80::/10 ff00::/8",
-        parsers.networks,
+        parsers.unless("none", (), address.networks),
         """networks that get no grant, as addresses and ADDRESS/BITS with blanks or commas between; none for none.
         Multicast and reserved addresses get none in any case.""",
     )
@@ -129,7 +129,7 @@ class Settings:
     )
     only_services = Setting(
         "all",
-        parsers.services,
+        parsers.unless("all", (), parsers.services),
         """the services whose logins get grants: names of PAM services, pop3 and imap for popips-postlogin, drop for the
         drop folder, with blanks or commas between.
         With PAM, Dovecot gives all its services the name dovecot, SMTP AUTH among them, unless its passdb says
@@ -137,7 +137,7 @@ class Settings:
     )
     only_group = Setting(
         "all",
-        parsers.group,
+        parsers.unless("all", "", parsers.group),
         """a group of this host's: only its members get grants.
         Each login then starts Python.""",
         closes_lane=True,
@@ -157,7 +157,7 @@ class Settings:
     )
     drop = Setting(
         "none",
-        parsers.path_or_none,
+        parsers.unless("none", "", parsers.path),
         r"""the drop folder: it has a folder for each user whose client cannot show its address by POP3 or IMAP, named
         by the user, his own, and writable by nobody else.
         A file in it, of any name that does not begin with a dot, that holds one line with an address is taken up by
@@ -171,7 +171,7 @@ class Settings:
     )
     follow_pattern = Setting(
         "none",
-        parsers.pattern,
+        parsers.unless("none", "", str),  # whether it is a pattern, popips-follow itself can tell
         """the login lines of a server that
         .BR popips-follow (8)
         does not know, as PROGRAM: REGEX$, a regular expression of Python's with a group for the address, and if the
@@ -179,7 +179,7 @@ class Settings:
     )
     static_source = Setting(
         "auto",
-        parsers.path_none_or_auto,
+        parsers.unless("auto", None, parsers.unless("none", "", parsers.path)),
         """the file that makemap builds the map from: a key in it is the admin's.
         auto: the map's path without the ending, if there is such a file; none: there is none.""",
     )
