@@ -82,10 +82,9 @@ class _Told:
 
 def _dry(host: Site, told: _Told) -> int:
     """Print what a run would do, and what it would fail on; return the exit status."""
-    would = run.plan(host, lambda login, outcome: told.lines.append(outcome.describe(login, host.where)))
-    sys.stdout.writelines(
-        f"would be {text}\n" for text in [*told.lines, *(text for _, text in would.describe(host.where))]
-    )
+    where = str(host.settings.map)
+    would = run.plan(host, lambda login, outcome: told.lines.append(outcome.describe(login, where)))
+    sys.stdout.writelines(f"would be {text}\n" for text in [*told.lines, *(text for _, text in would.describe(where))])
     wrong = [*check.wrong(host.settings), *sessions.wrong(host)]
     sys.stderr.writelines(f"{PROGRAM}: {text}\n" for text in wrong)
     denials.load(host.folder)  # raises the error that a run ends with
@@ -99,7 +98,7 @@ def _run(host: Site, told: _Told) -> None:
         except sessions.SessionError as error:  # where Dovecot does not answer, expiry must go on
             told.say(ERROR, f"error: {error}")
     done = run.run(replace(host, now=time.time()), told.login)
-    for level, text in done.describe(host.where):
+    for level, text in done.describe(str(host.settings.map)):
         told.say(level, text)
     told.lines.append(f"{done.live} live, {sum(done.count.get(what, 0) for what in fate.ENDING)} ended")
     wrong = list(check.wrong(host.settings))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from popips import address, form
 from popips.fate import ADMINS, DUE, LIVE, NONE, OURS, SETTLED, Case
 from popips.form import Form
-from popips.maps import Lookup, Reader, Writer, kinds, never
+from popips.maps import Lookup, Reader, Writer, kinds
 from popips.maps.text import Text
 from popips.settings import Settings
 from popips.stamps import Stamp
@@ -43,12 +43,7 @@ class Site:
     def __exit__(self, *_: object) -> None:
         self.folder.__exit__()
 
-    @property
-    def where(self) -> str:
-        """The map, as log lines name it."""
-        return str(self.settings.map)
-
-    def writer(self, gone: Callable[[], bool] = never) -> Writer:
+    def writer(self, gone: Callable[[], bool] | None = None) -> Writer:
         """Return the one writer of the map; raise Busy when the wait is over, NotNeeded as soon as gone() says yes."""
         return kinds.writer(self.form.place, self.text.path, self.now, time.monotonic() + self.wait, gone)
 

@@ -86,7 +86,7 @@ def test_a_run_tells_of_each_once_and_ends_none(site: Site) -> None:
 def told(site: Site) -> list[str]:
     with site.host as host:
         done = run.run(host, lambda login, outcome: None)
-    lines = [text for _, text in done.describe(host.where) if text.startswith("orphan: ")]
+    lines = [text for _, text in done.describe(str(host.settings.map)) if text.startswith("orphan: ")]
     assert len(lines) == len(done.orphans) and all("popips-db end --orphans" in line for line in lines)
     return done.orphans
 

@@ -7,11 +7,11 @@ import time
 
 from popips import address, fate, policy, requests
 from popips.db import report, words
-from popips.db.task import Task, patience
+from popips.db.task import Task
 from popips.login import word
 from popips.maps import kinds
 from popips.maps.journal import is_idle
-from popips.site import Site
+from popips.site import PATIENCE, Site
 
 LEFT = {fate.YIELD: "static", fate.BAR: "barred", fate.EXPIRE: "due", fate.PUT: "pending"}  # in place of a time
 
@@ -27,11 +27,11 @@ def work(task: Task) -> int:
 
 
 def _records(task: Task, keys: list[str]) -> int:
-    missing = []
+    missing, until = [], time.monotonic() + PATIENCE
     if not is_idle(task.place):
-        with kinds.writer(task.place, task.settings.source(task.place), time.time(), patience()):
+        with kinds.writer(task.place, task.settings.source(task.place), time.time(), until):
             pass  # it finishes what a dead one left
-    with kinds.reader(task.place, patience()) as records:
+    with kinds.reader(task.place, until) as records:
         if not keys:
             for key, value in records.items():
                 sys.stdout.write(f"{report.printable(key)}\t{report.printable(value)}\n")

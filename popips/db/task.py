@@ -13,7 +13,7 @@ from popips import command
 from popips.maps import Place
 from popips.revoke import Edited
 from popips.settings import Settings
-from popips.site import PATIENCE, Site, site
+from popips.site import Site, site
 
 PROGRAM = "popips-db"
 
@@ -49,8 +49,3 @@ class Task:
         """Raise UsageError if this is another map than the one that the grants are in."""
         if not self.has_grants:
             raise command.UsageError(f"{verb}: grants are in the map of {self.options.conf}, not in {self.place}")
-
-
-def patience() -> float:
-    """Return until when, by time.monotonic(), a verb waits for a lock."""
-    return time.monotonic() + PATIENCE

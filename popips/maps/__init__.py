@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from popips.maps.errors import Busy, Failed, Full, MapError, Missing, NotNeeded, Unsound
-from popips.maps.kinds import BY_POSTMAP, Place, exists, never
+from popips.maps.kinds import BY_POSTMAP, Place, exists
 
 __all__ = [
     "BY_POSTMAP",
@@ -26,7 +26,6 @@ __all__ = [
     "Unsound",
     "Writer",
     "exists",
-    "never",
 ]
 
 

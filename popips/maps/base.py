@@ -62,9 +62,7 @@ class Base:
 
     def agrees(self) -> bool:
         """Whether it is known that the map says all that the admin's text says."""
-        seal = self._seal()
-        is_known = seal is not None and seal.text != UNKNOWN and seal.text == identity_of(self._text.path)
-        return is_known or not self._text.path
+        return not self._text.path or self._knows_text(self._seal())
 
     def _seal(self, state: str | None = None) -> Seal | None:
         """Return the seal if it holds; state: what the map is now, if that has been looked at."""
@@ -95,16 +93,18 @@ class Base:
             step(records)
             seal = self._seal(copy.state)
             text = self._agreed(records, seal)
-        self._journal.seal = Seal(copy.state, text, shown=seal is not None and seal.shown)
+        self._journal.seal = Seal(copy.state, text, shown=_is_shown(seal))
+
+    def _knows_text(self, seal: Seal | None) -> bool:
+        return seal is not None and seal.text != UNKNOWN and seal.text == identity_of(self._text.path)
 
     def _agreed(self, records: Records, seal: Seal | None) -> str:
         """Return the identity of the text if the map says all that it says, else "-"."""
-        if seal and seal.text != UNKNOWN and seal.text == identity_of(self._text.path):
+        if seal and self._knows_text(seal):
             return seal.text
         said = self._text.records().items()
-        return (
-            self._text.identity if all((records.get(key) or b"").rstrip() == value for key, value in said) else UNKNOWN
-        )
+        agrees = all((records.get(key) or b"").rstrip() == value for key, value in said)
+        return self._text.identity if agrees else UNKNOWN
 
     def show(self) -> None:
         """Let connections that have the map open see what has changed; it may wait for the clock's next second."""

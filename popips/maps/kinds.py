@@ -135,11 +135,6 @@ def exists(path: str) -> bool:
     return True
 
 
-def never() -> bool:
-    """Return False: the wait for the lock is not to be ended before its time."""
-    return False
-
-
 @dataclass(frozen=True)
 class Task:
     """What a Writer is made for; see writer()."""
@@ -148,10 +143,10 @@ class Task:
     text: str
     now: float
     until: float
-    gone: Callable[[], bool]
+    gone: Callable[[], bool] | None
 
 
-def writer(place: Place, text: str, now: float, until: float, gone: Callable[[], bool] = never) -> Writer:
+def writer(place: Place, text: str, now: float, until: float, gone: Callable[[], bool] | None = None) -> Writer:
     """Return the one writer of the map, for a `with`.
 
     text: the file that the admin's map is made from, "" if there is none. now: seconds since the epoch. Raise Busy at

@@ -19,7 +19,7 @@ class Wait:
     """How long to wait for a lock: until then, by time.monotonic(), or until gone() says that it is not needed."""
 
     until: float
-    gone: Callable[[], bool] = lambda: False
+    gone: Callable[[], bool] | None = None
 
 
 class Locked:
@@ -63,7 +63,7 @@ class Locked:
 
 def _take(fd: int, exclusive: bool, wait: Wait, path: str) -> None:
     while not _try(fd, exclusive):
-        if wait.gone():
+        if wait.gone and wait.gone():
             raise NotNeeded
         if time.monotonic() >= wait.until:
             any_user = os.fstat(fd).st_mode & 0o004
