@@ -7,7 +7,6 @@ denial under the writers' lock of the map has made its grant before, and it goes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from stat import S_ISREG
 
 from popips import address
@@ -32,35 +31,25 @@ class Denial:
         return f"{self.text} {'-' if self.until == FOR_EVER else int(self.until)} {self.by}\n"
 
 
-def load(folder: Folder) -> list[Denial]:
-    """Return all that the file says, over or not; raise StampError if it cannot be read, or one of its lines."""
-    found = []
-    for one in _read(folder):
-        if isinstance(one, StampError):
-            raise one
-        found.append(one)
-    return found
+def load(folder: Folder, strictly: bool = True) -> list[Denial]:
+    """Return all that the file says, over or not; raise StampError if it cannot be read, or one of its lines.
 
-
-def legible(folder: Folder) -> list[Denial]:
-    """Return what load() would, without the lines that cannot be read; raise StampError if the file cannot.
-
-    For a run, which must go on. Whom such a line keeps out has no grant to lose, and gets none: no login does.
+    Not strictly: without the lines that cannot be read, for a run, which must go on. Whom such a line keeps out has no
+    grant to lose, and gets none: no login does.
     """
-    return [one for one in _read(folder) if isinstance(one, Denial)]
-
-
-def _read(folder: Folder) -> Iterator[Denial | StampError]:
     state = folder.state(DENIED)
-    if state and not S_ISREG(state.st_mode):
-        yield StampError(f"{folder.path}/{DENIED}: not a plain file, so nobody knows who is denied: remove it")
+    if strictly and state and not S_ISREG(state.st_mode):
+        raise StampError(f"{folder.path}/{DENIED}: not a plain file, so nobody knows who is denied: remove it")
+    found = []
     for number, line in enumerate(folder.read(DENIED).decode(errors="replace").splitlines(), 1):
         try:
             text, until, by = line.split(" ")
-            yield Denial(text, FOR_EVER if until == "-" else float(until), plain(by))
+            found.append(Denial(text, FOR_EVER if until == "-" else float(until), plain(by)))
         except ValueError as error:  # address.Refused is one, too
-            cure = "remove the line; popips-db deny writes `ADDRESS|ADDRESS/BITS UNTIL USER`"
-            yield StampError(f"{folder.path}/{DENIED}:{number}: {error}; {cure}")
+            if strictly:
+                cure = "remove the line; popips-db deny writes `ADDRESS|ADDRESS/BITS UNTIL USER`"
+                raise StampError(f"{folder.path}/{DENIED}:{number}: {error}; {cure}") from None
+    return found
 
 
 def of(denied: list[Denial], name: str, now: float) -> Denial | None:

@@ -45,20 +45,15 @@ def strict(site: Site) -> Bars:
 
 def bars(site: Site, denied: list[denials.Denial] | None = None) -> Bars:
     """Return who is kept out by `never` and the denials, for a run: by those of them that can be read, if not told."""
-    known = denials.legible(site.folder) if denied is None else denied
+    known = denials.load(site.folder, strictly=False) if denied is None else denied
 
     def reason(name: str) -> str:
-        if is_never(site.settings, name):
+        if address.is_in(name, site.settings.never):  # this host itself, for instance
             return NEVER
         denial = denials.of(known, name, site.now)
         return f"{denial.text} is denied by {denial.by}" if denial else ""
 
     return reason
-
-
-def is_never(settings: Settings, name: str) -> bool:
-    """Whether the canonical address is in a network that never gets a grant, this host itself for instance."""
-    return address.is_in(name, settings.never)
 
 
 def _cure(service: str) -> str:
