@@ -28,22 +28,15 @@ def orphans(site: Site, records: Records) -> list[str]:
     return [key.decode() for key in ours if _is_orphan(site, put, key)]
 
 
-def news(site: Site) -> list[str]:
-    """Return the orphans that were not told of yet; note that they are. Raise MapError or StampError."""
-    there, told = _twice(site), _told(site)
-    if set(there) != told:
+def news(site: Site, is_dry: bool = False) -> list[str]:
+    """Return the orphans that were not told of yet; only a dry run does not note that they are told now.
+
+    Raise MapError or StampError.
+    """
+    there, told = _twice(site), set(site.folder.read(TOLD["orphans"]).decode(errors="replace").split())
+    if set(there) != told and not is_dry:
         site.folder.replace(TOLD["orphans"], "".join(f"{key}\n" for key in there).encode())
     return [key for key in there if key not in told]
-
-
-def untold(site: Site, records: Records) -> list[str]:
-    """Return what news() would, by what the map says now."""
-    told = _told(site)
-    return [key for key in orphans(site, records) if key not in told]
-
-
-def _told(site: Site) -> set[str]:
-    return set(site.folder.read(TOLD["orphans"]).decode(errors="replace").split())
 
 
 def _twice(site: Site) -> list[str]:

@@ -195,8 +195,7 @@ def plan(site: Site, told: grant.Told) -> Run:
     for name in [name for name, what in fates.items() if what in fate.ENDING]:
         there.pop(name, None)
     if not (site.form.place.own or is_known):
-        with site.reader() as records:
-            one.run.orphans = orphans.untold(site, records)
+        one.run.orphans = orphans.news(site, is_dry=True)
     one.run.note(dict.fromkeys(limits.surplus(site, there=there.values()), fate.BAR))
     one.run.foreign = found.foreign
     return one.run
