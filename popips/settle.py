@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from popips import fate, form, limits
-from popips.maps import MapError, Records, Writer
+from popips.maps import Busy, MapError, Records, Writer
 from popips.policy import Bars
 from popips.requests import Request
 from popips.site import Site
@@ -108,7 +108,7 @@ def rebuild(site: Site, writer: Writer, bars: Bars) -> None:
     def records() -> Iterable[tuple[bytes, bytes]]:
         for name, stamp in site.folder.scan():
             if time.monotonic() > end:
-                raise writer.busy
+                raise Busy(f"{site.form.place.path}: there is too much to be done; popips-expire does it")
             barred = bool(bars(name))
             if barred or site.is_due(stamp):
                 site.folder.unsettle(name)

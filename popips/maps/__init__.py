@@ -73,10 +73,6 @@ class Writer(Protocol):
     def __exit__(self, *_: object) -> None:
         """Let others write."""
 
-    @property
-    def busy(self) -> Busy:
-        """What to raise where the work takes too long."""
-
     def sealed(self) -> bool:
         """Whether nobody but popips has changed the map since it was last looked at, in this boot."""
 

@@ -9,7 +9,7 @@ from signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, pthread_sigm
 from typing import TYPE_CHECKING, Any
 
 from popips.files import identity_of, opened
-from popips.maps.errors import Busy, Unsound, explained
+from popips.maps.errors import Unsound, explained
 from popips.maps.file import locked
 from popips.maps.journal import Journal
 from popips.maps.kinds import Task
@@ -50,11 +50,6 @@ class Base:
         time.sleep(seconds)
         self._journal.take(Wait(until))
         self._until = until
-
-    @property
-    def busy(self) -> Busy:
-        """What to raise where the work takes too long."""
-        return Busy(f"{self._place.path}: there is too much to be done; popips-expire does it")
 
     def sealed(self) -> bool:
         """Whether nobody but popips has changed the map since it was last looked at, in this boot."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from stat import S_IFREG
 
 from popips import address
+from popips.files import READ, opened
 from popips.stamps import NEVER, OWN_FILES, SETTLED, StampFailed, stamp_of
 from popips.stamps.folder import Folder
 
@@ -89,21 +90,18 @@ def _middle(folder: Folder) -> tuple[int, str]:
     same for whoever opens the folder: NFS relies on that. Where there is nothing halfway, as on tmpfs, one process
     looks at all.
     """
-    fd = _opened(folder)
-    try:
-        middle = os.lseek(fd, os.lseek(fd, 0, os.SEEK_END) // 2, os.SEEK_SET)
-        with os.scandir(fd) as entries:
-            return middle, next((entry.name for entry in entries), "")
-    except OSError:
-        return 0, ""
-    finally:
-        os.close(fd)
+    with folder.naming(""), _opened(folder) as fd:
+        try:
+            middle = os.lseek(fd, os.lseek(fd, 0, os.SEEK_END) // 2, os.SEEK_SET)
+            with os.scandir(fd) as entries:
+                return middle, next((entry.name for entry in entries), "")
+        except OSError:
+            return 0, ""
 
 
-def _opened(folder: Folder) -> int:
+def _opened(folder: Folder) -> opened:
     # not the folder's own descriptor: two processes would share its place in the folder
-    with folder.naming(""):
-        return os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder.fd)
+    return opened(".", READ | os.O_DIRECTORY, within=folder.fd)
 
 
 @dataclass(frozen=True)
@@ -140,14 +138,10 @@ class _Look:
     def at(self, position: int, end: str = "") -> Survey:
         """Look at the files from a position in the folder on, up to the one of that name."""
         found = Survey()
-        fd = _opened(self.folder)
-        try:
-            with self.folder.naming(""):
-                os.lseek(fd, position, os.SEEK_SET)
-                with os.scandir(fd) as entries:
-                    found.live += self.count(found, entries, end)
-        finally:
-            os.close(fd)
+        with self.folder.naming(""), _opened(self.folder) as fd:
+            os.lseek(fd, position, os.SEEK_SET)
+            with os.scandir(fd) as entries:
+                found.live += self.count(found, entries, end)
         return found
 
     def count(self, found: Survey, entries: Iterator[os.DirEntry[str]], end: str) -> int:
