@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-import popips
 from pam_hook import environ, login
 from popips.login import Login
 
@@ -31,11 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     task, *words = sys.argv[1:] if argv is None else argv
     if task == "grant":
         login.bounded(PROGRAM, words[0], lambda: _act(*words))
-    if words in (["--help"], ["--version"]):
-        sys.stdout.write(USAGE if words == ["--help"] else f"{PROGRAM} {popips.__version__}\n")
-        return 0
-    sys.stderr.write(USAGE)
-    return 64  # EX_USAGE
+    return login.usage(PROGRAM, USAGE, words)
 
 
 def _act(shell: str, where: str, request: str, *words: str) -> None:

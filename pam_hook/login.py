@@ -7,10 +7,12 @@ where that ends in a log line.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from signal import SIGKILL
 from typing import TYPE_CHECKING
 
+import popips
 from popips.log import Log
 from popips.login import Login
 from popips.stamps import REQUESTS
@@ -23,6 +25,15 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from popips.settings import Settings
+
+
+def usage(program: str, text: str, words: list[str]) -> int:
+    """Answer --help, --version, or a mistake in the command line; return the exit status."""
+    if words in (["--help"], ["--version"]):
+        sys.stdout.write(text if words == ["--help"] else f"{program} {popips.__version__}\n")
+        return 0
+    sys.stderr.write(text)
+    return 64  # EX_USAGE
 
 
 def bounded(program: str, shell: str, work: Callable[[], None]) -> NoReturn:
