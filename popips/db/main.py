@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 
 from popips import command, seen, watch
-from popips.db import delete, deny, end, ins, lst, report, why
+from popips.db import deny, end, ins, lst, report, why
 from popips.db.task import PROGRAM, Task
 from popips.db.words import FROM_STANDARD_INPUT
 from popips.log import ERROR, Log
@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     its = verb("ins", ins.work, "grant addresses, or put permanent records", OF_RECORDS)
     put = "addresses get a grant, as by a login; pairs of key and value become permanent records"
     its.add_argument("words", nargs="+", metavar="ADDRESS | KEY VALUE", help=put)
-    its = verb("del", delete.work, "delete records and their stamps", OF_RECORDS)
+    its = verb("del", end.delete, "delete records and their stamps", OF_RECORDS)
     its.add_argument("keys", nargs="+", metavar="KEY", help="an address, or the key of a record")
     its = verb("end", end.work, "end grants at once; records of yours stay", FROM_STANDARD_INPUT)
     its.add_argument("--all", action="store_true", help="all grants")
