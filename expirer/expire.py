@@ -8,8 +8,8 @@ import sys
 import time
 from dataclasses import replace
 
-from expirer import check, drop, sessions
-from popips import command, denials, fate, grant, lane, notice, parsers, run, watch
+from expirer import drop, notice, sessions
+from popips import command, denials, fate, grant, lane, parsers, run, watch
 from popips.grant import Outcome
 from popips.log import ERROR, Log
 from popips.login import Login
@@ -85,7 +85,7 @@ def _dry(host: Site, told: _Told) -> int:
     where = str(host.settings.map)
     would = run.plan(host, lambda login, outcome: told.lines.append(outcome.describe(login, where)))
     sys.stdout.writelines(f"would be {text}\n" for text in [*told.lines, *(text for _, text in would.describe(where))])
-    wrong = [*check.wrong(host.settings), *sessions.wrong(host)]
+    wrong = [*notice.wrong(host.settings), *sessions.wrong(host)]
     sys.stderr.writelines(f"{PROGRAM}: {text}\n" for text in wrong)
     denials.load(host.folder)  # raises the error that a run ends with
     return os.EX_CONFIG if wrong else os.EX_OK
@@ -101,7 +101,7 @@ def _run(host: Site, told: _Told) -> None:
     for level, text in done.describe(str(host.settings.map)):
         told.say(level, text)
     told.lines.append(f"{done.live} live, {sum(done.count.get(what, 0) for what in fate.ENDING)} ended")
-    wrong = list(check.wrong(host.settings))
+    wrong = list(notice.wrong(host.settings))
     if wrong and not watch.is_news(host.folder, TOLD["settings"], host.now):
         wrong = []
     for text in [*wrong, *notice.news(host)]:

@@ -25,7 +25,6 @@ SELDOM = (
     "command",
     "forecast",
     "move",
-    "notice",
     "orphans",
     "own",
     "pack",

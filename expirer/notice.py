@@ -1,0 +1,59 @@
+"""What popips-expire tells the admin: what is odd about this host, and what popips.conf says and the host has not."""
+
+from __future__ import annotations
+
+import grp
+import os
+from collections.abc import Iterator
+
+from follower import formats
+from popips import seen, watch
+from popips.settings import Settings
+from popips.site import Site
+from popips.stamps import TOLD
+
+
+def wrong(settings: Settings) -> Iterator[str]:
+    """Return what a run, or a login, would fail on, each with the setting and the cure."""
+    if settings.only_group:
+        try:
+            grp.getgrnam(settings.only_group)
+        except KeyError:
+            yield f"{settings.path}: only_group: there is no group {settings.only_group}: groupadd makes it"
+    if settings.follow_pattern:
+        try:
+            formats.own(settings.follow_pattern, settings.path)
+        except formats.FormatError as error:
+            yield str(error)
+    if settings.drop and not os.path.isdir(settings.drop):
+        yield f"{settings.path}: drop: there is no folder {settings.drop}; make it: install -d -m 0711 {settings.drop}"
+
+
+def news(site: Site) -> Iterator[str]:
+    """Return what is odd and was not told in the last hour, each with its cure; no grant suffers from it."""
+    for what, text in (
+        ("edit", seen.unbuilt_then(site)),
+        ("readable", _readable(site.form.place.path)),
+        ("noexec", _noexec(site)),
+    ):
+        if text and watch.is_news(site.folder, TOLD[what], site.now):
+            yield text
+    text = site.text.from_the_future(site.now)
+    if text and watch.is_new(site.folder, TOLD["future"], site.text.identity):
+        yield text
+
+
+def _readable(path: str) -> str:
+    """Return the cure for a map that any user may read, and so keep locked: then nobody is granted, and mail waits."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return ""
+    return f"{path}: any user may read it, and so keep it locked: chmod o-r {path}" if mode & 0o004 else ""
+
+
+def _noexec(site: Site) -> str:
+    if not os.fstatvfs(site.folder.fd).f_flag & os.ST_NOEXEC:
+        return ""
+    cure = "mount it without that, or name another folder in popips.conf (stamps)"
+    return f"{site.folder.path}: mounted noexec, where sh sees no stamp as settled, so each login starts Python: {cure}"
