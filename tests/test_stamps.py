@@ -11,7 +11,7 @@ import pytest
 
 from popips import stamps
 from popips.fate import EXPIRE, PUT, SETTLE
-from popips.grant import RENEWED
+from popips.grant import GRANTED, RENEWED
 from tests.conftest import Site
 
 A, B = "192.0.2.10", "192.0.2.11"
@@ -104,6 +104,15 @@ def test_a_folder_in_a_stamps_place_that_is_not_empty_stops_no_run(site: Site) -
     site.pass_window()
     assert site.expire() == {EXPIRE: [B]}
     assert (site.records(), site.names()) == ({}, {A})
+
+
+def test_a_folder_in_a_stamps_place_that_is_not_empty_keeps_no_login_from_its_grant(either: Site) -> None:
+    """It is put out of the way: or else the logins of all others would wait with the one from its address."""
+    (either.stamps / A / "within").mkdir(parents=True)
+    assert (either.login(A), either.login(B)) == (GRANTED, GRANTED)
+    assert either.expire() == {"foreign": [f"{A}.odd-{either.now:.0f}"]}
+    assert set(either.records()) == {A, B}
+    assert (either.stamps / f"{A}.odd-{either.now:.0f}" / "within").is_dir()
 
 
 @pytest.mark.parametrize("make", ODD)

@@ -97,7 +97,10 @@ class Folder:
             except OSError as error:
                 if error.errno not in (ELOOP, EISDIR, ENXIO):
                     raise
-                self.remove(name)
+                try:
+                    self.remove(name)
+                except StampFailed:  # a folder with something in it, which each run calls foreign from now on
+                    os.rename(name, f"{name}.odd-{time:.0f}", src_dir_fd=self.fd, dst_dir_fd=self.fd)
                 self._write(name, os.O_CREAT | os.O_EXCL, login, time)
 
     def renew(self, name: str, login: Login | None, time: float) -> bool:
