@@ -56,7 +56,7 @@ def take_up(site: Site, writer: str, told: Told) -> Iterator[DropError]:
 
 
 def _drops(path: str, old: float) -> Iterator[Drop | DropError]:
-    """Return each user's latest file, and remove all that are whole, or as old as that."""
+    """Return each user's latest file, and remove all that are whole, or as old as `old`."""
     try:
         top = _opened(path, 0)
     except (OSError, DropError) as error:
@@ -98,7 +98,7 @@ def _reason(error: Exception) -> str:
 
 
 def _opened(name: str, owner: int, within: int | None = None) -> int:
-    """Open a folder that is the owner's alone."""
+    """Return the descriptor of a folder that is the owner's alone; raise DropError if it is not."""
     fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=within)
     state = os.fstat(fd)
     if state.st_uid != owner or state.st_mode & 0o022:
@@ -108,7 +108,7 @@ def _opened(name: str, owner: int, within: int | None = None) -> int:
 
 
 def _taken(folder: int, name: str, user: str, owner: int, old: float) -> Drop | DropError | None:
-    """Read a file and remove it; None if it is not to be read yet, DropError if it is none that counts."""
+    """Return what a file says, and remove it; None if it is not to be read yet, DropError if it is none that counts."""
     odd = DropError(f"{word(name)}: removed, for it was not a plain file of the user's own")
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)

@@ -1,14 +1,14 @@
 """Makes of a module what a login needs of it: without types, and with nothing imported that costs more than it does.
 
-Each of these swaps saves a login a millisecond or more. Modules can so be ordinary Python: what stands here is all that
-is special about those on the way of a login.
+Each of these swaps saves a login a millisecond or more. So modules can be ordinary Python: all that is special about
+those on the way of a login stands here.
 """
 
 from __future__ import annotations
 
 import ast
 
-CHEAP = {"stat": "_stat", "signal": "_signal", "functools": "_functools"}  # what CPython makes the left ones of
+CHEAP = {"stat": "_stat", "signal": "_signal", "functools": "_functools"}  # of each on the left, the part in C
 SHIM = "popips_os"  # in place of os, importlib and contextlib: see OS
 TYPES = ("typing", "collections.abc")  # of which a name may stand where a type does, and nowhere else
 OS = """

@@ -6,7 +6,7 @@ import posix
 
 
 class Unclear(Exception):
-    """The environment does not say one thing; str() tells why."""
+    """The environment says more than one thing; str() tells of what."""
 
 
 def initial(pid: str) -> list[tuple[bytes, bytes]]:

@@ -32,8 +32,8 @@ if [ $# -gt 0 ]; then
     exit 0
 fi
 
-# is_single: tell whether the variables of PAM are there once each: read leaves out the NULs between them. Where they are
-# not, Python has to look for itself, for it gets one value a name from us; source says where.
+# is_single: whether each variable of PAM is there once; read leaves out the NULs between them. If one is there twice,
+# Python has to look for itself, for sh hands on one value a name; source says where.
 is_single() {
     ! IFS= read -r all && case $all in
         *PAM_TYPE=*PAM_TYPE=* | *PAM_RHOST=*PAM_RHOST=* | *PAM_USER=*PAM_USER=* | *PAM_SERVICE=*PAM_SERVICE=*) false ;;

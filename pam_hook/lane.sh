@@ -1,8 +1,8 @@
 # The way of a login: the fast lane in sh, and behind it the long way in Python. popips/lane.py says why each of these
 # tests is there. Nothing is started on the fast lane; where it is not open, that is no error.
 
-# What sh itself has to say, that a file has gone or a clock was killed, is not for the log. Each of these is a command of
-# its own because dash puts away what it redirects, one by one, and loses it where there is no descriptor left for that.
+# What sh itself has to say, that a file has gone or a clock was killed, is not for the log. Each of these is a command
+# of its own because dash saves each descriptor that it redirects, and closes it if none is free to save it in.
 command exec 9>&2 || command exec 9>&2
 command exec 2>&-
 
@@ -42,7 +42,7 @@ renewed() {
     } 5<"$1.lane"
 }
 
-# is_open CONF: tell whether the lane on descriptor 5 is the one that there is, and popips.conf is as the last run saw it
+# is_open CONF: whether the lane on descriptor 5 is the one that there is, and popips.conf is as the last run saw it
 is_open() {
     [ /proc/self/fd/5 -ef "$1.lane" ] && ! [ "$1" -nt "$lane_stamps/.expire" ]
 }
@@ -69,7 +69,7 @@ attempt() {
     shift 2
     "$python" -IS "$lib/$program.pyc" grant $$ "$where" "$request" "$@" 2>&9 9>&-
     status=$?
-    if [ $status -gt 0 ] && [ $status -lt 128 ]; then # Python is of another version than at `make install`
+    if [ $status -gt 0 ] && [ $status -lt 128 ]; then # Python is another version than at `make install`
         "$python" -IS "$lib/$program" grant $$ "$where" "$request" "$@" 2>&9 9>&-
         status=$?
     fi
@@ -80,8 +80,8 @@ attempt() {
     fi
 }
 
-# is_granter: make this process the granter, for the Python that it is about to start; fail if another one lives that is,
-# and is no older than the last run: by now its pid may be that of somebody else
+# is_granter: make this process the granter, for the Python that it is about to start; fail if another is, and lives.
+# One that is older than the last run does not count: by now its pid may be that of somebody else
 is_granter() {
     set -C
     read -r me _ </proc/self/stat && printf '%s\n' "$me" >"$marker" && return

@@ -5,7 +5,8 @@ become='restore; [ "${1-}" = -c ] && shift 2; unset PWD; exec "$@"'
 trap "$become" EXIT
 trap '' XFSZ PIPE # a write that fails is no reason to end, either
 
-# restore: put signals and descriptors right again; what could not be put away is closed then, and the second try is good
+# restore: put signals and descriptors right again; what dash cannot save is closed by the first try, so that the second
+# has nothing to save
 restore() {
     [ "${restored-}" ] && return
     trap - XFSZ PIPE
@@ -41,7 +42,7 @@ service=pop3
 { [ "${AUTH_MECH-}" != ANONYMOUS ] && renewed "$conf" "${IP-}" "${USER-}" "$service" popips-postlogin; } ||
     long_way popips-postlogin self -c "$conf"
 
-# is_plain: tell whether sh hands the environment on as it is: it drops names that it cannot have, like NAME/PART=, which
+# is_plain: whether sh hands the environment on as it is: it drops names that it cannot have, like NAME/PART=, which
 # Dovecot makes of the user's fields, and sets some itself, as this program does
 is_plain() {
     ! IFS= read -r all && case $all in

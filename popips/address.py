@@ -79,7 +79,7 @@ def is_canonical(text: str) -> bool:
 
 
 def networks(text: str) -> tuple[Network, ...]:
-    """Read addresses and ADDRESS/BITS blocks, parted by blanks or commas; raise Refused with the one that is wrong."""
+    """Return addresses and ADDRESS/BITS blocks, separated by blanks or commas; raise Refused, naming a wrong one."""
     found = []
     for word in text.replace(",", " ").split():
         base, slash, bits = word.partition("/")
@@ -128,7 +128,7 @@ def key(address: str, style: str, compressed_ipv6: bool) -> bytes:
 
 
 def of_key(text: str) -> str | None:
-    """Return the canonical address that a key, or a text of an address, stands for; None for any other key."""
+    """Return the canonical address that a text is, or that it is a key of; None for any other text."""
     for tag in ("connect:", "ipv6:"):
         text = text[len(tag) :] if text.startswith(tag) else text
     return parse(text) if is_address(text) else None

@@ -48,7 +48,7 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
 
 
 def run(program: str, work: Callable[[], int], log: Log | None = None) -> int:
-    """Do the work in a process of its own, for a damaged map can crash libdb, and give its exit status.
+    """Do the work in a process of its own, for a damaged map can crash libdb, and return its exit status.
 
     An error becomes a line on standard error, one in the log if there is one, and a status of its own.
     """

@@ -1,8 +1,8 @@
 """Addresses that the admin keeps out although their users log in: the file .denied in the stamp folder.
 
 Its lines are `ADDRESS|ADDRESS/BITS UNTIL USER`: who is kept out, until when in seconds since the epoch or - for ever,
-and which admin said so. It is replaced as a whole, and the grants go only after that: a login that has not seen the
-denial under the writers' lock of the map has made its grant before, and it goes with the others.
+and which admin said so. It is replaced as a whole, and grants are ended only after that: a login that did not see the
+denial, under the writers' lock of the map, has made its grant by then, and that ends with the others.
 """
 
 from __future__ import annotations

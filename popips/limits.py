@@ -53,7 +53,7 @@ def surplus(
     """Return the oldest grants that are more than a limit, by address.
 
     latest: the logins that were dealt with just now, by address; then only their users and networks are looked at. A
-    stamp from the future counts as made now, and before those. there: the live grants, if they are not those by now.
+    stamp from the future counts as made now, but before those. there: the live grants, if not those of the stamps.
     """
     limits = _limits(site, latest)
     if not limits:

@@ -18,8 +18,8 @@ from popips.stamps import GRANTER, REQUESTS, StampError
 from popips.stamps.folder import Folder
 
 LONGEST = 4096  # bytes
-STALE = 60.0  # seconds after which a request that is still not whole never will be
-MOST = 500  # that are dealt with in one change of the map
+STALE = 60.0  # seconds after which a request that is not whole is given up
+MOST = 500  # requests that are dealt with in one change of the map
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,11 @@ def _address(file: str) -> str:
     return file.rpartition("/")[2].rpartition("-")[0]
 
 
-# ---- the granter: the process that deals with them. While it is at work, who logs in only leaves a request
+# ---- the granter: the process that deals with them. While it is at work, a login only leaves a request
 
 
 def mark(folder: Folder) -> bool:
-    """Make this process the granter, unless another one lives that is; return whether it is."""
+    """Make this process the granter, unless another one is, and lives; return whether this one is."""
     while True:
         with folder.naming(GRANTER):
             try:
@@ -125,7 +125,7 @@ def mark(folder: Folder) -> bool:
 
 
 def unmark(folder: Folder) -> None:
-    """Let who logs in from now on start a granter; look for requests once more after that."""
+    """Have whoever logs in from now on start a granter; the caller looks for requests once more after that."""
     if _granter(folder) in _ours():
         folder.remove(GRANTER)
 

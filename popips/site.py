@@ -1,4 +1,4 @@
-"""One host at one moment: what all that popips does is done with."""
+"""One host at one moment: what all parts of popips work on."""
 
 from __future__ import annotations
 

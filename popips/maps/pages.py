@@ -26,7 +26,7 @@ class Change:
 
     @classmethod
     def between(cls, old: int, new: int) -> Change | None:
-        """Return how two open files differ; None if they do not. The first chunk is always among it."""
+        """Return how two open files differ; None if they do not. The first chunk is always one of them."""
         sizes = os.fstat(old).st_size, os.fstat(new).st_size
         chunks = list(_differing(old, new, max(sizes)))
         if not chunks:

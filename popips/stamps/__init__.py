@@ -21,12 +21,12 @@ REQUESTS = ".requests"  # the folder of logins that nobody has looked at: see po
 GRANTER = ".granter"  # the pid of the process that deals with them
 DENIED = ".denied"  # whom the admin keeps out: see popips.denials
 REGISTER = ".register"  # what popips-db ins has put: see popips.register
-# when the admin was told of what
+# files whose times, or lines, say what the admin was told
 TOLD = {
     what: f".told-{what}"
     for what in ("expirer", "edit", "phase", "orphans", "future", "readable", "noexec", "settings")
 }
-NEVER = ".never-"  # and that this address of a network of `never` has logged in
+NEVER = ".never-"  # before an address in a network of `never`: when the log was told of its login
 NEW = ".new"  # behind the name of a file that is being written, to be renamed over it
 OWN_FILES = frozenset(
     name + end

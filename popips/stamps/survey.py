@@ -35,7 +35,7 @@ class Survey:
     told: list[str] = field(default_factory=list)  # logins from networks of `never`: see popips.grant
     foreign: list[str] = field(default_factory=list)  # no stamps
     is_whole: bool = True  # False if there were too many names, or too little time
-    is_all: bool = False  # the end of the folder was reached, though it was to be looked at up to a name that has gone
+    is_all: bool = False  # the folder's end was reached, and not the name before which to stop
 
     def add(self, other: Survey) -> None:
         """Put what another process has found to it."""
@@ -168,7 +168,7 @@ class _Look:
         return live
 
     def sort(self, found: Survey, name: str, state: os.stat_result) -> bool:
-        """Note a file that is no settled stamp of an ordinary time; tell whether it is a live stamp."""
+        """Note a file that is no settled stamp of an ordinary time; return whether it is a live stamp."""
         if name in OWN_FILES:
             return False
         if name.startswith(NEVER):
