@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Container
 from dataclasses import dataclass
+from stat import S_ISDIR
 
 from popips import address
 from popips.files import READ, WRITE, opened
@@ -33,10 +34,15 @@ class Request:
 
 
 def make_room(folder: Folder) -> None:
-    """Make the folder that sh leaves requests in, if there is none."""
-    if folder.state(REQUESTS) is None:
-        with folder.naming(REQUESTS):
+    """Make the folder that requests are left in, in place of what is no folder; others may make it just now."""
+    state = folder.state(REQUESTS)
+    if state and not S_ISDIR(state.st_mode):
+        folder.remove(REQUESTS)
+    with folder.naming(REQUESTS):
+        try:
             os.mkdir(REQUESTS, 0o700, dir_fd=folder.fd)
+        except FileExistsError:
+            pass
 
 
 def leave(folder: Folder, name: str, login: Login, now: float) -> str:
@@ -46,8 +52,7 @@ def leave(folder: Folder, name: str, login: Login, now: float) -> str:
         try:
             _write(folder, file, login, now)
         except (FileNotFoundError, NotADirectoryError):
-            folder.remove(REQUESTS)  # if it is no folder
-            os.mkdir(REQUESTS, 0o700, dir_fd=folder.fd)
+            make_room(folder)
             _write(folder, file, login, now)
     return file
 

@@ -56,6 +56,22 @@ def test_fifty_that_wait_are_one_change_of_the_map(site: Site, changes: list[int
     assert not list((site.stamps / ".requests").iterdir())
 
 
+def test_two_that_find_no_folder_for_requests_are_both_granted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a host where no run has been: the other one has made the folder, and left his request in it, just now."""
+    write = requests._write
+
+    def late(folder: Folder, *words: Any) -> None:
+        if not (site.stamps / ".requests").exists():
+            (site.stamps / ".requests").mkdir()
+            write(folder, f".requests/{CROWD[0]}-77", *words[1:])
+            raise FileNotFoundError
+        write(folder, *words)
+
+    monkeypatch.setattr(requests, "_write", late)
+    assert site.login(A) == GRANTED
+    assert site.names() == set(site.records()) == {A, CROWD[0]}
+
+
 def test_each_is_logged_in_the_name_of_the_program_that_saw_it(site: Site) -> None:
     leave(site, A)
     with Folder(str(site.stamps)) as folder:
