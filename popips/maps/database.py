@@ -106,14 +106,7 @@ class Copy:
 
     def __enter__(self) -> Records:
         """Copy and open it; raise Busy, Failed, MapError if it is damaged or no such map."""
-        with explained(self._place.path, "copied"):
-            self._copy = os.memfd_create("popips")
-            try:
-                self._file = locked(self._place, False, self._until)
-            except BaseException:
-                os.close(self._copy)
-                raise
-        self._db = DB()
+        self._file, self._db = locked(self._place, False, self._until), DB()
         try:
             with explained(self._place.path, "copied"):
                 self._take()
@@ -132,7 +125,8 @@ class Copy:
         except DAMAGE as damage:
             error = error or damage
         self._file.close()
-        os.close(self._copy)
+        if self._copy >= 0:
+            os.close(self._copy)
         if isinstance(error, DAMAGE):
             raise trouble(self._place, error) from None
         if isinstance(error, MemoryError):
@@ -144,6 +138,7 @@ class Copy:
         if size >= MOST:
             cure = "name a map of popips' own (own_map = yes), which is changed in place"
             raise MapError(f"{self._place.path}: too big to be copied at each change ({size >> 20} MiB); {cure}")
+        self._copy = os.memfd_create("popips")
         copy_file(fd, self._copy)
         self.state = state_of(fd)
         self._file.release()

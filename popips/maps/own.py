@@ -99,7 +99,8 @@ class Writer(Base):
             built = os.memfd_create("popips")
         try:
             self._build(built, pairs)
-            with explained(self._place.path), self._file() as fd, uninterrupted():
+            path, wait = self._place.path, Wait(self._until)
+            with explained(path), Locked(path, self._opened, True, wait) as fd, uninterrupted():
                 old = os.fstat(fd)
                 try_times(fd)
                 _take_room(fd, os.fstat(built).st_size)  # if there is none, the old map stays whole
@@ -121,11 +122,8 @@ class Writer(Base):
         finally:
             db.close()
 
-    def _file(self) -> Locked:
-        """Return the map's file, made if it is missing, under the MTA's lock."""
-        return Locked(self._place.path, self._opened, True, Wait(self._until))
-
     def _opened(self) -> int:
+        """Open the map's file, made if it is missing."""
         try:
             return opened(self._place)
         except Missing:
