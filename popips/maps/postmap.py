@@ -27,7 +27,6 @@ HEAD = b"# Made by popips, which makes it anew at each change: see own_map in po
 BAD = ".popips-bad"  # behind the name of a damaged map
 LIMIT = 60  # seconds after which SIGALRM ends a process whose postmap waits for a lock that nobody gives up
 NO_SPACE = os.strerror(errno.ENOSPC)  # in what postmap says
-LONGEST = 4096  # bytes of what postmap says
 
 
 class Records:
@@ -206,26 +205,21 @@ def _run(words: tuple[str, ...], program: str = "postmap") -> tuple[int, bytes]:
     """Run a program of Postfix; return its exit status and what it says. No subprocess: a login waits."""
     read, write = os.pipe()
     quiet = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), *((os.POSIX_SPAWN_DUP2, write, n) for n in (1, 2))]
-    try:
-        for path in PROGRAMS:
-            command = path.replace("postmap", program)
-            try:
-                child = os.posix_spawn(command, (command, *words), {}, file_actions=quiet)
-                break
-            except FileNotFoundError:
-                pass
-        else:
-            raise MapError(f"{' and '.join(PROGRAMS)}: there is no such program; is Postfix installed?")
-        os.close(write)
-        write = -1
-        said = b""
-        while data := os.read(read, LONGEST):
-            said += data
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
-    finally:
-        os.close(read)
-        if write >= 0:
+    with open(read, "rb") as output:
+        try:
+            for path in PROGRAMS:
+                command = path.replace("postmap", program)
+                try:
+                    child = os.posix_spawn(command, (command, *words), {}, file_actions=quiet)
+                    break
+                except FileNotFoundError:
+                    pass
+            else:
+                raise MapError(f"{' and '.join(PROGRAMS)}: there is no such program; is Postfix installed?")
+        finally:
             os.close(write)
+        said = output.read()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
 
 
 def _name(place: Place) -> str:
