@@ -26,6 +26,7 @@ VERDICTS = {
     fate.YIELD: (STATIC, "the admin has a record on it"),
     fate.REFUSE: (REFUSED, "denied just now"),
     fate.BAR: (REFUSED, "denied just now"),
+    fate.STUCK: (REFUSED, "its stamp may not be changed: lsattr(1) tells whether it is immutable"),
 }
 AT_WORK = 10.0  # seconds that a granter goes on for others
 

@@ -35,6 +35,7 @@ class Run:
     done: dict[str, list[str]] = field(default_factory=dict)
     count: dict[str, int] = field(default_factory=dict)
     foreign: list[str] = field(default_factory=list)  # files that are no stamps: left alone
+    stuck: list[str] = field(default_factory=list)  # stamps that could not be changed
     orphans: list[str] = field(default_factory=list)  # keys of records that look like grants, and are none
 
     def note(self, fates: dict[str, str]) -> None:
@@ -58,6 +59,11 @@ class Run:
                 yield INFO, f"{event}: {self.count[what] - LOGGED} more map={where}{reason}"
         for name in self.foreign[:LOGGED]:
             yield WARNING, f'foreign: file={word(name)} map={where} reason="no stamp; left alone"'
+        for name in self.stuck[:LOGGED]:
+            reason = (
+                "its stamp may not be changed: lsattr(1) tells whether it is immutable; its grant ends all the same"
+            )
+            yield WARNING, f'stuck: address={name} map={where} reason="{reason}"'
         for key in self.orphans[:LOGGED]:
             reason = "it looks like a grant, and nobody has logged in; popips-db end --orphans ends it"
             yield WARNING, f'orphan: address={address.of_key(key)} key={word(key)} map={where} reason="{reason}"'
@@ -129,6 +135,7 @@ class _Run:
             seen.keep(site, saw, "" if site.form.place.own else self.look_at_all())
         over = limits.surplus(site)
         self.settle(over, limits.bars(site, over))
+        self.run.stuck = sorted(site.folder.stuck.difference(found.foreign))
         with site.writer() as writer:
             writer.show()
             lane.open_(site)

@@ -15,7 +15,7 @@ from popips.maps import Busy, MapError, Records, Writer
 from popips.policy import Bars
 from popips.requests import Request
 from popips.site import Site
-from popips.stamps import StampError
+from popips.stamps import StampError, StampStuck
 
 Asked = Mapping[str, Request]  # the login from an address that is to be dealt with
 
@@ -28,7 +28,8 @@ def settle(site: Site, writer: Writer, names: Iterable[str], asked: Asked, bars:
     """Do with each address what its fate is, in one change of the map, and return the fates.
 
     Raise MapError or StampError; then nothing has been done, or something that the next run finishes. What cannot be
-    removed, a folder with something in it for instance, has the fate `leave`.
+    removed, a folder with something in it for instance, has the fate `leave`; a stamp that may not be changed is in
+    nobody else's way, and the folder's `stuck` names it.
     """
     _check_form(site)
     fates: dict[str, str] = {}
@@ -45,7 +46,13 @@ def settle(site: Site, writer: Writer, names: Iterable[str], asked: Asked, bars:
             if what in fate.ENDING:
                 site.folder.unsettle(name)
                 what = decide(records, name)  # once more: a login may have renewed it until then
-            _change(site, records, name, what, asked.get(name))
+            try:
+                _change(site, records, name, what, asked.get(name))
+            except StampStuck:
+                if not site.folder.get(name):
+                    raise
+                site.folder.stuck.add(name)
+                what = fate.STUCK
             fates[name] = what
 
     writer.change(step, secure=nothing if site.form.place.own else site.folder.sync)
@@ -56,6 +63,7 @@ def settle(site: Site, writer: Writer, names: Iterable[str], asked: Asked, bars:
             try:
                 site.folder.remove(name)
             except StampError:
+                site.folder.stuck.add(name)
                 fates[name] = fate.LEAVE
     return fates
 

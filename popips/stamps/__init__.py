@@ -43,6 +43,10 @@ class StampFailed(StampError):
     """Reading or writing in the stamp folder failed: a full disk, an I/O error."""
 
 
+class StampStuck(StampFailed):
+    """A stamp may not be changed, not by root either: chattr(1) can forbid it."""
+
+
 @dataclass(frozen=True)
 class Stamp:
     """A stamp as it was found: time of the last login in seconds since the epoch, and whether it is settled."""

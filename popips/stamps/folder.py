@@ -6,13 +6,13 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import EISDIR, ELOOP, ENXIO
+from errno import EISDIR, ELOOP, ENXIO, EPERM
 from stat import S_ISREG, S_IXUSR
 
 from popips import address
 from popips.files import READ, WRITE, opened, write_all
 from popips.login import Login, unpack
-from popips.stamps import NEW, SETTLED, UNSETTLED, Stamp, StampError, StampFailed, stamp_of
+from popips.stamps import NEW, SETTLED, UNSETTLED, Stamp, StampError, StampFailed, StampStuck, stamp_of
 
 LONGEST = 4096  # bytes: what a stamp holds is less, see popips.login
 CHUNK = 1 << 16  # bytes to read at once
@@ -29,7 +29,8 @@ class _Naming:
 
     def __exit__(self, kind: object, error: object, _: object) -> None:
         if isinstance(error, OSError):
-            raise StampFailed(f"{self.path}: {error.strerror}") from error
+            failed = StampStuck if error.errno == EPERM else StampFailed
+            raise failed(f"{self.path}: {error.strerror}") from error
 
 
 class Folder:
@@ -38,6 +39,7 @@ class Folder:
     def __init__(self, path: str) -> None:
         """Open it; raise StampError if it is missing, no folder, or somebody but root may write to it."""
         self.path = path
+        self.stuck: set[str] = set()  # stamps that could not be changed
         cure = f"make it: install -d -m 0700 {path}"
         try:
             self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -108,11 +110,15 @@ class Folder:
 
         That is asked after the change: who ends a grant unsettles its stamp first, and looks at its time after that.
         """
-        with self.naming(name):
-            try:
-                inode = self._write(name, 0, login, time)
-            except FileNotFoundError:
-                return False
+        try:
+            with self.naming(name):
+                try:
+                    inode = self._write(name, 0, login, time)
+                except FileNotFoundError:
+                    return False
+        except StampStuck:
+            self.stuck.add(name)
+            return False
         state = self.state(name)
         return state is not None and state.st_ino == inode and bool(state.st_mode & S_IXUSR)
 
@@ -135,8 +141,11 @@ class Folder:
         # not by way of open(2): a stamp may be a fifo, or a link, which no mode stands for
         state = self.state(name)
         if state and S_ISREG(state.st_mode):
-            with self.naming(name):
-                os.chmod(name, mode, dir_fd=self.fd)
+            try:
+                with self.naming(name):
+                    os.chmod(name, mode, dir_fd=self.fd)
+            except StampStuck:  # then no login can renew it, either
+                self.stuck.add(name)
 
     # ---- any file in it
 

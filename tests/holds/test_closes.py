@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.holds.disks import disk
 from tests.holds.room import STATIC, Done, Room, addresses
 
 A, B, SIX, SIX_KEY = "198.51.100.10", "198.51.100.11", "2001:db8::10", "ipv6:2001:db8:0:0:0:0:0:10"
@@ -140,6 +143,37 @@ def test_no_stamp_goes_before_its_record(room: Room, hindrance: Callable[[Room],
     os.replace(room.folder / "aside", room.db)
     assert "removed: address=" + A in room.run("-v").out
     assert (room.granted(), room.names()) == ({B: "RELAY"}, {B})
+
+
+@contextmanager
+def immutable(path: Path) -> Iterator[None]:
+    """Let nobody change or remove the file, root included, in a `with`."""
+    subprocess.run(["chattr", "+i", str(path)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", str(path)], check=True)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["access", "own"])
+def test_a_stamp_that_may_not_be_changed_keeps_nobody_elses_grant_open_or_shut(
+    programs: Path, tmp_path: Path, own: bool
+) -> None:
+    with disk(tmp_path, "ext4", 20) as place:
+        room = Room(programs, place / "host", **({"own_map": "yes"} if own else {}))
+        for address in (A, B):
+            room.login(address)
+        room.expire()
+        room.age()
+        with immutable(room.stamps / A):
+            done = room.run()
+            assert (done.status, {A, B} & room.records().keys(), room.names()) == (0, set(), {A})
+            assert f"stuck: address={A} " in done.said and f"removed: address={B} " in done.said
+            assert f"refused: address={A} " in (told := room.login(A).said) and "lsattr" in told
+            assert f"granted: address={B} " in room.login(B).said
+            assert {A, B} & room.records().keys() == {B}
+        assert f"removed: address={A} " in room.run().said
+        assert f"granted: address={A} " in room.login(A).said
 
 
 def test_on_a_read_only_file_system_nothing_is_said_to_be_removed(room: Room) -> None:
