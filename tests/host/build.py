@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 
 from tests.box import ROOT
@@ -66,9 +69,14 @@ def build(root: Root) -> None:
     )
 
 
-def package(release: str, folder: Path) -> Path:
-    """Build the package for a release, and return it, in the folder."""
-    (folder / "root").mkdir()
-    with Root(release, folder / "root") as root:
-        build(root)
-        return Path(shutil.copy(root.inside("/popips.deb"), folder))
+def package(release: str, shared: Path) -> Path:
+    """Return the package for a release: it is built once, for all tests that share the folder."""
+    deb = shared / f"popips-{release}.deb"
+    with (shared / f"{release}.lock").open("w") as lock, TemporaryDirectory(dir=shared) as folder:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not deb.exists():
+            with Root(release, Path(folder)) as root:
+                build(root)
+                shutil.copy(root.inside("/popips.deb"), f"{deb}.new")
+                os.rename(f"{deb}.new", deb)
+    return deb

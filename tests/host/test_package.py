@@ -27,9 +27,9 @@ FILES = "find /etc /usr /var -path '*popips*' -not -path '/var/log/*' -not -path
 
 
 @contextmanager
-def with_package(boot: Boot, release: str, folder: Path) -> Iterator[Host]:
+def with_package(boot: Boot, release: str, shared: Path) -> Iterator[Host]:
     """Boot a host with sendmail, and have the package on it as README says, the hook of Dovecot included."""
-    deb = build.package(release, folder)
+    deb = build.package(release, shared)
     with boot("sendmail") as host:
         host.copy(deb, "/root/popips/build/popips_0_all.deb")
         host.copy(deb, "/root/popips.deb")
@@ -40,8 +40,8 @@ def with_package(boot: Boot, release: str, folder: Path) -> Iterator[Host]:
         yield host
 
 
-def test_the_package_does_the_main_job_and_leaves_no_trace(boot: Boot, release: str, tmp_path: Path) -> None:
-    with with_package(boot, release, tmp_path) as host:
+def test_the_package_does_the_main_job_and_leaves_no_trace(boot: Boot, release: str, shared: Path) -> None:
+    with with_package(boot, release, shared) as host:
         for protocol, source in (("pop3s", V4), ("imaps", V6)):
             assert host.rcpt(source) == "550"
             assert host.login(protocol, source) == "ok"
@@ -63,8 +63,8 @@ def test_the_package_does_the_main_job_and_leaves_no_trace(boot: Boot, release: 
         assert host.do("systemctl --failed --no-legend") == ""
 
 
-def test_no_login_is_refused_or_lost_while_the_package_is_upgraded(boot: Boot, release: str, tmp_path: Path) -> None:
-    with with_package(boot, release, tmp_path) as host, ThreadPoolExecutor() as pool:
+def test_no_login_is_refused_or_lost_while_the_package_is_upgraded(boot: Boot, release: str, shared: Path) -> None:
+    with with_package(boot, release, shared) as host, ThreadPoolExecutor() as pool:
         host.do(AGED)
         upgrades = [f"dpkg -i /root/{name}.deb" for name in ("older", "popips") * UPGRADES]
         upgrade = pool.submit(host.do, *upgrades)
@@ -85,9 +85,9 @@ def test_make_deb_installs_what_it_builds_with(boot: Boot) -> None:
         assert host.run("popips-db --version").returncode == 0
 
 
-def test_the_packages_own_test_passes(boot: Boot, release: str, tmp_path: Path) -> None:
+def test_the_packages_own_test_passes(boot: Boot, release: str, shared: Path) -> None:
     """As autopkgtest runs it, on a host that has the package and nothing else of ours."""
-    deb = build.package(release, tmp_path)
+    deb = build.package(release, shared)
     with boot("sendmail") as host:
         host.copy(deb, "/root/popips.deb")
         host.copy(ROOT / "debian" / "tests" / "main-job", "/root/main-job")
