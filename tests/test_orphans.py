@@ -13,7 +13,7 @@ import pytest
 
 from popips import register, revoke, run
 from popips.maps import Records
-from popips.orphans import news, orphans
+from popips.orphans import end, news, orphans
 from popips.site import Site as Host
 from popips.stamps.folder import Folder
 from tests.conftest import Installed, Site
@@ -117,6 +117,24 @@ def test_a_grant_that_ends_while_the_map_is_looked_at_is_none(site: Site, monkey
     with site.host as host:
         assert news(host) == []
     assert seen == [[A], []]
+
+
+def test_an_orphan_that_the_admin_puts_while_they_are_looked_for_stays(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for address in (A, B):
+        site.login(address)
+    lose_stamps(site, A, B)
+
+    def then_puts(host: Host, records: Records) -> list[str]:
+        there = orphans(host, records)
+        register.add(host.folder, {A.encode(): b"RELAY"}, "admin", host.now)
+        return there
+
+    monkeypatch.setattr("popips.orphans.orphans", then_puts)
+    with site.host as host:
+        assert list(end(host)) == [[B]]
+    assert site.records() == {A: "RELAY"}
 
 
 def test_a_grant_is_none_for_it_has_a_stamp(site: Site) -> None:

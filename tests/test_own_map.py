@@ -12,6 +12,7 @@ import pytest
 from popips import settings, turns
 from popips.fate import EXPIRE
 from popips.grant import DEFERRED, GRANTED, RENEWED
+from popips.login import Login
 from popips.maps import MapError, own, seal
 from popips.maps.lock import Wait
 from tests.conftest import Installed, Site
@@ -220,6 +221,28 @@ def test_a_due_grant_that_a_login_renews_while_the_map_is_made_anew_is_there(
 
     monkeypatch.setattr(own.Writer, "rebuild", then_asked)
     site.expire()
+    assert (site.records(), site.names()) == ({A: "RELAY"}, {A})
+
+
+def test_a_grant_that_was_left_out_when_the_map_was_made_anew_is_not_renewed_by_the_lane(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the run it was over; for a login that began a moment before it was not."""
+    site.login(A)
+    site.expire()
+    site.pass_window()
+    site.db.unlink()
+    rebuild = own.Writer.rebuild
+    told: list[bool] = []
+
+    def then_renewed(self: own.Writer, pairs: object) -> None:
+        rebuild(self, pairs)  # type: ignore[arg-type]
+        with site.host as host:
+            told.append(host.folder.renew(A, Login("alice", "pop3", "test"), site.now))
+
+    monkeypatch.setattr(own.Writer, "rebuild", then_renewed)
+    site.expire()
+    assert told == [False]
     assert (site.records(), site.names()) == ({A: "RELAY"}, {A})
 
 

@@ -98,6 +98,20 @@ def test_a_granter_that_is_none_is_not_waited_for(host: Host, program: str, how:
         other.wait()
 
 
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_granter_that_dies_while_it_is_waited_for_is_stood_in_for(host: Host, program: str) -> None:
+    granter = subprocess.Popen(["sleep", "30"])
+    marked(host, granter.pid)
+    command = [host.folder / program, "-c", host.site.conf, *(["/bin/true"] if program == "popips-postlogin" else [])]
+    login = subprocess.Popen(command, env=ENVIRONMENT[program])
+    while not requests(host):
+        time.sleep(0.001)
+    granter.kill()
+    granter.wait()
+    assert login.wait(9) == 0
+    assert host.site.records() == {A: "RELAY"}
+
+
 def test_a_login_goes_on_as_soon_as_the_granter_has_seen_to_its_request(host: Host) -> None:
     other = subprocess.Popen(["sleep", "30"])
     marked(host, other.pid)

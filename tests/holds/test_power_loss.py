@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -55,6 +56,35 @@ def test_power_loss_leaves_no_record_without_a_stamp(programs: Path, tmp_path: P
         room.age()
         room.expire()
         assert (ours(room), room.names()) == (set(), set())
+
+
+@pytest.fixture
+def late(programs: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Room]:
+    """A room on a disk that writes late, with two grants that are on it."""
+    with disk(tmp_path, "delayed allocation", 24) as place:
+        room = Room(programs, place / "host")
+        room.expire()
+        room.login(A)
+        room.login(B, "bob")
+        room.expire()
+        synced(place)
+        yield room
+
+
+@pytest.mark.parametrize("verb", ["end", "deny", "del"])
+def test_what_the_admin_has_ended_does_not_come_back(late: Room, tmp_path: Path, verb: str) -> None:
+    assert late.admin(f"{verb} {A}").status == 0
+    after_power_loss(late, tmp_path / "disk", tmp_path)
+    assert late.names() == {B}
+
+
+def test_what_the_admin_has_put_on_a_grant_is_no_grant_again(late: Room, tmp_path: Path) -> None:
+    assert late.admin(f"ins {A} RELAY").status == 0
+    lose_power(tmp_path / "disk", tmp_path)
+    late.expire()
+    late.age()
+    late.expire()
+    assert (ours(late), late.names()) == ({A}, set())
 
 
 def synced(place: Path) -> None:

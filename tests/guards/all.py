@@ -1,0 +1,7 @@
+"""All guards, in the order of the page."""
+
+from __future__ import annotations
+
+from tests.guards import core, logins, maps
+
+GUARDS = (*core.GUARDS, *maps.GUARDS, *logins.GUARDS)

@@ -1,0 +1,233 @@
+"""Guards on the way of a login: the fast lane, the hooks in sh, the drop folder, the follower of logs."""
+
+from __future__ import annotations
+
+from tests.guards import Guard
+
+LANE, AGAIN = "pam_hook/lane.sh", "tests/test_second_look.py::test_a_login_is_not_told_yes_by_the_lane_if_meanwhile"
+NOT_FOLLOWED = "tests/test_lane.py::test_what_another_user_can_write_is_neither_run_nor_followed"
+CLOSES = "tests/test_lane.py::test_what_closes_the_lane_closes_it_for_sh_and_python"
+IN_PYTHON, CLOSED = "popips/lane.py", "tests/test_renewed.py::test_it_is_closed"
+DROP, NO_PLAIN_FILE = (
+    "expirer/drop.py",
+    "tests/test_drop.py::test_what_is_not_a_plain_file_of_the_user_is_removed_unread_and_named",
+)
+
+GUARDS = (
+    # ---- sh looks a second time, after it has written
+    Guard(
+        "sh looks again whether the stamp is the file that it wrote",
+        LANE,
+        {'[ /proc/self/fd/6 -ef "$stamp" ] && ': ""},
+        f"{AGAIN}[another stamp has its name]",
+    ),
+    Guard(
+        "sh looks again whether the stamp is settled",
+        LANE,
+        {'-ef "$stamp" ] && [ -x "$stamp" ] && ': '-ef "$stamp" ] && '},
+        f"{AGAIN}[its grant is being ended]",
+    ),
+    Guard(
+        "sh looks again whether the lane is open",
+        LANE,
+        {'[ -x "$stamp" ] && is_open "$1" &&\n': '[ -x "$stamp" ] &&\n'},
+        AGAIN,
+    ),
+    Guard(
+        "sh looks whether another run has opened another lane",
+        LANE,
+        {'[ /proc/self/fd/5 -ef "$1.lane" ] && ': ""},
+        f"{AGAIN}[another run has written the lane]",
+    ),
+    Guard(
+        "sh looks whether popips.conf is newer than the last run",
+        LANE,
+        {' && ! [ "$1" -nt "$lane_stamps/.expire" ]': ""},
+        "tests/test_lane.py::test_an_edit_of_the_configuration_closes_the_lane",
+    ),
+    Guard(
+        "sh looks whether the last run is in the future",
+        LANE,
+        {'[ "$stamp" -nt "$lane_stamps/.expire" ] && ': ""},
+        f"{CLOSES}[put_the_clock_back]",
+    ),
+    Guard(
+        "sh looks whether the expirer is alive",
+        LANE,
+        {' && [ "$lane_stamps/.alive" -nt "$stamp" ]': ""},
+        f"{CLOSES}[let_the_expirer_be_dead]",
+    ),
+    # ---- sh believes no file of another user
+    Guard("sh looks whose the folder of popips.conf is", LANE, {'[ -O "$folder" ] && ': ""}, NOT_FOLLOWED),
+    Guard("sh looks whose the lane's file is", LANE, {"[ -O /proc/self/fd/5 ] && ": ""}, NOT_FOLLOWED),
+    Guard("sh looks whose the stamp folder is", LANE, {'[ -O "$lane_stamps" ] && ': ""}, NOT_FOLLOWED),
+    Guard(
+        "sh looks whose the stamp is",
+        LANE,
+        {'! [ -L "$stamp" ] && [ -O "$stamp" ] && ': '! [ -L "$stamp" ] && '},
+        NOT_FOLLOWED,
+    ),
+    Guard("sh follows no link in a stamp's place", LANE, {'! [ -L "$stamp" ] && ': ""}, NOT_FOLLOWED),
+    Guard(
+        "sh makes a path of nothing but an address",
+        LANE,
+        {"    case $2 in '' | *[!0-9a-f.:]*) return 1 ;; esac\n": ""},
+        "tests/test_lane.py::test_an_unusual_login_takes_the_long_way",
+    ),
+    # ---- the lane in Python
+    Guard(
+        "Python looks again whether the stamp is settled",
+        "popips/stamps/folder.py",
+        {" and bool(state.st_mode & S_IXUSR)\n\n": "\n\n"},
+        "tests/test_renewed.py::test_one_whose_grant_is_being_ended_is_told_no_though_the_time_is_set",
+    ),
+    Guard(
+        "Python looks again whether the stamp is the file that it wrote",
+        "popips/stamps/folder.py",
+        {" and state.st_ino == inode and ": " and "},
+        "tests/test_renewed.py::test_one_whose_stamp_is_another_file_by_then_is_told_no",
+    ),
+    Guard("Python renews no grant that is over", IN_PYTHON, {" or site.is_due(stamp)": ""}, f"{CLOSED}[due]"),
+    Guard(
+        "Python renews no stamp from the future",
+        IN_PYTHON,
+        {" or stamp.time > site.now:": ":"},
+        f"{CLOSED}[in_the_future]",
+    ),
+    Guard(
+        "Python looks whether the last run is young",
+        IN_PYTHON,
+        {"last_run is None or not 0 <= site.now - last_run <= DEAD_AFTER or ": ""},
+        CLOSED,
+    ),
+    Guard(
+        "Python looks whether popips.conf is as the last run saw it",
+        IN_PYTHON,
+        {" or folder.read(LANE) != _content(site)": ""},
+        CLOSED,
+    ),
+    Guard(
+        "with max_per_user the lane is for the grant's own user",
+        IN_PYTHON,
+        {"(there is None or there.user != login.user)": "there is None"},
+        "tests/test_renewed.py::test_with_max_per_user_it_is_for_the_user_of_the_grant_only",
+    ),
+    # ---- a login is never refused, nor held up
+    Guard(
+        "the hook ends with status 0 wherever dash ends",
+        "pam_hook/hook.sh",
+        {"trap 'exit 0' EXIT\n": ""},
+        "tests/test_login_passes.py::test_a_login_passes_where_fork_is_refused[1-popips-hook]",
+    ),
+    Guard(
+        "the script of Dovecot becomes the server wherever dash ends",
+        "pam_hook/postlogin.sh",
+        {'trap "$become" EXIT\n': ""},
+        "tests/test_login_passes.py::test_a_login_passes_where_fork_is_refused[1-popips-postlogin]",
+    ),
+    Guard(
+        "sh waits for a clock, and not for Python",
+        LANE,
+        {"sleep 1.3": "sleep 13"},
+        "tests/test_login_passes.py::test_a_login_passes_whatever_python_does_and_that_is_logged[hangs-popips-hook]",
+    ),
+    Guard(
+        "a variable of PAM that is there twice is refused",
+        "pam_hook/hook.sh",
+        {'[ "$source" ] || is_single || source=$$': '[ "$source" ] || source=$$'},
+        "tests/test_hook.py::test_the_hook_refuses_a_doubled_variable",
+    ),
+    # ---- a crowd
+    Guard(
+        "sh starts no Python while a granter is at work",
+        LANE,
+        {"! is_granter && was_seen && exit;": "is_granter;"},
+        "tests/test_requests.py::test_while_a_granter_is_at_work_no_python_is_started[popips-hook]",
+    ),
+    Guard(
+        "sh waits for no granter that has died",
+        LANE,
+        {' && kill -0 "$granter"; }': "; }"},
+        "tests/test_requests.py::test_a_granter_that_is_none_is_not_waited_for[dead-popips-hook]",
+    ),
+    Guard(
+        "sh waits for no granter that is older than the last run",
+        LANE,
+        {'[ "$marker" -nt "$lane_stamps/.expire" ] && read': "read"},
+        "tests/test_requests.py::test_a_granter_that_is_none_is_not_waited_for[older than the last run-popips-hook]",
+    ),
+    Guard(
+        "sh starts Python if the granter that it waits for dies",
+        LANE,
+        {'        kill -0 "$granter" || return\n': ""},
+        "tests/test_requests.py::test_a_granter_that_dies_while_it_is_waited_for_is_stood_in_for[popips-hook]",
+    ),
+    # ---- the drop folder
+    Guard(
+        "a file in the drop folder is its user's own",
+        DROP,
+        {" or state.st_uid != owner or state.st_nlink": " or state.st_nlink"},
+        NO_PLAIN_FILE,
+    ),
+    Guard(
+        "a file in the drop folder has one name",
+        DROP,
+        {" or state.st_nlink != 1:": ":"},
+        NO_PLAIN_FILE,
+    ),
+    Guard(
+        "a link in the drop folder is not followed",
+        DROP,
+        {"os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK": "os.O_RDONLY | os.O_NONBLOCK"},
+        NO_PLAIN_FILE,
+    ),
+    Guard(
+        "a user's folder is his alone",
+        DROP,
+        {"    if state.st_uid != owner or state.st_mode & 0o022:\n": "    if False:\n"},
+        "tests/test_drop.py::test_a_folder_that_is_not_its_users_alone_is_named_and_not_read",
+    ),
+    Guard(
+        "a link in place of a user's folder is not followed",
+        DROP,
+        {"os.O_DIRECTORY | os.O_NOFOLLOW": "os.O_DIRECTORY"},
+        "tests/test_drop.py::test_a_link_in_place_of_a_users_folder_is_not_followed",
+    ),
+    Guard(
+        "an address without its newline is not whole",
+        DROP,
+        {'(text.endswith("\\n") and _is_closed(fd))': "_is_closed(fd)"},
+        "tests/test_drop.py::test_a_file_that_is_on_its_way_is_left",
+    ),
+    Guard(
+        "a file that somebody is writing is left",
+        DROP,
+        {'(text.endswith("\\n") and _is_closed(fd))': 'text.endswith("\\n")'},
+        "tests/test_drop.py::test_a_file_that_is_on_its_way_is_left",
+    ),
+    # ---- the log
+    Guard(
+        "a log line is a login as a whole",
+        "follower/formats.py",
+        {"self.login.fullmatch(line)": "self.login.search(line)"},
+        "tests/test_follow.py::test_a_login_line_inside_another_line_grants_nothing",
+    ),
+    Guard(
+        "the line before a login is its own as a whole",
+        "follower/formats.py",
+        {"self.origin.fullmatch(line)": "self.origin.search(line)"},
+        "tests/test_follow.py::test_a_login_line_inside_another_line_grants_nothing",
+    ),
+    Guard(
+        "of a line that is too long not even the rest counts",
+        "follower/formats.py",
+        {"        if is_whole and not is_rest:\n": "        if is_whole:\n"},
+        "tests/test_follow.py::test_of_a_line_that_is_too_long_not_even_the_rest_counts",
+    ),
+    Guard(
+        "the two lines of a login are of one process",
+        "follower/formats.py",
+        {"        if process:  # without": "        if True:  # without"},
+        "tests/test_follow.py::test_the_two_lines_of_a_login_belong_together_by_their_process",
+    ),
+)
