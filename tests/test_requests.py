@@ -102,8 +102,10 @@ def test_a_granter_that_is_none_is_not_waited_for(host: Host, program: str, how:
 def test_a_granter_that_dies_while_it_is_waited_for_is_stood_in_for(host: Host, program: str) -> None:
     granter = subprocess.Popen(["sleep", "30"])
     marked(host, granter.pid)
-    command = [host.folder / program, "-c", host.site.conf, *(["/bin/true"] if program == "popips-postlogin" else [])]
-    login = subprocess.Popen(command, env=ENVIRONMENT[program])
+    server = ["/bin/true"] if program == "popips-postlogin" else []
+    login = subprocess.Popen(
+        [host.folder / program, "-c", host.site.conf, *map(Path, server)], env=ENVIRONMENT[program]
+    )
     while not requests(host):
         time.sleep(0.001)
     granter.kill()

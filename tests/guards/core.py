@@ -65,7 +65,9 @@ GUARDS = (
     Guard(
         "a record without a stamp is the admin's",
         "popips/site.py",
-        {"        return OURS if there == value and stamp else ADMINS": "        return OURS if there == value else NONE"},
+        {
+            "OURS if there == value and stamp else ADMINS": "OURS if there == value else NONE",
+        },
         "tests/test_grants.py::test_a_static_record_survives_login_and_expiry",
     ),
     Guard(
@@ -175,7 +177,7 @@ GUARDS = (
             " for name in ended), task.place)\n": " for name in ended), task.place)\n"
             "        denials.add(site.folder, denial, site.now)\n",
         },
-        "tests/holds/test_denials.py::test_deny_hit_anywhere[KILL]",
+        "tests/holds/test_denials.py::test_deny_hit_anywhere[access-KILL]",
     ),
     Guard(
         "a list of denials that cannot be read refuses every login",
@@ -231,9 +233,9 @@ GUARDS = (
         "the new settings are kept after the old records have gone",
         "popips/move.py",
         {
-            "                    _empty(site, writer, old, text)\n                    form.keep(site.folder, site.form)\n": (
-                "                    form.keep(site.folder, site.form)\n                    _empty(site, writer, old, text)\n"
-            )
+            "meanwhile\n                    _empty(site, writer, old, text)\n": "meanwhile\n",
+            "form.keep(site.folder, site.form)\n        except": "form.keep(site.folder, site.form)\n"
+            "                    _empty(site, writer, old, text)\n        except",
         },
         "tests/test_move.py::test_whoever_is_killed_while_he_moves_them_the_next_run_has_them_all",
     ),
