@@ -64,11 +64,17 @@ GUARDS = (
     # ---- what is the admin's
     Guard(
         "a record without a stamp is the admin's",
+        "popips/fate.py",
+        {"    (NONE, RECORD, ANY, True, False, STATIC),": "    (NONE, RECORD, ANY, True, False, PUT),"},
+        "tests/test_grants.py::test_a_static_record_survives_login_and_expiry",
+    ),
+    Guard(
+        "a record of another value is the admin's",
         "popips/site.py",
         {
-            "OURS if there == value and stamp else ADMINS": "OURS if there == value else NONE",
+            "OURS if there == value and stamp else ADMINS": "OURS if there == value and stamp else NONE",
         },
-        "tests/test_grants.py::test_a_static_record_survives_login_and_expiry",
+        "tests/test_grants.py::test_a_record_with_a_value_that_is_not_ours_is_static_even_with_a_stamp",
     ),
     Guard(
         "what the admin's text says counts before it is built",
