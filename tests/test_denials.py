@@ -6,11 +6,16 @@ import fcntl
 import os
 import threading
 import time
+from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from popips import denials, policy
+from popips import denials, policy, revoke
+from popips.db import deny
+from popips.db.task import Task
 from popips.fate import BAR
 from popips.grant import DEFERRED, GRANTED, REFUSED
 from popips.maps import Busy
@@ -113,6 +118,20 @@ def test_a_login_that_has_not_seen_the_denial_loses_its_grant_by_it(
     denier.join()
     site.expire()
     assert (site.names(), site.records()) == (set(), {})
+
+
+def test_a_login_just_after_deny_has_ended_the_grant_gets_no_other(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.login(A)
+    denied = revoke.denied
+    told: list[str] = []
+
+    def then_logs_in(*words: Any) -> Iterator[list[str]]:
+        yield from denied(*words)
+        told.append(site.login(A))
+
+    monkeypatch.setattr(revoke, "denied", then_logs_in)
+    assert deny.work(Task(site.settings, site.place, Namespace(words=[A], map=None))) == 0
+    assert (told, site.names(), site.records()) == ([REFUSED], set(), {})
 
 
 def test_a_static_record_of_a_denied_address_stays(site: Site) -> None:

@@ -183,7 +183,7 @@ GUARDS = (
             " for name in ended), task.place)\n": " for name in ended), task.place)\n"
             "        denials.add(site.folder, denial, site.now)\n",
         },
-        "tests/holds/test_denials.py::test_deny_hit_anywhere[access-KILL]",
+        "tests/test_denials.py::test_a_login_just_after_deny_has_ended_the_grant_gets_no_other",
     ),
     Guard(
         "a list of denials that cannot be read refuses every login",
@@ -262,7 +262,7 @@ GUARDS = (
         "only one client's address gets a grant",
         "popips/address.py",
         {"    if packed != LOOPBACK and any(": "    if not packed and any("},
-        "tests/test_grants.py::test_refused_addresses_leave_nothing",
+        "tests/test_address.py::test_each_text_in_the_data_file_gets_its_verdict",
     ),
     Guard(
         "a stamp folder that others may write to is refused",
