@@ -187,6 +187,7 @@ def test_a_folder_that_is_not_its_users_alone_is_named_and_not_read(
     folder = site.folder / "drop" / name
     folder.mkdir()
     (folder / "here").write_text(f"{A}\n")
+    os.chown(folder / "here", uid(ALICE), -1)
     os.chown(folder, uid(owner), -1)
     folder.chmod(mode)
     (told,) = take_up(site)

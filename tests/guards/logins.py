@@ -74,6 +74,18 @@ GUARDS = (
         {"    case $2 in '' | *[!0-9a-f.:]*) return 1 ;; esac\n": ""},
         "tests/test_lane.py::test_an_unusual_login_takes_the_long_way",
     ),
+    Guard(
+        "with max_per_user sh renews only for the grant's own user",
+        LANE,
+        {'?*) [ "$lane_user" = "$3" ] ;; esac': "?*) ;; esac"},
+        "tests/test_limits_installed.py::test_the_fast_lane_is_not_for_a_login_that_a_limit_may_bar",
+    ),
+    Guard(
+        "sh renews for no service that only_services keeps out",
+        LANE,
+        {'in *" $4 "*) ;; *) false ;; esac': 'in *" $4 "*) ;; esac'},
+        "tests/test_limits_installed.py::test_the_fast_lane_is_not_for_a_login_that_a_limit_may_bar",
+    ),
     # ---- the lane in Python
     Guard(
         "Python looks again whether the stamp is settled",
@@ -107,7 +119,7 @@ GUARDS = (
         CLOSED,
     ),
     Guard(
-        "with max_per_user the lane is for the grant's own user",
+        "with max_per_user Python renews only for the grant's own user",
         IN_PYTHON,
         {"(there is None or there.user != login.user)": "there is None"},
         "tests/test_renewed.py::test_with_max_per_user_it_is_for_the_user_of_the_grant_only",
@@ -132,9 +144,15 @@ GUARDS = (
         "tests/test_login_passes.py::test_a_login_passes_whatever_python_does_and_that_is_logged[hangs-popips-hook]",
     ),
     Guard(
-        "a variable of PAM that is there twice is refused",
+        "sh believes no variable of PAM that is there twice",
         "pam_hook/hook.sh",
-        {'[ "$source" ] || is_single || source=$$': '[ "$source" ] || source=$$'},
+        {"*PAM_TYPE=*PAM_TYPE=* | *PAM_RHOST=*PAM_RHOST=* | *PAM_USER=*PAM_USER=* | *PAM_SERVICE=*PAM_SERVICE=*": "''"},
+        "tests/test_hook.py::test_the_hook_refuses_a_doubled_variable",
+    ),
+    Guard(
+        "Python refuses a variable of PAM that is there twice",
+        "pam_hook/environ.py",
+        {"            if key in found:\n": "            if not key:\n"},
         "tests/test_hook.py::test_the_hook_refuses_a_doubled_variable",
     ),
     # ---- a crowd
@@ -147,7 +165,7 @@ GUARDS = (
     Guard(
         "sh waits for no granter that has died",
         LANE,
-        {' && kill -0 "$granter"; }': "; }"},
+        {' && kill -0 "$granter"; }': "; }", '        kill -0 "$granter" || return\n': ""},
         "tests/test_requests.py::test_a_granter_that_is_none_is_not_waited_for[dead-popips-hook]",
     ),
     Guard(
@@ -227,7 +245,13 @@ GUARDS = (
     Guard(
         "the two lines of a login are of one process",
         "follower/formats.py",
-        {"        if process:  # without": "        if True:  # without"},
+        {'self.sessions.pop(process or "", (0.0, ""))': 'self.sessions.popitem()[1] if self.sessions else (0.0, "")'},
+        "tests/test_follow.py::test_the_two_lines_of_a_login_belong_together_by_their_process",
+    ),
+    Guard(
+        "the line before a login is not of a process of long ago",
+        "follower/formats.py",
+        {' if now - began <= SESSION else ""': ""},
         "tests/test_follow.py::test_the_two_lines_of_a_login_belong_together_by_their_process",
     ),
 )
