@@ -47,4 +47,4 @@ class Guard:
 def page(text: str, guards: Iterable[Guard]) -> str:
     """Return the page on reliability with the table of these guards in place of the one that it has."""
     table = HEAD + "".join(guard.row() for guard in guards)
-    return re.sub(rf"(?s){re.escape(HEAD)}.*?\n(?=\n)", lambda _: table, text, count=1)
+    return re.sub(rf"{re.escape(HEAD)}(?:\|.*\n)*", lambda _: table, text, count=1)
