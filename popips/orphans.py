@@ -68,7 +68,7 @@ def end(site: Site) -> Iterator[list[str]]:
         ended: list[str] = []
 
         def step(records: Records, batch: list[str] = batch, ended: list[str] = ended) -> None:
-            """Look once more, under the lock: somebody may have logged in."""
+            """Look once more, under the lock: the admin may have put it by now."""
             ended.clear()
             put = register.load(site.folder)
             for key in (text.encode() for text in batch):
