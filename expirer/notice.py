@@ -20,6 +20,8 @@ def wrong(settings: Settings) -> Iterator[str]:
             grp.getgrnam(settings.only_group)
         except KeyError:
             yield f"{settings.path}: only_group: there is no group {settings.only_group}: groupadd makes it"
+    if settings.mta == "sendmail" and not settings.own_map and settings.value not in ("RELAY", "OK"):
+        yield f"{settings.path}: value: sendmail takes {settings.value:.40} for the text of a refusal: write RELAY"
     if settings.follow_pattern:
         try:
             formats.own(settings.follow_pattern, settings.path)

@@ -15,12 +15,13 @@ from popips.site import Site
 def forecast(site: Site, is_known: bool) -> Iterator[Lookup]:
     """In a `with`: the map as it will be when a run begins to look at the grants. Raise MapError, StampError."""
     kept = form.kept(site.folder) or site.form
-    if site.form.place.own and (kept != site.form or not is_known):
+    is_same = kept.is_same(site.form)
+    if site.form.place.own and not (is_same and is_known):
         site.form.place.refuse_text()
         yield _Anew(site)
         return
     with site.reader() as records:
-        yield records if kept == site.form else _Moved(site, kept, records)
+        yield records if is_same else _Moved(site, kept, records)
 
 
 class _Anew:

@@ -31,6 +31,10 @@ class Form:
         if records.get(key) == value and said.get(key) != value:
             records.delete(key)
 
+    def is_same(self, other: Form) -> bool:
+        """Whether records are made the same way, in a map that is as much popips' own."""
+        return self.pack() == other.pack()
+
     def pack(self) -> bytes:
         """Return the lines that kept() reads."""
         of_place = f"{self.place.kind}\n{self.place.path}\n{self.place.own:d}{self.place.postfix:d}"

@@ -11,7 +11,7 @@ from popips.files import opened
 from popips.form import Form
 from popips.maps import Busy, Full, MapError, Records, Writer
 from popips.maps.text import Text
-from popips.settle import nothing
+from popips.settle import check_map, nothing
 from popips.site import Site
 from popips.turns import batches
 
@@ -22,9 +22,12 @@ def move(site: Site) -> None:
     Until that is done and noted, under the writers' lock of the old map, nobody makes a record by other settings. Then
     the next look at all grants puts them where they belong now. Raise MapError or StampError.
     """
-    while (kept := form.kept(site.folder)) and kept != site.form:
+    while (kept := form.kept(site.folder)) and not kept.is_same(site.form):
+        wrong = _wrong(site)  # if it is, the grants are closed all the same, and come back when popips.conf is mended
         old = _named_now(site, kept)
         if not os.path.lexists(old.place.path):
+            if wrong:
+                raise wrong
             form.keep(site.folder, site.form)
             return
         text = Text(site.settings.source(old.place), old.place.postfix)
@@ -32,12 +35,25 @@ def move(site: Site) -> None:
             with replace(site, form=old, text=text).writer() as writer:
                 if form.kept(site.folder) == kept:  # nobody has moved them meanwhile
                     _empty(site, writer, old, text)
-                    form.keep(site.folder, site.form)
+                    if not wrong:
+                        form.keep(site.folder, site.form)
         except (Busy, Full):
             raise
         except MapError as error:
             cure = "grants of the settings before may be in it: mend it, or remove it if nobody asks it"
             raise type(error)(f"{error}; {cure}") from error
+        if wrong:
+            raise wrong
+
+
+def _wrong(site: Site) -> MapError | None:
+    try:
+        check_map(site)
+    except (Busy, Full):
+        raise
+    except MapError as error:
+        return error
+    return None
 
 
 def _named_now(site: Site, kept: Form) -> Form:

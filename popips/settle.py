@@ -68,6 +68,15 @@ def settle(site: Site, writer: Writer, names: Iterable[str], asked: Asked, bars:
     return fates
 
 
+def check_map(site: Site) -> None:
+    """Raise MapError if popips.conf cannot mean this map: a note that records are in it would outlive the mistake."""
+    if site.form.place.own:
+        site.form.place.refuse_text()
+    else:
+        with site.reader():
+            pass
+
+
 def nothing() -> None:
     """Secure nothing: no stamp is made, or a map of its own is made anew after a power failure."""
 
@@ -75,8 +84,9 @@ def nothing() -> None:
 def _check_form(site: Site) -> None:
     kept = form.kept(site.folder)
     if kept is None:
+        check_map(site)
         form.keep(site.folder, site.form)
-    elif kept != site.form:
+    elif not kept.is_same(site.form):
         raise Changed(
             f"{site.settings.path}: map, key or value has changed; the next run of popips-expire moves all grants"
         )

@@ -100,7 +100,7 @@ DIALOGUES: list[tuple[str, list[tuple[str, str, int, str, str]]]] = [
                 "popips-db: {db}.db: there is no such file; is it the right path? {db} is",
             ),
             ("-m hash:{conf} lst", "", 66, "", "popips-db: {conf}.db: there is no such file"),
-            ("-m btree:{db} lst", "", 65, "", "popips-db: {db}: not a btree file of Berkeley DB; make it: makemap"),
+            ("-m btree:{db} lst", "", 65, "", "popips-db: {db}: a hash map; write hash:"),
             ("-m btree:/x ins 192.0.2.1", "", 64, "", "popips-db: 192.0.2.1: grants go to the map of {conf}"),
         ],
     ),

@@ -7,7 +7,7 @@ import pwd
 from stat import S_ISREG
 
 from popips.maps.errors import MapError, Missing, explained
-from popips.maps.kinds import Place
+from popips.maps.kinds import KINDS, Place
 from popips.maps.lock import Locked, Wait
 
 TRUSTED_USER = "smmta"  # to whom Debian's makemap gives the maps that it makes (confTRUSTED_USER)
@@ -69,5 +69,8 @@ def _check_magic(fd: int, place: Place) -> None:
     head = os.pread(fd, 20, 0)
     magics = int.from_bytes(head[12:16], "little"), int.from_bytes(head[12:16], "big")
     if place.row.magic and place.row.magic not in magics:
+        for kind, row in KINDS.items():
+            if row.magic and row.magic in magics:
+                raise MapError(f"{place.path}: a {kind} map; write {kind}:{place.source} in popips.conf")
         what = "empty" if not head else f"not a {place.kind} file of Berkeley DB"
         raise MapError(f"{place.path}: {what}; {place.cure()}")

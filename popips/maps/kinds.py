@@ -13,6 +13,7 @@ from popips.maps.errors import MapError
 if TYPE_CHECKING:
     from popips.maps import Reader, Writer
 
+MADE_BY_POPIPS = b"# Made by popips"  # how the text begins that a map of its own is made from where postmap makes it
 MAKEMAP, POSTMAP = "makemap {kind} {stem} < {text}", "postmap {kind}:{text}"
 
 
@@ -104,7 +105,7 @@ class Place:
 
     def refuse_text(self) -> None:
         """Raise MapError if a map of popips' own has a text beside it that somebody makes it from."""
-        is_popips_own = self.row.own == "postmap"  # it makes the map from that file itself
+        is_popips_own = self.row.own == "postmap" or _is_made_by_popips(self.source)
         if os.path.isfile(self.source) and not is_popips_own:  # a stamp folder, say, may have that name
             cure = "own_map = yes is for a map that holds nothing else, and has no text: name another"
             raise MapError(f"{self.path}: made from {self.source}; {cure}")
@@ -124,6 +125,14 @@ class Place:
 
     def __hash__(self) -> int:
         return hash(str(self))
+
+
+def _is_made_by_popips(text: str) -> bool:
+    try:
+        with open(text, "rb") as file:
+            return file.read(len(MADE_BY_POPIPS)) == MADE_BY_POPIPS
+    except OSError:
+        return False
 
 
 def exists(path: str) -> bool:

@@ -17,13 +17,13 @@ from signal import alarm
 from popips.files import READ, identity_of, opened, sync_folder, write_all
 from popips.maps.base import Base, mtime_of
 from popips.maps.errors import Failed, Full, MapError, Missing, explained
-from popips.maps.kinds import Place, Task, exists
+from popips.maps.kinds import MADE_BY_POPIPS, Place, Task, exists
 from popips.maps.lock import Locked, Wait
 from popips.maps.seal import PAGE, Seal
 
 PROGRAMS = ("/usr/sbin/postmap", "/usr/local/sbin/postmap")
 MODE = 0o640  # as makemap has it: smtpd opens its maps before it gives up root
-HEAD = b"# Made by popips, which makes it anew at each change: see own_map in popips.conf(5).\n"
+HEAD = MADE_BY_POPIPS + b", which makes it anew at each change: see own_map in popips.conf(5).\n"
 BAD = ".popips-bad"  # behind the name of a damaged map
 LIMIT = 60  # seconds after which SIGALRM ends a process whose postmap waits for a lock that nobody gives up
 NO_SPACE = os.strerror(errno.ENOSPC)  # in what postmap says

@@ -241,3 +241,37 @@ def test_a_stamp_folder_that_changes_leaves_the_old_ones_records_as_orphans(prog
         assert A in told.said
         room.admin("end --orphans")
     assert room.granted() == {}
+
+
+# what is put into popips.conf by mistake, and what the run says
+MISTAKES = {
+    "another type": ({"map": "btree:{folder}/access"}, "a hash map; write hash:{folder}/access in popips.conf"),
+    "another path": ({"map": "hash:{folder}/acess"}, "{folder}/acess.db"),
+    "the admin's map for popips' own": ({"own_map": "yes"}, "name another"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("before", [True, False], ids=["with a grant", "before the first login"])
+@pytest.mark.parametrize("event", ["run", "login"])
+def test_a_mistake_in_popips_conf_closes_and_is_over_once_it_is_mended(
+    room: Room, mistake: str, before: bool, event: str
+) -> None:
+    wrong, said = MISTAKES[mistake]
+    if before:
+        room.login(A)
+        room.expire()
+    good = dict(room.settings)
+    room.configure(**{name: value.format(folder=room.folder) for name, value in wrong.items()})
+    if event == "login":
+        assert "deferred" in room.login(B).said
+    done = room.run()
+    assert done.status and said.format(folder=room.folder) in done.err, done
+    assert room.records() == STATIC
+    room.configure(**{name: good.get(name, "") for name in wrong})
+    room.expire()
+    assert room.records() == STATIC | ({A: "RELAY"} if before else {}) | ({B: "RELAY"} if event == "login" else {})
+    room.configure(value="OK")
+    room.expire()
+    room.login(SIX)
+    assert room.records()[LONG] == "OK"

@@ -43,7 +43,7 @@ BROKEN: list[tuple[str, Callable[[Files], object], str]] = [
     ("missing", lambda files: files.db.rename(files.folder / "x"), "there is no such file; make it: makemap hash "),
     ("empty", lambda files: files.db.write_bytes(b""), "empty; make it: makemap hash "),
     ("text", lambda files: files.db.write_text("192.0.2.1 REJECT\n" * 9), "not a hash file of Berkeley DB; make it: "),
-    ("btree", make_btree, "not a hash file of Berkeley DB; make it: "),
+    ("btree", make_btree, "a btree map; write btree:/"),
     ("version 10", version_ten, "of a version that this libdb does not read"),
     ("folder", replaced(os.mkdir), "cannot be opened"),
     ("link", linked, "it is a symbolic link; name the file that it leads to"),
