@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 
 from expirer import drop, notice, sessions
-from popips import command, denials, fate, grant, lane, parsers, run, watch
+from popips import command, denials, fate, grant, lane, parsers, policy, run, watch
 from popips.grant import Outcome
 from popips.log import ERROR, Log
 from popips.login import Login
@@ -95,7 +95,7 @@ def _run(host: Site, told: _Told) -> None:
     if host.settings.renew == "sessions":
         try:
             sessions.renew(host, time.time)
-        except sessions.SessionError as error:  # where Dovecot does not answer, expiry must go on
+        except (sessions.SessionError, policy.NoAnswer) as error:  # whoever does not answer, expiry must go on
             told.say(ERROR, f"error: {error}")
     done = run.run(replace(host, now=time.time()), told.login)
     for level, text in done.describe(str(host.settings.map)):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import grp
 import os
 from collections.abc import Iterator
 
 from follower import formats
-from popips import seen, watch
+from popips import policy, seen, watch
 from popips.settings import Settings
 from popips.site import Site
 from popips.stamps import TOLD
@@ -17,9 +16,10 @@ def wrong(settings: Settings) -> Iterator[str]:
     """Return what a run, or a login, would fail on, each with the setting and the cure."""
     if settings.only_group:
         try:
-            grp.getgrnam(settings.only_group)
-        except KeyError:
-            yield f"{settings.path}: only_group: there is no group {settings.only_group}: groupadd makes it"
+            if not policy.is_group(settings.only_group):
+                yield f"{settings.path}: only_group: there is no group {settings.only_group}: groupadd makes it"
+        except policy.NoAnswer as error:
+            yield f"{settings.path}: {error}"
     if settings.mta == "sendmail" and not settings.own_map and settings.value not in ("RELAY", "OK"):
         yield f"{settings.path}: value: sendmail takes {settings.value:.40} for the text of a refusal: write RELAY"
     if settings.follow_pattern:

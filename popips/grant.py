@@ -110,7 +110,7 @@ def serve(site: Site, told: Told, own: str = "") -> Outcome | None:
 
     try:
         while (batch := requests.there(site.folder, site.now)) and time.monotonic() < begun + AT_WORK:
-            is_granter = requests.mark(site.folder)
+            is_granter = requests.mark(site.folder, site.now)
             for request, what in _dealt(site, batch, is_over):
                 _report(site, told, request.login, what)
                 if request.file == own:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from signal import SIG_DFL, SIGALRM, alarm, signal
 
 from popips import address, denials
 from popips.login import BY_HAND, Login, word
@@ -15,6 +16,12 @@ ANONYMOUS = "anonymous"  # the user of a login that everybody may make
 OF_DOVECOT = "dovecot"  # the service of all of Dovecot's logins by PAM, unless it is configured to tell them apart
 
 NEVER = "in a network of `never`"
+PATIENCE = 1  # seconds that the users' data base, LDAP for instance, has for an answer: a login waits for it
+
+
+class NoAnswer(StampFailed):
+    """The users' data base does not answer; str() says what for, and the cure."""
+
 
 Bars = Callable[[str], str]  # why nobody at a canonical address gets a grant, "" for no reason
 
@@ -62,12 +69,51 @@ def _cure(service: str) -> str:
     return "add it to that in popips.conf, if its logins are to open the relay"
 
 
+def is_group(group: str) -> bool:
+    """Whether there is such a group; raise NoAnswer."""
+    return _answered(group, lambda: _gid(group) is not None)
+
+
 def _is_member(user: str, group: str) -> bool:
+    return _answered(group, lambda: _gid(group) in _gids(user))
+
+
+def _gid(group: str) -> int | None:
     import grp
+
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        return None
+
+
+def _gids(user: str) -> list[int]:
     import pwd
 
     try:
-        # gr_mem misses a group of two lines, and LDAP's
-        return grp.getgrnam(group).gr_gid in os.getgrouplist(user, pwd.getpwnam(user).pw_gid)
+        return os.getgrouplist(user, pwd.getpwnam(user).pw_gid)  # gr_mem misses a group of two lines, and LDAP's
     except KeyError:
-        return False
+        return []
+
+
+def _answered(group: str, ask: Callable[[], bool]) -> bool:
+    """Return the answer; raise NoAnswer if it does not come.
+
+    A process of its own asks, which an alarm ends: a run that waited for ever would leave all grants open.
+    """
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            signal(SIGALRM, SIG_DFL)
+            alarm(PATIENCE)
+            os.write(write, b"yes" if ask() else b"no")
+        finally:
+            os._exit(0)
+    os.close(write)
+    answer = os.read(read, 3)
+    os.close(read)
+    os.waitpid(child, 0)
+    if not answer:
+        raise NoAnswer(f"only_group: the users' data base does not answer: does `getent group {group}`?")
+    return answer == b"yes"

@@ -111,22 +111,32 @@ def _address(file: str) -> str:
 # ---- the granter: the process that deals with them. While it is at work, a login only leaves a request
 
 
-def mark(folder: Folder) -> bool:
-    """Make this process the granter, unless another one is, and lives; return whether this one is."""
-    while True:
-        with folder.naming(GRANTER):
-            try:
-                with opened(GRANTER, WRITE | os.O_CREAT | os.O_EXCL, within=folder.fd) as fd:
-                    os.write(fd, b"%d\n" % os.getpid())
+def mark(folder: Folder, now: float) -> bool:
+    """Make this process the granter, unless another one is, and lives; return whether this one is.
+
+    Where the mark cannot be made, each login does its work by itself.
+    """
+    try:
+        while not _made(folder):
+            pid = _granter(folder)
+            if pid in _ours():
                 return True
-            except FileExistsError:
-                pass
-        pid = _granter(folder)
-        if pid in _ours():
-            return True
-        if _is_alive(pid):
+            if _is_alive(pid) and (folder.time_of(GRANTER) or 0) <= now + STALE:
+                return False
+            folder.remove(GRANTER)  # one from the future is of a clock that was put right, and of a pid long reused
+    except StampError:
+        return False
+    return True
+
+
+def _made(folder: Folder) -> bool:
+    with folder.naming(GRANTER):
+        try:
+            with opened(GRANTER, WRITE | os.O_CREAT | os.O_EXCL, within=folder.fd) as fd:
+                os.write(fd, b"%d\n" % os.getpid())
+        except FileExistsError:
             return False
-        folder.remove(GRANTER)
+    return True
 
 
 def unmark(folder: Folder) -> None:
@@ -148,6 +158,6 @@ def _granter(folder: Folder) -> int:
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0) if pid else None
-    except OSError:
+    except (OSError, OverflowError):
         return False
     return pid > 0

@@ -18,7 +18,7 @@ from popips.move import move
 from popips.policy import Bars
 from popips.settle import rebuild
 from popips.site import Site
-from popips.stamps import RUN_FILE
+from popips.stamps import NEVER, RUN_FILE, StampError
 from popips.stamps.folder import Folder
 from popips.stamps.survey import WHOLE, Bound, Survey, survey
 from popips.turns import BATCH, batches, in_turns
@@ -160,8 +160,17 @@ class _Run:
         for name in found.ahead:
             self.site.folder.renew(name, None, self.site.now)
         for file in found.told:
-            if abs(self.site.now - (self.site.folder.time_of(file) or 0)) > watch.TELL_EVERY:
-                self.site.folder.remove(file)
+            if not self.is_told(file):
+                try:
+                    self.site.folder.remove(file)
+                except StampError:
+                    self.run.foreign.append(file)  # which must not keep the grants that are due open
+
+    def is_told(self, file: str) -> bool:
+        """Whether the log was told of logins from an address of `never` a short while ago, and it still is one."""
+        name, last = file.removeprefix(NEVER), self.site.folder.time_of(file) or 0
+        is_never = address.is_canonical(name) and address.is_in(name, self.site.settings.never)
+        return is_never and abs(self.site.now - last) <= watch.TELL_EVERY
 
     def look_at_all(self) -> str:
         """Settle each grant whose record is not as it should be; return what the map lacks of the admin's text."""

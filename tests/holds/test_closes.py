@@ -288,3 +288,34 @@ def test_many_due_leave_none(either: Room) -> None:
     either.age()
     either.expire()
     assert (either.granted(), either.names()) == ({}, set())
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["no login waits", "a login waits"])
+def test_grants_end_though_the_users_data_base_does_not_answer(room: Room, waits: bool) -> None:
+    """As LDAP may: here nobody ever writes to the fifo that /etc/group is."""
+    room.login(A)
+    room.configure(only_group="mail")
+    room.expire()
+    room.age(A)
+    silent = room.folder / "group"
+    os.mkfifo(silent)
+    room.binds["/etc/group"] = silent
+    if waits:
+        room.login(B)
+    done = room.run()
+    assert done.status == 0 and "only_group" in done.said and "getent" in done.said
+    assert (room.granted(), room.names()) == ({}, set())
+    room.binds.clear()
+    assert [path.name.startswith(B) for path in room.requests()] == [True] * waits
+
+
+def test_grants_end_though_a_file_of_never_cannot_be_removed(room: Room) -> None:
+    """It stands before them in the run."""
+    room.login(A)
+    room.age(A)
+    (room.stamps / ".never-127.0.0.1" / "something").mkdir(parents=True)
+    os.utime(room.stamps / ".never-127.0.0.1", (0, 0))
+    (room.stamps / ".never-nobody").touch()
+    done = room.run()
+    assert done.status == 0 and ".never-127.0.0.1" in done.said
+    assert room.granted() == {}

@@ -177,13 +177,17 @@ def test_logins_from_never_start_no_python(room: Room) -> None:
     assert not room.starts_python(HERE, "bob")
 
 
-def test_an_address_that_is_never_no_more_is_granted(room: Room) -> None:
+@pytest.mark.parametrize("age", [0, 86400], ids=["edited", "put back with its old time"])
+def test_an_address_that_is_never_no_more_is_granted(room: Room, age: float) -> None:
     room.configure(never="127.0.0.0/8 198.51.100.0/24")
     room.login(A)
     room.expire()
     room.login(A)
     assert room.names() == set()
     room.configure(never="127.0.0.0/8")
+    os.utime(room.conf, (time.time() - age, time.time() - age))
+    if age:
+        room.expire()  # only a run can see it
     room.login(A)
     room.expire()
     assert room.granted() == {A: "RELAY"}

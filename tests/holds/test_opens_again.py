@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -235,3 +236,30 @@ def test_what_popips_keeps_in_the_stamp_folder_may_be_lost_or_garbage(room: Room
         assert str(path) in second.said, (first, second)
     if barred or not second.status:
         assert room.granted() == BOTH | ({} if barred else {B: "RELAY"})
+
+
+def of_a_wrong_clock(room: Room) -> None:
+    """A granter that was killed while the clock was ahead; by now its pid is that of another process."""
+    (room.stamps / ".granter").write_text("1\n")
+    os.utime(room.stamps / ".granter", (time.time() + 86400, time.time() + 86400))
+
+
+def of_no_process(room: Room) -> None:
+    (room.stamps / ".granter").write_text("9" * 30 + "\n")
+
+
+def a_folder_for_a_mark(room: Room) -> None:
+    (room.stamps / ".granter" / "something").mkdir(parents=True)
+
+
+@pytest.mark.parametrize("odd", [of_a_wrong_clock, of_no_process, a_folder_for_a_mark])
+def test_an_odd_mark_of_a_granter_keeps_logins_from_their_grants_for_one_run(
+    room: Room, odd: Callable[[Room], None]
+) -> None:
+    room.login(A)
+    room.expire()
+    odd(room)
+    room.login("198.51.100.11")
+    room.expire()
+    room.login("198.51.100.12")
+    assert "198.51.100.12" in room.granted()
