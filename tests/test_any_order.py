@@ -110,6 +110,10 @@ class Life(RuleBasedStateMachine):
         folder = self.site.stamps / ".requests"
         return {path.name.rpartition("-")[0] for path in folder.iterdir()} if folder.exists() else set()
 
+    def has(self, address: str) -> bool:
+        """Whether the address has a grant, or waits for one: else there is nothing to end, and nothing is looked at."""
+        return address in self.last or address in self._requests()
+
     @rule(address=addresses)
     def login_while_the_map_is_locked(self, address: str) -> None:
         is_live = self.last.get(address, 0) > self.site.now - WINDOW
@@ -162,16 +166,20 @@ class Life(RuleBasedStateMachine):
 
     @rule(address=addresses)
     def end_one(self, address: str) -> None:
+        is_there = self.has(address)
         assert self.site.end(address) == ([address] if address in self.last else [])
-        self.move()
+        if is_there:
+            self.move()
         self.waiting.pop(address, None)
         if address in self.last:
             self.end(address)
 
     @rule(address=addresses)
     def deny(self, address: str) -> None:
+        is_there = self.has(address)
         self.site.deny(address)
-        self.move()
+        if is_there:
+            self.move()
         self.denied.add(address)
         self.waiting.pop(address, None)
         if address in self.last:
