@@ -128,28 +128,64 @@ def test_a_login_goes_on_as_soon_as_the_granter_has_seen_to_its_request(host: Ho
         other.wait()
 
 
-def crowd(host: Host, size: int) -> None:
-    """Have so many logins from new addresses at once."""
-    logins = [
+def counted(host: Host, python: str) -> Path:
+    """Have the hook start this line of sh for Python; return the file that has a line for each start."""
+    count = host.folder / "count"
+    count.write_text("")
+    (host.folder / "python3").write_text(f"#!/bin/sh\necho >> {count}\n{python}\n")
+    (host.folder / "python3").chmod(0o755)
+    host.spoil("python=/usr/bin/python3", f"python={host.folder}/python3")
+    return count
+
+
+def begun(host: Host, size: int) -> list[subprocess.Popen[bytes]]:
+    """Begin so many logins from new addresses at once."""
+    return [
         subprocess.Popen(
             [host.folder / "popips-hook", "-c", host.site.conf],
             env=ENVIRONMENT["popips-hook"] | {"PAM_RHOST": f"10.0.0.{number}"},
         )
         for number in range(size)
     ]
+
+
+def crowd(host: Host, size: int) -> int:
+    """Have so many logins from new addresses at once; return how many of them started Python."""
+    count = counted(host, 'exec /usr/bin/python3 "$@"')
+    logins = begun(host, size)
     assert [login.wait(30) for login in logins] == [0] * size
+    return len(count.read_text())
 
 
-@pytest.mark.parametrize("locked", [False, True], ids=["", "the map is locked"])
-def test_a_crowd_is_granted_by_the_next_run_at_the_latest(host: Host, locked: bool) -> None:
-    with host.site.db.open("r+b") as db:
-        if locked:
-            fcntl.flock(db, fcntl.LOCK_EX)
-        crowd(host, 100)
+def test_a_crowd_starts_few_pythons_and_all_are_granted(host: Host) -> None:
+    assert crowd(host, 100) < 25
     host.installed.run("popips-expire")
     assert host.site.names() == {f"10.0.0.{number}" for number in range(100)}
     assert len(host.site.records()) == 100
     assert requests(host) == []
+
+
+def test_a_crowd_in_front_of_a_locked_map_is_granted_by_the_next_run(host: Host) -> None:
+    with host.site.db.open("r+b") as db:
+        fcntl.flock(db, fcntl.LOCK_EX)
+        assert crowd(host, 50) < 25
+    host.installed.run("popips-expire")
+    assert len(host.site.records()) == 50
+    assert requests(host) == []
+
+
+def test_one_of_those_who_wait_follows_a_granter_that_is_done(host: Host) -> None:
+    count = counted(host, "exec sleep 3")
+    granter = subprocess.Popen(["sleep", "30"])
+    marker = marked(host, granter.pid)
+    logins = begun(host, 20)
+    while len(requests(host)) < len(logins):
+        time.sleep(0.001)
+    marker.unlink()
+    granter.kill()
+    granter.wait()
+    assert [login.wait(30) for login in logins] == [0] * len(logins)
+    assert len(count.read_text()) < 5
 
 
 def test_webmail_on_this_host_starts_python_once_an_hour(host: Host) -> None:

@@ -165,7 +165,7 @@ GUARDS = (
     Guard(
         "sh waits for no granter that has died",
         LANE,
-        {' && kill -0 "$granter"; }': "; }", '        kill -0 "$granter" || return\n': ""},
+        {' && kill -0 "$granter"; }': "; }", '        kill -0 "$granter" || ! is_granter || return\n': ""},
         "tests/test_requests.py::test_a_granter_that_is_none_is_not_waited_for[dead-popips-hook]",
     ),
     Guard(
@@ -177,8 +177,14 @@ GUARDS = (
     Guard(
         "sh starts Python if the granter that it waits for dies",
         LANE,
-        {'        kill -0 "$granter" || return\n': ""},
+        {'        kill -0 "$granter" || ! is_granter || return\n': ""},
         "tests/test_requests.py::test_a_granter_that_dies_while_it_is_waited_for_is_stood_in_for[popips-hook]",
+    ),
+    Guard(
+        "of those who wait one follows a granter that is done",
+        LANE,
+        {'kill -0 "$granter" || ! is_granter || return': 'kill -0 "$granter" || return'},
+        "tests/test_requests.py::test_one_of_those_who_wait_follows_a_granter_that_is_done",
     ),
     # ---- the drop folder
     Guard(
