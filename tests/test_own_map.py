@@ -204,46 +204,51 @@ def test_a_login_that_makes_the_map_anew_opens_nothing_that_was_over(site: Site)
     assert site.records() == {B: "RELAY"}
 
 
-def test_a_due_grant_that_a_login_renews_while_the_map_is_made_anew_is_there(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def overtaken(site: Site, monkeypatch: pytest.MonkeyPatch, act: Callable[[own.Writer], None]) -> None:
+    """Have a run make the map anew when A's grant is over; act comes directly after that, under the writers' lock."""
     site.login(A)
     site.expire()
     site.pass_window()
     site.db.unlink()
     rebuild = own.Writer.rebuild
 
-    def then_asked(self: own.Writer, pairs: object) -> None:
+    def then_acted(self: own.Writer, pairs: object) -> None:
         rebuild(self, pairs)  # type: ignore[arg-type]
-        self._journal.release()
-        assert site.login(A) in (GRANTED, RENEWED)
-        self._journal.take(Wait(self._until))
+        act(self)
 
-    monkeypatch.setattr(own.Writer, "rebuild", then_asked)
+    monkeypatch.setattr(own.Writer, "rebuild", then_acted)
     site.expire()
     assert (site.records(), site.names()) == ({A: "RELAY"}, {A})
+
+
+def test_a_due_grant_that_a_login_renews_while_the_map_is_made_anew_is_there(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def login(writer: own.Writer) -> None:
+        writer._journal.release()
+        assert site.login(A) in (GRANTED, RENEWED)
+        writer._journal.take(Wait(writer._until))
+
+    overtaken(site, monkeypatch, login)
 
 
 def test_a_grant_that_was_left_out_when_the_map_was_made_anew_is_not_renewed_by_the_lane(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For the run it was over; for a login that began a moment before it was not."""
-    site.login(A)
-    site.expire()
-    site.pass_window()
-    site.db.unlink()
-    rebuild = own.Writer.rebuild
     told: list[bool] = []
 
-    def then_renewed(self: own.Writer, pairs: object) -> None:
-        rebuild(self, pairs)  # type: ignore[arg-type]
+    def renew(_: own.Writer) -> None:
         with site.host as host:
             told.append(host.folder.renew(A, Login("alice", "pop3", "test"), site.now))
 
-    monkeypatch.setattr(own.Writer, "rebuild", then_renewed)
-    site.expire()
+    overtaken(site, monkeypatch, renew)
     assert told == [False]
-    assert (site.records(), site.names()) == ({A: "RELAY"}, {A})
+
+
+def test_a_fifo_beside_it_is_no_text_and_keeps_nobody_waiting(site: Site) -> None:
+    os.mkfifo(site.access)
+    assert site.login(A) == GRANTED
 
 
 def test_after_an_edit_of_the_configuration_all_its_records_are_as_that_says(site: Site) -> None:

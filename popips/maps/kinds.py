@@ -105,8 +105,9 @@ class Place:
 
     def refuse_text(self) -> None:
         """Raise MapError if a map of popips' own has a text beside it that somebody makes it from."""
-        is_popips_own = self.row.own == "postmap" or _is_made_by_popips(self.source)
-        if os.path.isfile(self.source) and not is_popips_own:  # a stamp folder, say, may have that name
+        is_popips_own = self.row.own == "postmap"  # it makes the map from that file itself
+        is_text = os.path.isfile(self.source)  # a stamp folder, say, or a fifo may have that name
+        if is_text and not is_popips_own and not _is_made_by_popips(self.source):
             cure = "own_map = yes is for a map that holds nothing else, and has no text: name another"
             raise MapError(f"{self.path}: made from {self.source}; {cure}")
 
