@@ -33,7 +33,7 @@ def move(site: Site) -> None:
         text = Text(site.settings.source(old.place), old.place.postfix)
         try:
             with replace(site, form=old, text=text).writer() as writer:
-                if form.kept(site.folder) == kept:  # nobody has moved them meanwhile
+                if (again := form.kept(site.folder)) and again.is_same(kept):  # nobody has moved them meanwhile
                     _empty(site, writer, old, text)
                     if not wrong:
                         form.keep(site.folder, site.form)

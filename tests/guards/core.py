@@ -248,7 +248,7 @@ GUARDS = (
     Guard(
         "the settings that records were made by are read again under the old map's lock",
         "popips/move.py",
-        {"                if form.kept(site.folder) == kept:": "                if True:"},
+        {"                if (again := form.kept(site.folder)) and again.is_same(kept):": "                if True:"},
         "tests/test_move.py::test_of_two_who_move_at_once_the_later_takes_them_from_where_they_are_by_then",
     ),
     # ---- whom the files are of
