@@ -61,14 +61,17 @@ def test_groups_are_as_the_system_says_them_not_as_the_group_lists_its_members(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A group of two lines has but the members of one in gr_mem, and one of LDAP's may have none."""
-    daemon = grp.getgrnam("daemon")
+    daemon, asked = grp.getgrnam("daemon"), site.folder / "asked"
 
     def groups(user: str, gid: int) -> list[int]:
+        with asked.open("a") as file:  # a process of its own asks
+            file.write(f"{user}\n")
         return [gid, *([daemon.gr_gid] if user == "bin" else [])]
 
     monkeypatch.setattr(os, "getgrouplist", groups)
     site.configure(only_group="daemon")
     assert (site.login(A, "bin"), site.login(B, "sys")) == (GRANTED, REFUSED)
+    assert set(asked.read_text().split()) == {"bin", "sys"}
 
 
 def test_a_user_who_has_left_the_group_renews_no_grant(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,7 +134,7 @@ class Folder:
         self._set_mode(name, UNSETTLED)
 
     def settle(self, name: str) -> None:
-        """Say that the record of the stamp is in the map."""
+        """Note in the stamp that its record is in the map."""
         self._set_mode(name, SETTLED)
 
     def _set_mode(self, name: str, mode: int) -> None:
