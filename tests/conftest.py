@@ -21,6 +21,7 @@ from popips.settings import Settings
 from popips.site import Site as Host
 from popips.site import site as host_of
 from tests.box import CRON_ENVIRONMENT, Box, install
+from tests.strace import STRACE
 
 hypothesis.settings.register_profile("popips", deadline=None)  # how fast the machine is, bench/ tells
 hypothesis.settings.load_profile("popips")
@@ -194,7 +195,7 @@ class Installed:
         """Run a hook, and tell whether it started Python."""
         command = [str(self.path(program)), "-c", str(self.site.conf), *words]
         with tempfile.NamedTemporaryFile() as log:
-            traced = ["strace", "--seccomp-bpf", "-f", "-qq", "-e", "trace=execve", "-o", log.name, *command]
+            traced = [*STRACE, "-e", "trace=execve", "-o", log.name, *command]
             assert subprocess.run(traced, env=CRON_ENVIRONMENT | env, capture_output=True).returncode == 0
             return b"python3" in log.read()
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from tests.box import CRON_ENVIRONMENT
 from tests.holds.room import Room
 from tests.stopped import Stopped
+from tests.strace import injecting, on
 
 Point = tuple[str, int]  # a call, and how many of that name the process has made by then
 NOT_TO_STOP = {"exit_group", "exit", "rt_sigreturn", "execve"}  # at these nothing more is done, or nothing yet
@@ -40,15 +42,13 @@ def hit(room: Room, command: Sequence[str], point: Point, signal: str, env: dict
 
 def files(room: Room) -> list[str]:
     """Return strace's options that pick the calls on the room's files and folders."""
-    paths = [room.conf, f"{room.conf}.lane", room.access, room.db, f"{room.db}.popips"]
-    return [word for path in (*paths, room.stamps, room.stamps / ".requests") for word in ("-P", str(path))]
+    paths: list[str | Path] = [room.conf, f"{room.conf}.lane", room.access, room.db, f"{room.db}.popips"]
+    return on([*paths, room.stamps, room.stamps / ".requests"])
 
 
 def hitting(room: Room, command: Sequence[str], point: Point, signal: str) -> list[str]:
     call, number = point
-    options = files(room)
-    options += ["-e", f"trace={call}", "-e", f"inject={call}:signal={signal}:when={number}"]
-    return ["strace", "--seccomp-bpf", "-f", "-qq", "-o", "/dev/null", *options, *command]
+    return [*injecting(call, f"signal={signal}:when={number}"), *files(room), *command]
 
 
 def sweep(

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.box import CRON_ENVIRONMENT
+from tests.strace import STRACE
 
 WINDOW = 15 * 60  # seconds; the default
 LONG_AGO = 2 * WINDOW
@@ -175,17 +176,7 @@ class Room:
     def starts_python(self, address: str, user: str = "alice") -> bool:
         """Log in, and return whether that started Python."""
         with tempfile.NamedTemporaryFile("r") as log:
-            traced = [
-                "strace",
-                "--seccomp-bpf",
-                "-f",
-                "-qq",
-                "-e",
-                "trace=execve",
-                "-o",
-                log.name,
-                *self.command("popips-hook"),
-            ]
+            traced = [*STRACE, "-e", "trace=execve", "-o", log.name, *self.command("popips-hook")]
             assert self.do(traced, env=self.pam(address, user)).status == 0
             return "python3" in log.read()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.holds.room import STATIC, Room
+from tests.strace import STRACE
 
 A, B, SIX = "198.51.100.10", "198.51.100.11", "2001:db8::10"
 LONG, SHORT = "ipv6:2001:db8:0:0:0:0:0:10", "ipv6:2001:db8::10"
@@ -66,7 +67,7 @@ def happen(room: Room, events: tuple[str, ...]) -> None:
 def kill_in_the_middle(room: Room) -> None:
     """Kill a run when it has done about half of its writes to the map's folder."""
     calls = "pwrite64,write,fdatasync,fsync,unlink,unlinkat,utimensat,fchmod"
-    traced = ["strace", "--seccomp-bpf", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}"]
+    traced = [*STRACE, "-o", "/dev/null", "-e", f"trace={calls}"]
     inject = [word for call in calls.split(",") for word in ("-e", f"inject={call}:signal=KILL:when=3")]
     room.do([*traced, *inject, *room.command("popips-expire")])
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.box import ROOT, Box
 from tests.postfix import unpack_postfix
+from tests.strace import STRACE
 
 PROGRAM = """
 import json, os, sys, time
@@ -140,7 +141,7 @@ def test_a_type_that_postfix_does_not_have_is_named_with_those_it_has(host: Host
 def test_the_text_is_on_the_disk_before_postmap_reads_it(host: Host) -> None:
     host.do("rebuild")
     command = [sys.executable, "-c", PROGRAM, host.kind, str(host.file), f"put {A}"]
-    traced = ["strace", "--seccomp-bpf", "-f", "-qq", "-y", "-e", "trace=fsync,ftruncate,execve", *command]
+    traced = [*STRACE, "-y", "-e", "trace=fsync,ftruncate,execve", *command]
     calls = host.box.run(traced, env={"PYTHONPATH": str(ROOT)}).stderr.splitlines()
     where = [next(n for n, call in enumerate(calls) if word in call) for word in ("ftruncate", "fsync", "postmap")]
     assert where == sorted(where)

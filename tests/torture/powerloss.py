@@ -21,6 +21,7 @@ from unittest.mock import patch
 from popips.maps import MapError
 from popips.maps.base import Base
 from popips.maps.database import Copy
+from tests.strace import STRACE
 from tests.torture import Row
 from tests.torture.ground import Files, Ground, State, Where, put_files, saved
 from tests.torture.scenarios import Scenario, prepared
@@ -46,8 +47,8 @@ class Call:
 def record(ground: Ground, scenario: Scenario) -> list[Call]:
     """Run the program under strace, and return its calls on the site in their order."""
     with tempfile.NamedTemporaryFile("r") as log:
-        options = ("--seccomp-bpf", "-f", "-qq", "-y", "-xx", "-s", "9999999", "-e", f"trace={TRACED}", "-o", log.name)
-        scenario.program.run(ground, ("strace", *options))
+        options = ("-y", "-xx", "-s", "9999999", "-e", f"trace={TRACED}", "-o", log.name)
+        scenario.program.run(ground, (*STRACE, *options))
         found = [_parsed(line, str(ground.folder)) for line in log]
     return [call for call in found if call]
 

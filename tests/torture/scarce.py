@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 
 from tests.box import CRON_ENVIRONMENT
+from tests.strace import injecting
 from tests.torture import Row
 from tests.torture.fail import timed, wrong
 from tests.torture.ground import Ground, State, Where, restore, saved
@@ -26,8 +27,7 @@ def memory() -> list[Under]:
 def forks() -> list[Under]:
     """The n-th is refused, or all from the n-th on."""
     calls = ",".join(FORKS)
-    strace = ("strace", "--seccomp-bpf", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e")
-    return [(*strace, f"inject={calls}:error=EAGAIN:when={n}{rest}") for n in (1, 2, 3, 4) for rest in ("", "+")]
+    return [tuple(injecting(calls, f"error=EAGAIN:when={n}{rest}")) for n in (1, 2, 3, 4) for rest in ("", "+")]
 
 
 def descriptors() -> list[Under]:

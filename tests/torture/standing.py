@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.box import CRON_ENVIRONMENT
 from tests.stopped import Stopped
+from tests.strace import injecting
 from tests.torture.ground import Ground
 from tests.torture.programs import Program
 from tests.torture.trace import Call, paths
@@ -12,16 +13,5 @@ from tests.torture.trace import Call, paths
 def standing(ground: Ground, program: Program, call: Call) -> Stopped:
     """Return the program, stopped at each call of that name and number."""
     name, number = call
-    options = ("-e", f"trace={name}", "-e", f"inject={name}:signal=STOP:when={number}")
-    traced = [
-        "strace",
-        "--seccomp-bpf",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        *paths(ground),
-        *options,
-        *program.command(ground),
-    ]
+    traced = [*injecting(name, f"signal=STOP:when={number}"), *paths(ground), *program.command(ground)]
     return Stopped(traced, CRON_ENVIRONMENT | program.env)

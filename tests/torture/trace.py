@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from popips.stamps import OWN_FILES
+from tests.strace import injecting, on
 from tests.torture.ground import Ground
 from tests.torture.programs import KNOWN, NEW, OTHER, STATIC, Program
 
@@ -60,13 +61,12 @@ def paths(ground: Ground) -> list[str]:
     beside = [Path(f"{ground.conf}.lane"), Path(f"{ground.db}.popips"), ground.stamps / ".requests"]
     stamps = [ground.stamps / name for name in (*sorted(OWN_FILES), NEW, KNOWN, OTHER)]
     files = [ground.conf, ground.access, ground.db, ground.stamps, *beside, *stamps]
-    return [word for path in files for word in ("-P", str(path))]
+    return on(files)
 
 
 def inject(ground: Ground, program: Program, call: str, what: str, whole: bool = False) -> Done:
     """Run the program, and have that happen to it at a call: "signal=KILL:when=3" for instance."""
-    options = ("-e", f"trace={call}", "-e", f"inject={call}:{what}", *([] if whole else paths(ground)))
-    return program.run(ground, ("strace", "--seccomp-bpf", "-f", "-qq", "-o", "/dev/null", *options))
+    return program.run(ground, (*injecting(call, what), *([] if whole else paths(ground))))
 
 
 def spread(found: list[T], most: int) -> list[T]:
