@@ -32,7 +32,7 @@ def forget(site: Site) -> None:
 
 def keep(site: Site, saw: str, unbuilt: str) -> None:
     """Note what a run saw when it began, see saw(), and what the map lacks of the admin's text, see unbuilt()."""
-    site.folder.replace(SEEN, f"{saw}\n{site.now:.0f}\n{unbuilt}\n".encode())
+    site.folder.replace(SEEN, f"{saw}\n{int(site.now)}\n{unbuilt}\n".encode())
 
 
 def saw(site: Site) -> str:

@@ -244,6 +244,12 @@ def test_what_the_map_lacks_of_the_text_is_told_with_the_cure(site: Site) -> Non
         assert seen.unbuilt_then(host) == ""
 
 
+def test_what_a_run_saw_holds_from_that_moment_on(site: Site) -> None:
+    site.now += seen.EVERY + 0.7
+    assert looks_at_all(site) is True
+    assert looks_at_all(site) is False
+
+
 def test_a_due_grant_ends_though_nothing_else_is_looked_at(site: Site) -> None:
     site.pass_window()
     assert site.expire() == {EXPIRE: [A, B]}
