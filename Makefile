@@ -74,12 +74,14 @@ install: deps
 	if [ `id -u` = 0 ]; then chown -R root:root '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)'; fi; \
 	test -d '$(DESTDIR)$(STAMPS)' || { mkdir -p "$$(dirname '$(DESTDIR)$(STAMPS)')"; mkdir -m 0700 '$(DESTDIR)$(STAMPS)'; }
 
-# the map, popips.conf and the stamps stay: they are the admin's
+# the map, popips.conf and the stamps stay: they are the admin's; 66: there is no map, so nobody relays by it
 uninstall:
 	@found=$$(cd '$(DESTDIR)/etc' && grep -RlsE --exclude='*.bak' --exclude='*~' '^[^#]*($(LIBEXEC)|$(SBIN))/popips-' \
 	    dovecot pam.d cron.d systemd | sort | sed 's|^|$(DESTDIR)/etc/|'); test -z "$$found" || \
 	    { echo "uninstall: take popips out of these, or a login server refuses every login, and cron has nothing to run:" \
 	        $$found >&2; exit 1; }
+	@test -n '$(DESTDIR)' || ! test -x '$(SBIN)/popips-db' || ! test -d '$(STAMPS)' || '$(SBIN)/popips-db' end --all || \
+	    [ $$? = 66 ] || { echo "uninstall: the grants could not be ended, and would relay for ever: mend that first" >&2; exit 1; }
 	rm -rf '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)'
 	rm -f '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire' '$(DESTDIR)$(SBIN)/popips-follow'
 	cd man && for page in *.[578]; do rm -f '$(DESTDIR)$(MAN)'/man$${page##*.}/$$page; done
