@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pam_hook import environ, login
+from pam_hook import login
 from popips.login import Login
 
 PROGRAM = "popips-hook"
@@ -24,32 +24,24 @@ Grants relaying to the address of a login. A line for pam_exec(8), as in
 def main(argv: list[str] | None = None) -> int:
     """Run for hook.sh, the first argument says what for; return the exit status.
 
-    grant SHELL WHERE REQUEST -c FILE [PHASE], with the pid of lane.sh, that of the process which has PAM's variables
-    or self, and the path of the request that sh has left or -; usage ARGUMENT...
+    grant SHELL REQUEST -c FILE [PHASE], with the pid of lane.sh, and the path of the request that sh has left or -;
+    usage ARGUMENT...
     """
     task, *words = sys.argv[1:] if argv is None else argv
     if task == "grant":
-        login.bounded(PROGRAM, words[0], lambda: _act(*words))
+        login.bounded(PROGRAM, words[0], lambda: _act(*words[1:]))
     return login.usage(PROGRAM, USAGE, words)
 
 
-def _act(shell: str, where: str, request: str, *words: str) -> None:
+def _act(request: str, *words: str) -> None:
     if words[:1] != ("-c",) or len(words) not in (2, 3):
         login.refuse(PROGRAM, "called with wrong arguments")
         return
-    try:
-        pam = environ.single(environ.initial(where), b"PAM_")
-    except (environ.Unclear, OSError) as reason:
-        login.refuse(PROGRAM, str(reason))
-        return
-    if where != "self" and not login.clock_of(shell):
-        login.refuse(PROGRAM, "too late: by now PAM's variables may be those of another process")
-        return
-    service = pam.get("PAM_SERVICE", "")
-    if pam.get("PAM_TYPE") in (words[2:] or PHASES):
-        who = Login(pam.get("PAM_USER", ""), service, PROGRAM)
-        if pam.get("PAM_RHOST"):
-            login.admit(words[1], pam["PAM_RHOST"], who, request)
+    service, address = login.variable("PAM_SERVICE"), login.variable("PAM_RHOST")
+    if login.variable("PAM_TYPE") in (words[2:] or PHASES):
+        who = Login(login.variable("PAM_USER"), service, PROGRAM)
+        if address:
+            login.admit(words[1], address, who, request)
         else:
             cure = "this server does not tell PAM the client's address: use popips-postlogin, or popips-follow"
             login.refuse(PROGRAM, f"PAM_RHOST is empty; {cure}", who)

@@ -28,21 +28,12 @@ while [ $# -ge 2 ]; do
 done
 if [ $# -gt 0 ]; then
     [ -t 9 ] && exec "$python" -IS "$lib/popips-hook" usage 2>&9
-    long_way popips-hook self "$@"
+    long_way popips-hook "$@"
     exit 0
 fi
 
-# is_single: whether each variable of PAM is there once; read leaves out the NULs between them. If one is there twice,
-# Python has to look for itself, for sh hands on one value a name; source says where.
-is_single() {
-    ! IFS= read -r all && case $all in
-        *PAM_TYPE=*PAM_TYPE=* | *PAM_RHOST=*PAM_RHOST=* | *PAM_USER=*PAM_USER=* | *PAM_SERVICE=*PAM_SERVICE=*) false ;;
-        *PAM_RHOST="$PAM_RHOST"*) source=self ;;
-        *) false ;;
-    esac
-} </proc/self/environ
-
-source=
+# pam_env can be made to put a second PAM_RHOST, from the user's own file, in front of the one that pam_exec sets: sh goes
+# by the last one of a name, and hands on no other
 case ${PAM_TYPE-} in
     "${phase:-account}" | "${phase:-open_session}")
         renewed "$conf" "${PAM_RHOST-}" "${PAM_USER-}" "${PAM_SERVICE-}" popips-hook && exit 0
@@ -50,6 +41,5 @@ case ${PAM_TYPE-} in
     auth) ;; # not the phase to act in: Python tells why
     *) exit 0 ;;
 esac
-[ "$source" ] || is_single || source=$$
-long_way popips-hook $source -c "$conf" $phase
+long_way popips-hook -c "$conf" $phase
 exit 0

@@ -17,7 +17,7 @@ renewed() {
     case $3 in '' | *[!A-Za-z0-9._@+-]* | [Aa][Nn][Oo][Nn][Yy][Mm][Oo][Uu][Ss]) return 1 ;; esac
     case $4 in '' | *[!A-Za-z0-9._@+-]*) return 1 ;; esac
     case $1 in */*) folder=${1%/*}/ ;; *) folder=. ;; esac
-    [ ${#3} -le 64 ] && [ ${#4} -le 64 ] && [ -O "$folder" ] && [ -f "$1.lane" ] && is_single || return 1
+    [ ${#3} -le 64 ] && [ ${#4} -le 64 ] && [ -O "$folder" ] && [ -f "$1.lane" ] || return 1
     {
         {
             IFS= read -r lane_conf && IFS= read -r lane_stamps && IFS= read -r lane_services &&
@@ -58,19 +58,19 @@ long_way() {
     )
 }
 
-# attempt PROGRAM WHERE ARGUMENT...: run Python, and log it if that fails; but where a granter is at work already, who
+# attempt PROGRAM ARGUMENT...: run Python, and log it if that fails; but where a granter is at work already, who
 # sees to our request, too, only wait for that. Python stops the clock as soon as the login need wait no more; here that
 # is done for all else.
 attempt() {
     trap 'read -r _ _ _ clock _ </proc/self/stat && read -r _ _ _ parent _ <"/proc/$clock/stat" &&
         [ "$parent" = $$ ] && kill -KILL "$clock"' EXIT
     [ "$request" = - ] || { ! is_granter && was_seen && exit; }
-    program=$1 where=$2
-    shift 2
-    "$python" -IS "$lib/$program.pyc" grant $$ "$where" "$request" "$@" 2>&9 9>&-
+    program=$1
+    shift
+    "$python" -IS "$lib/$program.pyc" grant $$ "$request" "$@" 2>&9 9>&-
     status=$?
     if [ $status -gt 0 ] && [ $status -lt 128 ]; then # Python is another version than at `make install`
-        "$python" -IS "$lib/$program" grant $$ "$where" "$request" "$@" 2>&9 9>&-
+        "$python" -IS "$lib/$program" grant $$ "$request" "$@" 2>&9 9>&-
         status=$?
     fi
     if [ $status -ge 128 ]; then

@@ -7,6 +7,7 @@ where that ends in a log line.
 from __future__ import annotations
 
 import os
+import posix
 import sys
 import time
 from signal import SIGKILL
@@ -36,6 +37,11 @@ def usage(program: str, text: str, words: list[str]) -> int:
     return 64  # EX_USAGE
 
 
+def variable(name: str) -> str:
+    """Return a variable of the environment, "" if there is none. os.environ costs an import that the rest can spare."""
+    return posix.environ.get(name.encode(), b"").decode("utf-8", "surrogateescape")
+
+
 def bounded(program: str, shell: str, work: Callable[[], None]) -> NoReturn:
     """Do the work, let the login go on, and end the process. No error leaves this.
 
@@ -51,16 +57,10 @@ def bounded(program: str, shell: str, work: Callable[[], None]) -> NoReturn:
 
 
 def release(shell: str) -> None:
-    """Kill the clock that lane.sh waits for, if it still does."""
-    clock = clock_of(shell)
-    if clock:
-        os.kill(int(clock), SIGKILL)
-
-
-def clock_of(shell: str) -> str:
-    """Return the pid of the clock that lane.sh waits for, our parent's parent and its child; "" if it waits no more."""
+    """Kill the clock that lane.sh waits for, our parent's parent and its child, if it still does."""
     clock = parent_of(str(os.getppid()))
-    return clock if parent_of(clock) == shell else ""
+    if clock and parent_of(clock) == shell:
+        os.kill(int(clock), SIGKILL)
 
 
 def parent_of(pid: str) -> str:

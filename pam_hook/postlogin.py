@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pam_hook import environ, login
+from pam_hook import login
 from popips.login import Login
 
 PROGRAM = "popips-postlogin"
@@ -22,22 +22,21 @@ Grants relaying to the address of a login, then becomes SERVER. A line for Dovec
 def main(argv: list[str] | None = None) -> int:
     """Run for postlogin.sh, the first argument says what for; return the exit status.
 
-    grant SHELL self REQUEST -c FILE, with the pid of lane.sh, and the path of the request that sh has left or -; usage
+    grant SHELL REQUEST -c FILE, with the pid of lane.sh, and the path of the request that sh has left or -; usage
     ARGUMENT...
     """
     task, *words = sys.argv[1:] if argv is None else argv
     if task == "grant":
-        login.bounded(PROGRAM, words[0], lambda: _act(words[1], words[2], words[4]))
+        login.bounded(PROGRAM, words[0], lambda: _act(words[1], words[3]))
     return login.usage(PROGRAM, USAGE, words)
 
 
-def _act(where: str, request: str, conf: str) -> None:
+def _act(request: str, conf: str) -> None:
     from popips import policy
 
-    variables = dict(environ.initial(where))
-    address, user = (variables.get(name, b"").decode("utf-8", "surrogateescape") for name in (b"IP", b"USER"))
-    if variables.get(b"AUTH_MECH") == b"ANONYMOUS":
+    user = login.variable("USER")
+    if login.variable("AUTH_MECH") == "ANONYMOUS":
         user = policy.ANONYMOUS  # whatever auth_anonymous_username in Dovecot's configuration makes of it
     # script-login does not say for which server it runs; only an IMAP session has a token
-    who = Login(user, "imap" if b"AUTH_TOKEN" in variables else "pop3", PROGRAM)
-    login.admit(conf, address, who, request)
+    who = Login(user, "imap" if login.variable("AUTH_TOKEN") else "pop3", PROGRAM)
+    login.admit(conf, login.variable("IP"), who, request)

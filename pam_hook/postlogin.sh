@@ -32,15 +32,12 @@ case ${1-} in
     '' | --help | --version) exec "$python" -IS "$lib/popips-postlogin" usage "$@" 2>&9 ;;
 esac
 
-# Dovecot sets each variable once
-is_single() { :; }
-
 # script-login does not say for which server it runs; only an IMAP session has a token
 service=pop3
-[ "${AUTH_TOKEN+there}" ] && service=imap
+[ "${AUTH_TOKEN-}" ] && service=imap
 # where everybody may log in, whatever Dovecot calls him, a login opens nothing
 { [ "${AUTH_MECH-}" != ANONYMOUS ] && renewed "$conf" "${IP-}" "${USER-}" "$service" popips-postlogin; } ||
-    long_way popips-postlogin self -c "$conf"
+    long_way popips-postlogin -c "$conf"
 
 # is_plain: whether sh hands the environment on as it is: it drops names that it cannot have, like NAME/PART=, which
 # Dovecot makes of the user's fields, and sets some itself, as this program does

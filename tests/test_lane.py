@@ -187,7 +187,6 @@ def test_an_edit_of_the_configuration_closes_the_lane(opened: Installed) -> None
         {"PAM_USER": "a" * 65},
         {"PAM_USER": ""},
         {"PAM_SERVICE": "$(id)"},
-        {"PAM_TTY": "a\nb"},
         {"PAM_USER": "Anonymous"},
     ],
     ids=str,

@@ -25,7 +25,7 @@ def imported(installed: Installed, *words: str) -> set[str]:
 
 def test_a_login_imports_nothing_that_is_dear(installed: Installed) -> None:
     installed.run("popips-expire")
-    found = imported(installed, "grant", "1", "self", "-", "-c", str(installed.site.conf))
+    found = imported(installed, "grant", "1", "-", "-c", str(installed.site.conf))
     assert {name for name in found if not name.startswith("popips.")} - CHEAP == set()
     assert installed.site.records() == {A: "RELAY"}
 
@@ -46,15 +46,7 @@ def test_packed_and_plain_programs_say_and_do_the_same(installed: Installed, log
     done = []
     for program in ("popips-hook.pyc", "popips-hook"):
         env = {"PAM_TYPE": "account", "PAM_RHOST": A, "PAM_USER": "alice", "PAM_SERVICE": "pop3"} | login
-        command = [
-            "/usr/bin/python3",
-            "-IS",
-            str(installed.programs / "lib/popips" / program),
-            "grant",
-            "1",
-            "self",
-            "-",
-        ]
+        command = ["/usr/bin/python3", "-IS", str(installed.programs / "lib/popips" / program), "grant", "1", "-"]
         ran = subprocess.run([*command, "-c", str(installed.site.conf)], env=env, capture_output=True, text=True)
         done.append((ran.returncode, ran.stdout, ran.stderr, installed.site.records(), installed.site.names()))
         installed.run("popips-db", "end", "--all")

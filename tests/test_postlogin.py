@@ -59,7 +59,7 @@ def test_what_each_login_needs_is_run_without_the_import_system(installed: Insta
     launcher = installed.programs / "lib/popips/popips-hook"
     python = launcher.read_text().split()[0].removeprefix("#!")
     conf = str(installed.site.conf)
-    command = [python, "-X", "importtime", "-IS", f"{launcher}.pyc", "grant", "0", "self", "-", "-c", conf]
+    command = [python, "-X", "importtime", "-IS", f"{launcher}.pyc", "grant", "0", "-", "-c", conf]
     env = {"PAM_TYPE": "account", "PAM_RHOST": A, "PAM_USER": "alice", "PAM_SERVICE": "pop3"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}

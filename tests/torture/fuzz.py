@@ -21,7 +21,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pam_hook import environ
 from popips import address, command, lane
 from popips.db import ins, report
 from popips.login import LONGEST_WORD, unpack, word
@@ -75,14 +74,6 @@ def feed_address(data: bytes, _: Site) -> str:
         return ""
     canonical = str(ipaddress.ip_address(name)) == name and set(name) <= set("0123456789abcdef.:")
     return "" if canonical else f"not canonical: {name!r}"
-
-
-def feed_environment(data: bytes, _: Site) -> str:
-    try:
-        environ.single(environ.entries(data), b"PAM_")
-    except environ.Unclear:
-        pass
-    return ""
 
 
 def feed_lane(data: bytes, site: Site) -> str:
@@ -244,8 +235,7 @@ def feed_damaged_map(data: bytes, site: Site) -> str:
 
 
 TARGETS = [
-    Target("addresses", 605_000, feed_address),
-    Target("PAM_ and Dovecot variables", 100_000, feed_environment),
+    Target("addresses", 705_000, feed_address),
     Target("the fast lane", 10_000, feed_lane),
     Target("stamps' lines and log words", 150_000, feed_line),
     Target("popips.conf", 50_000, feed_settings),

@@ -40,7 +40,7 @@ class Program:
             return [str(ground.programs / "libexec/popips" / self.name), *words]
         script = ground.programs / ("lib/popips" if self.is_hook else "sbin") / self.name
         if self.is_hook:
-            words = ["grant", "nobody", "self", "-", "-c", str(ground.conf)]  # no sh waits for it
+            words = ["grant", "nobody", "-", "-c", str(ground.conf)]  # no sh waits for it
         with script.open() as file:
             interpreter, option = file.readline().removeprefix("#!").split()
         return [os.path.realpath(interpreter), option, str(script), *words]
