@@ -34,8 +34,8 @@ deps:
 
 # launcher FILE,MODULE: a program that runs main() of the module, by the isolated interpreter and without site-packages;
 # hook FILE,SCRIPT: a program in sh, which starts one of those
-hook = sed -e '/^\# @LANE@/{r pam_hook/lane.sh' -e 'd}' $(2) | sed -e 's|@PYTHON@|$(PYTHON)|' -e 's|@LIB@|$(LIB)|' > \
-    '$(DESTDIR)$(1)'; chmod 0755 '$(DESTDIR)$(1)'
+hook = sed -e '/^\# @LANE@/{r pam_hook/lane.sh' -e 'd}' -e '/^\# @LONG_WAY@/{r pam_hook/long_way.sh' -e 'd}' $(2) | \
+    sed -e 's|@PYTHON@|$(PYTHON)|' -e 's|@LIB@|$(LIB)|' > '$(DESTDIR)$(1)'; chmod 0755 '$(DESTDIR)$(1)'
 launcher = printf '%s\n' '\#!$(PYTHON) -IS' 'import sys' "sys.path = ['$(LIB)', *sys.path, '$(BINDING)']" \
     'from $(2) import main' 'sys.exit(main())' > '$(DESTDIR)$(1)'; chmod 0755 '$(DESTDIR)$(1)'
 

@@ -8,6 +8,7 @@ from bench.lab import BLOCK, PAM, Lab, Program, grow, must_hold
 from bench.site import HERE, READER, Site
 from bench.table import Row, Times, longest
 from popips.grant import GRANTED, RENEWED
+from tests.logins import DOVECOT
 
 FRESH = 1 << 23  # from this number on, no address has a grant
 WIDE = "30h"  # the window in popips.conf, where runs with a shorter one are timed
@@ -22,9 +23,9 @@ def processes(lab: Lab) -> Iterator[Row]:
     lab.settle(site, granted)
     (ours, _), (theirs, _) = lab.race(granted, (["/bin/sh", "-c", ":"], PAM), rounds=n)
     yield Row("granted address, pam_exec", "/bin/sh -c :", 1.5, ours, theirs)
-    postlogin: Program = [lab.box.path("popips-postlogin"), "-c", site.conf, lab.server], {"IP": READER, "USER": "bob"}
+    postlogin: Program = [lab.box.path("popips-postlogin"), "-c", site.conf, lab.server], DOVECOT | {"IP": READER}
     lab.settle(site, postlogin)
-    (ours, _), (theirs, _) = lab.race(postlogin, (["/bin/sh", "-c", f"exec {lab.server}"], {}), rounds=n)
+    (ours, _), (theirs, _) = lab.race(postlogin, (["/bin/sh", "-c", f"exec {lab.server}"], DOVECOT), rounds=n)
     yield Row("granted address, post-login", "/bin/sh -c 'exec SERVER'", 1.5, ours, theirs)
     perl: Program = ["/usr/bin/perl", HERE / "baseline.pl", perls_site.db, perls_site.stamps], {"PAM_RHOST": "ADDRESS"}
     new = lab.hook(site, "ADDRESS")

@@ -24,7 +24,7 @@ Grants relaying to the address of a login. A line for pam_exec(8), as in
 def main(argv: list[str] | None = None) -> int:
     """Run for hook.sh, the first argument says what for; return the exit status.
 
-    grant SHELL REQUEST -c FILE [PHASE], with the pid of lane.sh, and the path of the request that sh has left or -;
+    grant SHELL REQUEST -c FILE [PHASE], with the pid of sh, and the path of the request that sh has left or -;
     usage ARGUMENT...
     """
     task, *words = sys.argv[1:] if argv is None else argv

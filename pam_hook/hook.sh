@@ -27,19 +27,21 @@ while [ $# -ge 2 ]; do
     shift 2
 done
 if [ $# -gt 0 ]; then
-    [ -t 9 ] && exec "$python" -IS "$lib/popips-hook" usage 2>&9
-    long_way popips-hook "$@"
-    exit 0
+    [ -t 9 ] && exec "$python" -IS "$lib/popips-hook" usage 2>&9 # else Python logs it
+else
+    set -- -c "$conf" $phase
+    # pam_env can be made to put a second PAM_RHOST, from the user's own file, in front of the one that pam_exec sets:
+    # sh goes by the last one of a name, and hands on no other
+    case ${PAM_TYPE-} in
+        "${phase:-account}" | "${phase:-open_session}")
+            renewed "$conf" "${PAM_RHOST-}" "${PAM_USER-}" "${PAM_SERVICE-}" popips-hook && exit 0
+            ;;
+        auth) ;; # not the phase to act in: Python tells why
+        *) exit 0 ;;
+    esac
 fi
 
-# pam_env can be made to put a second PAM_RHOST, from the user's own file, in front of the one that pam_exec sets: sh goes
-# by the last one of a name, and hands on no other
-case ${PAM_TYPE-} in
-    "${phase:-account}" | "${phase:-open_session}")
-        renewed "$conf" "${PAM_RHOST-}" "${PAM_USER-}" "${PAM_SERVICE-}" popips-hook && exit 0
-        ;;
-    auth) ;; # not the phase to act in: Python tells why
-    *) exit 0 ;;
-esac
-long_way popips-hook -c "$conf" $phase
+# @LONG_WAY@
+
+long_way popips-hook "$@"
 exit 0

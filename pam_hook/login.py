@@ -18,7 +18,7 @@ from popips.log import Log
 from popips.login import Login
 from popips.stamps import REQUESTS
 
-# lane.sh waits for 1.3 seconds, the start of Python included
+# long_way.sh waits for 1.3 seconds, the start of Python included
 LOCK_LIMIT = 1.1  # seconds to wait for locks: a stamp is still to be left
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def variable(name: str) -> str:
 def bounded(program: str, shell: str, work: Callable[[], None]) -> NoReturn:
     """Do the work, let the login go on, and end the process. No error leaves this.
 
-    shell: the pid of lane.sh, which waits for a clock. The end of a process takes a while, too.
+    shell: the pid of long_way.sh, which waits for a clock. The end of a process takes a while, too.
     """
     try:
         work()
@@ -57,7 +57,7 @@ def bounded(program: str, shell: str, work: Callable[[], None]) -> NoReturn:
 
 
 def release(shell: str) -> None:
-    """Kill the clock that lane.sh waits for, our parent's parent and its child, if it still does."""
+    """Kill the clock that long_way.sh waits for, our parent's parent and its child, if it still does."""
     clock = parent_of(str(os.getppid()))
     if clock and parent_of(clock) == shell:
         os.kill(int(clock), SIGKILL)

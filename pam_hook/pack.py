@@ -2,7 +2,7 @@
 
 `make install` and the Debian package run it: pack.py LIB BINDING writes popips-hook.pyc and popips-postlogin.pyc, the
 byte code of programs that `python3 -IS` can run, into the folder that its own rooms are in. Another version of Python
-cannot run them, and says so; lane.sh then starts the plain ones.
+cannot run them, and says so; long_way.sh then starts the plain ones.
 """
 
 from __future__ import annotations

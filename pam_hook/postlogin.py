@@ -22,7 +22,7 @@ Grants relaying to the address of a login, then becomes SERVER. A line for Dovec
 def main(argv: list[str] | None = None) -> int:
     """Run for postlogin.sh, the first argument says what for; return the exit status.
 
-    grant SHELL REQUEST -c FILE, with the pid of lane.sh, and the path of the request that sh has left or -; usage
+    grant SHELL REQUEST -c FILE, with the pid of sh, and the path of the request that sh has left or -; usage
     ARGUMENT...
     """
     task, *words = sys.argv[1:] if argv is None else argv

@@ -32,27 +32,35 @@ case ${1-} in
     '' | --help | --version) exec "$python" -IS "$lib/popips-postlogin" usage "$@" 2>&9 ;;
 esac
 
-# script-login does not say for which server it runs; only an IMAP session has a token
-service=pop3
-[ "${AUTH_TOKEN-}" ] && service=imap
-# where everybody may log in, whatever Dovecot calls him, a login opens nothing
-{ [ "${AUTH_MECH-}" != ANONYMOUS ] && renewed "$conf" "${IP-}" "${USER-}" "$service" popips-postlogin; } ||
-    long_way popips-postlogin -c "$conf"
-
 # is_plain: whether sh hands the environment on as it is: it drops names that it cannot have, like NAME/PART=, which
-# Dovecot makes of the user's fields, and sets some itself, as this program does
+# Dovecot makes of the user's fields, and sets some itself, as this program does. Dovecot lists the names that it has
+# made; without that list sh has to read all there is, which takes it as long as all else that it does.
 is_plain() {
-    ! IFS= read -r all && case $all in
-        '' | *PWD=* | *IFS=* | *PS[124]=* | *OPTIND=* | *PPID=* | *LINENO=* | *become=*) false ;;
-        *python=* | *lib=* | *conf=* | *service=* | *all=* | *request=* | *marker=*) false ;;
-        *lane_*=* | *stamp=* | *folder=* | *restored=*) false ;;
-    esac && case ${USERDB_KEYS-} in
-        *[!A-Za-z0-9_\ ]*) false ;;
+    case ${USERDB_KEYS-} in
+        '') ;;
+        *[!A-Z0-9_\ ]* | *PWD* | *IFS* | *PS[124]* | *OPTIND* | *PPID* | *LINENO*) return 1 ;;
+        *) return 0 ;;
     esac
+    read_all
+    case $all in
+        *PWD=* | *IFS=* | *PS[124]=* | *OPTIND=* | *PPID=* | *LINENO=* | *become=*) false ;;
+        *python=* | *lib=* | *conf=* | *service=* | *all=* | *entry=* | *request=* | *marker=*) false ;;
+        *lane_*=* | *stamp=* | *folder=* | *restored=*) false ;;
+    esac
+}
+
+# read_all: read the whole environment into $all, without the NULs between the variables
+read_all() {
+    all=
+    while IFS= read -r entry; do all="$all$entry
+"; done
+    all=$all$entry
 } </proc/self/environ
 
 # exactly SERVER ARGUMENT...: become the server with our own environment, to the byte; return if that cannot be done
 exactly() {
+    read_all
+    [ "$all" ] || return
     for mark in '|' '~' '^' '%' '`'; do # stands for the end of a line; a variable can hold that, but no NUL
         case $all in *"$mark"*) mark= ;; *) break ;; esac
     done
@@ -76,5 +84,20 @@ join() {
     entry=$*
 }
 
-is_plain || exactly "$@"
-eval "$become"
+# become_server SERVER ARGUMENT...: become the server, if possible with our own environment to the byte
+become_server() {
+    is_plain || exactly "$@"
+    eval "$become"
+}
+
+# script-login does not say for which server it runs; only an IMAP session has a token
+service=pop3
+[ "${AUTH_TOKEN-}" ] && service=imap
+# where everybody may log in, whatever Dovecot calls him, a login opens nothing
+[ "${AUTH_MECH-}" != ANONYMOUS ] && renewed "$conf" "${IP-}" "${USER-}" "$service" popips-postlogin &&
+    become_server "$@"
+
+# @LONG_WAY@
+
+long_way popips-postlogin -c "$conf"
+become_server "$@"

@@ -146,7 +146,7 @@ def unmark(folder: Folder) -> None:
 
 
 def _ours() -> tuple[int, int]:
-    """Return the pids that stand for this process: lane.sh makes the mark for the Python that it is about to start."""
+    """Return the pids that stand for this process: sh makes the mark for the Python that it is about to start."""
     return os.getpid(), os.getppid()
 
 

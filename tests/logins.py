@@ -17,9 +17,14 @@ A = "192.0.2.10"
 LIMIT = 2.0  # seconds that a login may be held up
 # a server that tells which descriptors it was started with, and forks for none of that
 SERVER = ["/bin/sh", "-c", "for n in 0 1 2 3 4 5 6 7 8 9; do command : <&$n && printf $n; done; exit 0"]
+# what script-login of Dovecot 2.3.19 and 2.4.1 gives a server: nothing else, and the names that it has made are listed
+DOVECOT = {
+    **{"LOCAL_IP": "192.0.2.1", "IP": A, "USER": "alice", "SYSTEM_GROUPS_USER": "alice", "UID": "1000", "GID": "1000"},
+    **{"HOME": "/home/alice", "AUTH_MECH": "PLAIN", "USERDB_KEYS": "SYSTEM_GROUPS_USER UID GID HOME AUTH_MECH "},
+}
 ENVIRONMENT = {
     "popips-hook": {"PAM_RHOST": A, "PAM_USER": "alice", "PAM_SERVICE": "pop3", "PAM_TYPE": "account"},
-    "popips-postlogin": {"IP": A, "USER": "alice"},
+    "popips-postlogin": DOVECOT,
 }
 PROGRAMS = tuple(ENVIRONMENT)
 

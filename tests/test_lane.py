@@ -21,6 +21,8 @@ from popips.site import site as host_of
 from popips.stamps.survey import WHOLE, Bound, Survey
 from tests.box import ROOT
 from tests.conftest import Installed, Site
+from tests.logins import ENVIRONMENT
+from tests.strace import STRACE
 
 A, B = "192.0.2.10", "192.0.2.11"
 PAM = {"PAM_RHOST": A, "PAM_USER": "alice", "PAM_SERVICE": "pop3", "PAM_TYPE": "account"}
@@ -62,6 +64,18 @@ def test_a_login_on_the_open_lane_renews_its_stamp_without_python(
     assert was_renewed(opened.site)
     assert (opened.site.stamps / A).read_text().splitlines()[0] == line
     assert opened.site.db.read_bytes() == before
+
+
+@pytest.mark.parametrize(("program", "words"), [("popips-hook", []), ("popips-postlogin", ["/bin/true"])])
+def test_on_the_open_lane_the_environment_is_not_read(
+    opened: Installed, program: str, words: list[str], tmp_path: Path
+) -> None:
+    """dash reads byte by byte: that would take as long as all the rest."""
+    command = [str(opened.path(program)), "-c", str(opened.site.conf), *words]
+    traced = [*STRACE, "-e", "trace=openat,execve", "-o", str(tmp_path / "log"), *command]
+    subprocess.run(traced, env=ENVIRONMENT[program], check=True)
+    log = (tmp_path / "log").read_text()
+    assert ("environ" in log, "python" in log, was_renewed(opened.site)) == (False, False, True)
 
 
 def test_two_logins_that_write_the_stamp_at_once_leave_it_a_whole_line(opened: Installed, tmp_path: Path) -> None:

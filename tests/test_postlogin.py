@@ -25,6 +25,10 @@ def postlogin(installed: Installed, environment: list[str], *server: str) -> sub
         ["USERDB_KEYS=NAMESPACE/INBOX/LIST", "NAMESPACE/INBOX/LIST=yes"],
         ["PWD=/nowhere"],
         ["PS1=a\nb", "IFS=:"],
+        ["NOTE=a\nb|c", "IFS=:"],
+        ["entry=x"],
+        ["USERDB_KEYS=IFS UID ", "IFS=:", "UID=1000"],
+        ["USERDB_KEYS=UID HOME ", "UID=1000", "HOME=/home/a b", "LOCAL_IP=192.0.2.1"],
         ["conf=/x", "key=y"],
     ],
 )

@@ -199,7 +199,6 @@ ODD = [
     {"PAM_USER": "alice smith"},
     {"PAM_RHOST": "::ffff:192.0.2.10 "},
     {"PAM_RHOST": "../x"},
-    {"PAM_TTY": "PAM_USER=x"},
 ]
 
 

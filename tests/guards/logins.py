@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.guards import Guard
 
-LANE, AGAIN = "pam_hook/lane.sh", "tests/test_second_look.py::test_a_login_is_not_told_yes_by_the_lane_if_meanwhile"
+LANE, LONG_WAY = "pam_hook/lane.sh", "pam_hook/long_way.sh"
+AGAIN = "tests/test_second_look.py::test_a_login_is_not_told_yes_by_the_lane_if_meanwhile"
 NOT_FOLLOWED = "tests/test_lane.py::test_what_another_user_can_write_is_neither_run_nor_followed"
 CLOSES = "tests/test_lane.py::test_what_closes_the_lane_closes_it_for_sh_and_python"
 IN_PYTHON, CLOSED = "popips/lane.py", "tests/test_renewed.py::test_it_is_closed"
@@ -139,38 +140,38 @@ GUARDS = (
     ),
     Guard(
         "sh waits for a clock, and not for Python",
-        LANE,
+        LONG_WAY,
         {"sleep 1.3": "sleep 13"},
         "tests/test_login_passes.py::test_a_login_passes_whatever_python_does_and_that_is_logged[hangs-popips-hook]",
     ),
     # ---- a crowd
     Guard(
         "sh starts no Python while a granter is at work",
-        LANE,
+        LONG_WAY,
         {"! is_granter && was_seen && exit;": "is_granter;"},
         "tests/test_requests.py::test_while_a_granter_is_at_work_no_python_is_started[popips-hook]",
     ),
     Guard(
         "sh waits for no granter that has died",
-        LANE,
+        LONG_WAY,
         {' && kill -0 "$granter"; }': "; }", '        kill -0 "$granter" || ! is_granter || return\n': ""},
         "tests/test_requests.py::test_a_granter_that_is_none_is_not_waited_for[dead-popips-hook]",
     ),
     Guard(
         "sh waits for no granter that is older than the last run",
-        LANE,
+        LONG_WAY,
         {'[ "$marker" -nt "$lane_stamps/.expire" ] && read': "read"},
         "tests/test_requests.py::test_a_granter_that_is_none_is_not_waited_for[older than the last run-popips-hook]",
     ),
     Guard(
         "sh starts Python if the granter that it waits for dies",
-        LANE,
+        LONG_WAY,
         {'        kill -0 "$granter" || ! is_granter || return\n': ""},
         "tests/test_requests.py::test_a_granter_that_dies_while_it_is_waited_for_is_stood_in_for[popips-hook]",
     ),
     Guard(
         "of those who wait one follows a granter that is done",
-        LANE,
+        LONG_WAY,
         {'kill -0 "$granter" || ! is_granter || return': 'kill -0 "$granter" || return'},
         "tests/test_requests.py::test_one_of_those_who_wait_follows_a_granter_that_is_done",
     ),

@@ -85,8 +85,11 @@ def feed_lane(data: bytes, site: Site) -> str:
         site.expire()
         with site.host as host:
             lane.lead(host)
-        lane_sh = (ROOT / "pam_hook" / "lane.sh").read_text().replace("@PYTHON@", "/bin/true")
-        hook.write_text((ROOT / "pam_hook" / "hook.sh").read_text().replace("# @LANE@", lane_sh))
+        parts = {"# @LANE@": (ROOT / "pam_hook" / "lane.sh").read_text(), "# @LONG_WAY@": "long_way() { :; }"}
+        text = (ROOT / "pam_hook" / "hook.sh").read_text()
+        for mark, part in parts.items():
+            text = text.replace(mark, part)
+        hook.write_text(text)
     words = [*data.replace(b"\0", b"").split(b" ", 2), b"", b""]
     address = GRANTED.encode() if len(data) % 2 else words[0]
     variables = {b"PAM_RHOST": address, b"PAM_USER": words[1], b"PAM_SERVICE": words[2], b"PAM_TYPE": b"account"}
