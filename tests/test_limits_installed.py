@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -130,3 +131,28 @@ def test_popips_db_tells_why(installed: Installed) -> None:
         assert told_of.endswith(f"; static for its network: the admin has {record}\n")
     assert "static" not in installed.run("popips-db", "why", "10.2.2.9").stdout
     assert installed.run("popips-db", "why", "here").returncode == 64
+
+
+@pytest.mark.parametrize(
+    ("happen", "reason"),
+    [
+        (lambda installed: installed.age(A, minutes=16), "due: the last login is longer ago than the window"),
+        (lambda installed: installed.site.configure(never=A), "in a network of `never`"),
+        (
+            lambda installed: installed.site.access.write_text(f"{A} REJECT\n"),
+            "static: the text of the map has a record",
+        ),
+    ],
+    ids=["due", "barred", "an edit that is not built"],
+)
+def test_what_the_next_run_ends_is_open_until_then(
+    installed: Installed, happen: Callable[[Installed], object], reason: str
+) -> None:
+    installed.site.now = time.time()
+    installed.site.login(A)
+    happen(installed)
+    done = installed.run("popips-db", "why", A)
+    words = f"{A}: open until the next run of popips-expire: {reason}"
+    assert (done.returncode, done.stdout[: len(words)]) == (0, words)
+    installed.run("popips-expire")
+    assert installed.run("popips-db", "why", A).stdout.startswith(f"{A}: not granted: ")

@@ -17,7 +17,7 @@ GRANTED = (fate.LEAVE, fate.SETTLE, fate.RENEW)  # of an address that has a stam
 
 
 def work(task: Task) -> int:
-    """Print in a line what becomes of an address; the status is 0 if the address may relay by a grant."""
+    """Print in a line what becomes of an address; the status is 0 if the address relays by a grant."""
     task.needs_grants("why")
     name = words.address_of(task.options.text)
     with task.site() as site, report.records_or_none(site) as records:
@@ -40,14 +40,17 @@ def _why(site: Site, records: Records, name: str) -> int:
     }.get(what, "")
     if what in (fate.STATIC, fate.YIELD) or (what == fate.LEAVE and (case.record == fate.ADMINS or case.named)):
         admins = _admins(records, [key.encode() for key in words.forms(site.settings, name)])
-        reason = f"static: {admins or 'the text of the map has a record on it'}"
+        is_built = admins and case.record == fate.ADMINS
+        reason = f"static: {admins if is_built else 'the text of the map has a record on it'}"
     elif what == fate.LEAVE:
         window = report.span(site.settings.window)
         reason = barred or f"no grant in the last {window}; a login that was refused is in the mail log"
         wider = _admins(records, [key for its in form.keys(site.settings, name) for key in address.wider(its)])
         reason += f"; static for its network: {wider}" if wider else ""
-    sys.stdout.write(f"{name}: not granted: {reason}{'; ' if login else ''}{login}\n")
-    return 1
+    is_open = case.record == fate.OURS  # whatever the next run will do
+    verdict = "open until the next run of popips-expire" if is_open else "not granted"
+    sys.stdout.write(f"{name}: {verdict}: {reason}{'; ' if login else ''}{login}\n")
+    return os.EX_OK if is_open else 1
 
 
 def _login(site: Site, name: str) -> str:
