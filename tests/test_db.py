@@ -21,7 +21,13 @@ DIALOGUES: list[tuple[str, list[tuple[str, str, int, str, str]]]] = [
     (
         "permanent records",
         [
-            ("ins 192.0.2.1 RELAY Example.COM REJECT", "", 0, "", ""),
+            (
+                "ins 192.0.2.1 RELAY Example.COM REJECT",
+                "",
+                0,
+                "",
+                "popips-db: 192.0.2.1 example.com: not in {text}: write it",
+            ),
             ("lst 192.0.2.1 EXAMPLE.com", "", 0, "192.0.2.1\tRELAY\nexample.com\tREJECT\n", ""),
             ("lst --grants", "", 0, "", ""),
             ("lst nix", "", 1, "", "popips-db: nix: no such record in hash:{db}\n"),
@@ -43,7 +49,13 @@ DIALOGUES: list[tuple[str, list[tuple[str, str, int, str, str]]]] = [
     (
         "IPv6, in whatever form, is put as sendmail asks for it",
         [
-            ("ins 2001:DB8::10 REJECT connect:IPv6:2001:db8::11 REJECT ipv6:2001:db8 REJECT", "", 0, "", ""),
+            (
+                "ins 2001:DB8::10 REJECT connect:IPv6:2001:db8::11 REJECT ipv6:2001:db8 REJECT",
+                "",
+                0,
+                "",
+                "popips-db: ipv6:",
+            ),
             ("lst 2001:db8::10", "", 0, f"{SIX_KEY}\tREJECT\n", ""),
             ("lst 2001:db8:0::11", "", 0, "connect:ipv6:2001:db8:0:0:0:0:0:11\tREJECT\n", ""),
             ("lst ipv6:2001:db8::10", "", 0, f"{SIX_KEY}\tREJECT\n", ""),
@@ -58,9 +70,9 @@ DIALOGUES: list[tuple[str, list[tuple[str, str, int, str, str]]]] = [
     (
         "standard input",
         [
-            ("ins -", "192.0.2.1\tERROR:550 go away\n\nexample.com REJECT\n", 0, "", ""),
+            ("ins -", "192.0.2.1\tERROR:550 go away\n\nexample.com REJECT\n", 0, "", "popips-db: 192.0.2.1 "),
             ("lst 192.0.2.1", "", 0, "192.0.2.1\tERROR:550 go away\n", ""),
-            ("ins -", "# two\n192.0.2.10\n\nd.example OK\n192.0.2.11\n", 0, "", ""),
+            ("ins -", "# two\n192.0.2.10\n\nd.example OK\n192.0.2.11\n", 0, "", "popips-db: d.example: not in"),
             ("del d.example", "", 0, "", ""),
             ("lst -", "192.0.2.10\n192.0.2.11\n", 0, "192.0.2.10\tRELAY\n192.0.2.11\tRELAY\n", ""),
             ("del -", "192.0.2.10\nexample.com\n192.0.2.1\n", 0, "", ""),
@@ -109,7 +121,7 @@ DIALOGUES: list[tuple[str, list[tuple[str, str, int, str, str]]]] = [
 
 @pytest.mark.parametrize("dialogue", [turns for _, turns in DIALOGUES], ids=[name for name, _ in DIALOGUES])
 def test_dialogues_with_popips_db(installed: Installed, dialogue: list[tuple[str, str, int, str, str]]) -> None:
-    names = {"db": str(installed.site.db), "conf": str(installed.site.conf)}
+    names = {"db": str(installed.site.db), "conf": str(installed.site.conf), "text": str(installed.site.access)}
     for command, stdin, status, out, err in dialogue:
         done = installed.run("popips-db", *command.format(**names).split(), stdin=stdin)
         errors = "".join(line for line in done.stderr.splitlines(True) if "cannot log" not in line)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from popips import address, command, grant, register, revoke
@@ -11,6 +13,7 @@ from popips.db import report, words
 from popips.db.task import PROGRAM, Task
 from popips.login import BY_HAND, Login, word
 from popips.maps import Failed, MapError
+from popips.maps.text import Text
 from popips.settings import Settings
 from popips.site import Site
 
@@ -52,6 +55,17 @@ def _put(task: Task, records: list[tuple[str, str]]) -> None:
                 register.drop(edited.site.folder, lambda *pair: pair in new)
             raise
     report.note((f"inserted: key={word(key)} value={value}" for key, value in records), task.place)
+    report.complain(_not_in_text(Text(edited.text, task.place.postfix), pairs))
+
+
+def _not_in_text(text: Text, pairs: dict[bytes, bytes]) -> Iterator[str]:
+    """Return a line on what the text of the map does not say, if there is one that can be read."""
+    with suppress(MapError):
+        said = text.records()
+        lost = [key.decode() for key, value in pairs.items() if said.get(key) != value] if text.path else []
+        if lost:
+            cure = "write it there, too, or the next build of the map takes it out"
+            yield f"{' '.join(lost)}: not in {text.path}: {cure}"
 
 
 def _grant(site: Site, text: str) -> int:
