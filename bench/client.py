@@ -4,6 +4,7 @@ client.py pop3 ROUNDS FILE STACK...   logins, by turns with each of these texts 
 client.py rcpt FILE                   the answers to RCPTs, until FILE is there
 client.py lock FILE MAP               waits for the shared lock of the map, until FILE is there
 client.py logins FILE HOOK CONF STAMPS FIRST   logins from new addresses, until FILE is there
+client.py flood FILE HOOK CONF        logins of one user from ever new addresses of a /64, until FILE is there
 
 They print JSON: seconds; all but the first by kind, pairs of seconds, when (of time.perf_counter) and how long.
 """
@@ -28,6 +29,7 @@ from tests.lab.client import Pop3
 SERVER = "192.0.2.1"
 RCPTS = 20  # in a session
 LOGIN_EVERY = 0.2  # seconds
+FLOOD_EVERY = 0.03  # seconds: 2,000 a minute
 GIVEN_UP = 60.0  # seconds
 Pairs = dict[str, list[tuple[float, float]]]
 PAUSE = 0.002  # seconds between two RCPTs: a mail host that is neither idle nor flooded
@@ -111,6 +113,30 @@ def logins(stop: str, *words: str) -> Pairs:
     return {"hook": took, "granted": until}
 
 
+def flood(stop: str, hook: str, conf: str) -> Pairs:
+    """Log in from another address of a /64 every FLOOD_EVERY; return how long the hook took."""
+    took = []
+
+    def log_in(number: int) -> None:
+        start = time.perf_counter()
+        who = {"PAM_RHOST": f"2001:db8:1:2::{number:x}", "PAM_USER": "mallory"}
+        pam = who | {"PAM_SERVICE": "pop3", "PAM_TYPE": "account"}
+        subprocess.run([hook, "-c", conf], env=pam, check=True, stderr=subprocess.DEVNULL)
+        took.append((start, time.perf_counter() - start))
+
+    with ThreadPoolExecutor(100) as threads:
+        number = 1
+        while not os.path.exists(stop):
+            threads.submit(log_in, number)
+            number += 1
+            time.sleep(FLOOD_EVERY)
+    return {"hook": took}
+
+
+SESSIONS: dict[str, Callable[..., object]] = {
+    **{"pop3": pop3, "rcpt": rcpt, "lock": lock, "logins": logins, "flood": flood}
+}
+
+
 if __name__ == "__main__":
-    sessions: dict[str, Callable[..., object]] = {"pop3": pop3, "rcpt": rcpt, "lock": lock, "logins": logins}
-    json.dump(sessions[sys.argv[1]](*sys.argv[2:]), sys.stdout)
+    json.dump(SESSIONS[sys.argv[1]](*sys.argv[2:]), sys.stdout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
 
 from bench.lab import BLOCK, PAM, Lab, Program, grow, must_hold
@@ -37,16 +38,32 @@ def processes(lab: Lab) -> Iterator[Row]:
 
 
 def crowd(lab: Lab) -> Iterator[Row]:
-    """Time the slowest of many new addresses at once."""
-    site, ours, theirs = lab.site("crowd"), Times(), Times()
+    """Time the slowest of many new addresses at once, with a map that is free and one that is locked."""
+    site, ours, locked, theirs = lab.site("crowd"), Times(), Times(), Times()
     lab.settle(site)
     new = lab.hook(site, "ADDRESS")
-    for turn in range(CROWDS):
+    for turn in range(0, 2 * CROWDS, 2):
         ours.append(lab.burst(new, CROWD, FRESH + turn * CROWD))
+        with site.db.open("r+b") as db:
+            fcntl.flock(db, fcntl.LOCK_EX)
+            locked.append(lab.burst(new, CROWD, FRESH + (turn + 1) * CROWD))
         lab.settle(site)
-        must_hold(site, site.built + (turn + 1) * CROWD, (turn + 1) * CROWD)
+        must_hold(site, site.built + (turn + 2) * CROWD, (turn + 2) * CROWD)
         theirs.append(lab.burst(lab.python, CROWD))
     yield Row(f"{CROWD} new addresses at once, slowest", "as many bare Pythons", 0.8, ours, theirs)
+    above = [a - b for a, b in zip(locked, theirs)]
+    yield Row("the same with the map locked, above the Pythons", "", 2500, above, absolute=True)
+
+
+def flood(lab: Lab) -> Iterator[Row]:
+    """Time new addresses beside a user who logs in from 2,000 addresses of a network a minute."""
+    site, n = lab.site("flood", max_per_network="100"), lab.rounds
+    lab.settle(site)
+    new = lab.hook(site, "ADDRESS")
+    [(alone, _)] = lab.race(new, rounds=n, first=FRESH)
+    with lab.meanwhile("flood", lab.box.path("popips-hook"), site.conf):
+        [(beside, _)] = lab.race(new, rounds=n, first=FRESH + n)
+    yield Row("new address beside a flood from a /64", "without it", 2.0, beside, alone)
 
 
 def pop3(lab: Lab) -> Iterator[Row]:
