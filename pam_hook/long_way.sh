@@ -41,9 +41,10 @@ is_granter() {
     ! { [ "$marker" -nt "$lane_stamps/.expire" ] && read -r granter <"$marker" && kill -0 "$granter"; }
 }
 
-# was_seen: wait until our request has gone; fail if the granter has gone before, and it is this process that follows it
+# was_seen: wait until our request has gone; fail if the granter has gone before, and it is this process that follows it.
+# Each look costs a process, and in a crowd these keep the granter from its work.
 was_seen() {
-    for pause in 0.01 0.02 0.04 0.08 0.16 0.32 0.64; do
+    for pause in 0.15 0.15 0.15 0.25 0.3 0.2; do
         LC_ALL=C /bin/sleep $pause
         [ -e "$request" ] || return 0
         kill -0 "$granter" || ! is_granter || return
