@@ -1,0 +1,73 @@
+"""What must hold of a login whatever the format, for a log says what somebody wrote into it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Container
+from dataclasses import dataclass, field
+
+from popips.login import word
+from popips.policy import ANONYMOUS
+
+# the services of mailboxes: who logs in to submission may not be at the address, but at a webmail's or a relay's
+MAILBOX = frozenset(
+    ("pop", "pop3", "pop3s", "pop3-ssl", "spop3", "imap", "imap4", "imaps", "imap-ssl", "imap4s", "imap4-ssl")
+)
+LONGEST_USER = 80  # bytes: Dovecot cuts a name there
+LONG = 900  # characters of a message that may be a cut one: syslogd cuts as early as at 1024 bytes, with its head
+APART = 10.0  # seconds in which all pieces of a cut message come
+PROGRAMS = 1000  # of which it is kept when they wrote a long message
+AHEAD = 300.0  # seconds that another host's clock may be ahead
+
+
+@dataclass(frozen=True)
+class Login:
+    """What a line says: texts as they stand there, and its time in seconds since the epoch, None if it has none."""
+
+    address: str
+    user: str
+    service: str
+    time: float | None = None
+
+
+def refusal(login: Login, named: Container[str] = ()) -> str:
+    """Return the reason why a login grants nothing, "" if it may; named: services besides those of mailboxes."""
+    if len(login.user.encode(errors="replace")) > LONGEST_USER:
+        return f"the user's name is of more than {LONGEST_USER} bytes"
+    if login.user.lower() == ANONYMOUS:
+        return "an anonymous login: everybody could open the relay by it"
+    if login.service not in MAILBOX and login.service not in named:
+        return f"{word(login.service)} is no mailbox: name it in only_services, if its logins are to open the relay"
+    return ""
+
+
+def when(login: Login, now: float, window: float) -> float | None:
+    """Return the time from which on a login counts, None if it is not of now: a log can be read once more."""
+    if login.time is None or not now - window < login.time <= now + AHEAD:
+        return None
+    return min(login.time, now)
+
+
+@dataclass
+class Cuts:
+    """When processes wrote messages that may be cut ones.
+
+    Dovecot 2.3 cuts a message of more than about 4,087 bytes, and gives each piece a head of its own, and with
+    imap_id_log a client without a password writes what is in it. So a piece can be a login to the letter.
+    """
+
+    last: OrderedDict[tuple[str, str], float | None] = field(default_factory=OrderedDict)
+
+    def note(self, program: str, pid: str, time: float | None) -> None:
+        """Note a long message of a process."""
+        self.last[program, pid] = time
+        self.last.move_to_end((program, pid))
+        while len(self.last) > PROGRAMS:
+            self.last.popitem(last=False)
+
+    def may_be_piece(self, program: str, pid: str, time: float | None) -> bool:
+        """Whether a line may be a piece of such a message."""
+        if (program, pid) not in self.last:
+            return False
+        last = self.last[program, pid]
+        return last is None or time is None or abs(time - last) <= APART
