@@ -50,9 +50,11 @@ class FormatError(Exception):
 class Format:
     """A format, and what is kept of the lines so far.
 
-    split: from a line to its parts. times: the forms of their times. origins: of the lines `from`.
+    is_likely: whether a line is worth to be looked at. split: from a line to its parts. times: the forms of their
+    times. origins: of the lines `from`.
     """
 
+    is_likely: Callable[[str], object]
     split: Callable[[str], Line | None]
     times: tuple[str, ...]
     program: Pattern
@@ -76,7 +78,7 @@ class Format:
 
     def match(self, text: str, now: float) -> Login | None:
         """Return the login that a line tells of, whether or not it may grant anything."""
-        line = self.split(text)
+        line = self.split(text) if self.is_likely(text) else None
         if line is None:
             return None
         if len(line.message) >= rules.LONG:
@@ -91,6 +93,11 @@ class Format:
             if found:
                 return self._login(line, found, now)
         return None
+
+    def matches(self, lines: list[str], now: float) -> list[Login]:
+        """Return the logins that match() finds in lines."""
+        is_likely, match = self.is_likely, self.match
+        return [found for line in lines if is_likely(line) and (found := match(line, now))]
 
     def _login(self, line: Line, found: re.Match[str], now: float) -> Login | None:
         time = self._time(line, now)
@@ -164,16 +171,19 @@ def _compiled(where: str, said: Said, by_journal: bool, units: tuple[str, ...]) 
     (program, *_), times = patterns["program"] or _patterns(where, [""]), heads.FORMS
     is_wanted = lru_cache(NAMES)(program.fullmatch)
     split: Callable[[str], Line | None] = partial(heads.split, is_wanted=is_wanted)
+    messages = [*said.get("login", []), *said.get("from", [])]
+    is_likely = _likely(heads.front(program.pattern), messages)
     if by_journal:
         units = units or tuple(" ".join(said.get("units", [])).split())
         if patterns["head"] or not units:
             cure = "have it log by syslog" if patterns["head"] else "name its unit after --unit"
             raise FormatError(f"{where}: no lines of the journal are known of this server: {cure}")
-        split = partial(journal.split, is_wanted=is_wanted, units=units)
+        split, is_likely = partial(journal.split, is_wanted=is_wanted, units=units), bool
     elif patterns["head"]:
         (head,) = _patterns(where, [f"(?:{said['head'][0]}) "])
         split, times = partial(_split, head=head), tuple(said["time"][0].split(" | "))
-    return Format(split, times, program, patterns["login"], patterns["from"], said.get("service", [""])[0])
+        is_likely = _likely(head.pattern, messages)
+    return Format(is_likely, split, times, program, patterns["login"], patterns["from"], said.get("service", [""])[0])
 
 
 def _patterns(where: str, texts: list[str]) -> tuple[Pattern, ...]:
@@ -181,6 +191,23 @@ def _patterns(where: str, texts: list[str]) -> tuple[Pattern, ...]:
         return tuple(re.compile(text, re.ASCII) for text in texts)
     except re.error as error:
         raise FormatError(f"{where}: not a regular expression: {error}") from None
+
+
+def _likely(front: str, messages: list[str]) -> Callable[[str], object]:
+    """Return a quick test that no line fails which is a long one, or matches one of the patterns behind the front.
+
+    It is all of them in one regular expression, without their groups. Where that cannot be, all lines pass.
+    """
+    texts = (re.sub(r"(?<!\\)\(\?P<\w+>", "(?:", text) for text in (front, *messages))
+    first, *others = texts
+    if any(re.search(r"\\[0-9]|\(\?P=|\(\?\(", text) for text in messages):
+        return bool
+    try:
+        return re.compile(
+            rf"(?:{first})(?:{'|'.join(f'(?:{text})$' for text in others)}|.{{{rules.LONG}}})", re.ASCII
+        ).match
+    except re.error:
+        return bool
 
 
 def _split(text: str, head: Pattern) -> Line | None:

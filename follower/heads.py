@@ -66,6 +66,11 @@ def split(text: str, is_wanted: Wanted) -> Line | None:
     return Line(stamp, program, pid or "", text[head.end() :])
 
 
+def front(program: str) -> str:
+    """Return a regular expression of what may stand in front of the messages of a program, given as one, too."""
+    return HEAD.pattern.replace(PROGRAM, f"(?:{program})") + "|(?:<[0-9]{1,3}>)?1 .*?"
+
+
 def epoch(stamp: str, forms: tuple[str, ...], now: float) -> float | None:
     """Return a time in seconds since the epoch, None if it has none of these forms of strptime(3).
 

@@ -30,13 +30,12 @@ class Use:
 
     def logins(self, lines: list[str], now: float) -> list[Login]:
         """Return the logins in lines, whatever may keep them from a grant; now: in seconds since the epoch."""
-        match = self.form.match
-        found = [one for line in lines if (one := match(line, now))]
+        found = self.form.matches(lines, now)
         self.lines += len(lines)
         self.matched += len(found)
         if self.matched or self._said:
             self._kept = []
-        else:
+        elif len(self._kept) < LINES:
             self._kept += [line for line in lines[: LINES - len(self._kept)] if len(line) <= KEPT]
         return found
 
@@ -63,7 +62,7 @@ class Use:
                     form = formats.load(name, by_journal)
                 except formats.FormatError:
                     continue  # none of the journal
-                if any(form.match(line, now) for line in self._kept):
+                if form.matches(self._kept, now):
                     yield f"--format {name}{' --journal' if by_journal else ''}"
 
     def late(self, found: list[Login], now: float, window: float) -> str:
