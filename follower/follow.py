@@ -123,7 +123,8 @@ def _try(lines: Lines, form: Format, of: Settings) -> int:
                 matched += 1
                 reason = form.refusal(found, of.only_services)
                 text = "".join(c if c.isprintable() else "?" for c in line)
-                sys.stdout.write(f"{_row(found)}\t{f'NOT GRANTED, {reason}' if reason else text}\n")
+                note = f"\tNOT GRANTED: {reason}" if reason else ""
+                sys.stdout.write(f"{_row(found)}\t{text}{note}\n")
     sys.stderr.write(f"{PROGRAM}: {seen} lines, {matched} match\n")
     return os.EX_OK
 

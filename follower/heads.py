@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 # RFC 5424, section 6.2.1; syslog.conf(5), also for the names that are out of use
@@ -80,16 +81,22 @@ def epoch(stamp: str, forms: tuple[str, ...], now: float) -> float | None:
     if stamp.startswith("@"):
         return float(stamp[1:])
     year = time.localtime(now).tm_year
-    found = [moment for form in forms for moment in _moments(re.sub(r"(\.[0-9]{6})[0-9]+", r"\1", stamp), form, year)]
-    return min(found, key=lambda moment: abs(moment - now), default=None)
+    for form in forms:
+        moments = _moments(stamp, form, year)
+        if moments:
+            return min(moments, key=lambda moment: abs(moment - now))
+    return None
 
 
-def _moments(stamp: str, form: str, year: int) -> list[float]:
-    found = []
+@lru_cache(1000)
+def _moments(stamp: str, form: str, year: int) -> tuple[float, ...]:
+    """Return the moments that a time in this form may be, in a year or the ones beside it."""
+    stamp = re.sub(r"(\.[0-9]{6})[0-9]+", r"\1", stamp)  # Python knows no nanoseconds
+    found: tuple[float, ...] = ()
     for prefix in ("",) if "%Y" in form else (f"{year - 1} ", f"{year} ", f"{year + 1} "):
         try:
             moment = datetime.strptime(prefix + stamp, f"%Y {form}" if prefix else form)
-            found += [moment.replace(fold=fold).timestamp() for fold in (0, 1)]
+            found += tuple(moment.replace(fold=fold).timestamp() for fold in (0, 1))
         except (ValueError, OverflowError, OSError):
             pass  # Feb 29 is not in each year
     return found
