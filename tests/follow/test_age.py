@@ -1,4 +1,4 @@
-"""A login counts from its own time on; one of long ago, or of another clock, or in a piece of a line, grants nothing."""
+"""A login counts from its own time on; one of long ago, or of another clock, grants nothing, nor does a cut piece."""
 
 from __future__ import annotations
 

@@ -293,7 +293,7 @@ GUARDS = (
         "a login of the log is not older than the window",
         RULES,
         {"not now - window < login.time <= now + AHEAD": "not login.time <= now + AHEAD"},
-        "tests/follow/test_age.py::test_a_log_that_is_read_once_more_grants_only_what_is_of_now",
+        "tests/follow/test_age.py::test_a_login_counts_from_its_own_time",
     ),
     Guard(
         "a login of the log counts from its own time",
