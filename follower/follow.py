@@ -44,9 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         "--try", dest="attempt", metavar="PATTERN", help="print what this as follow_pattern would match, grant nothing"
     )
     made.add_argument("--journal", action="store_true", help="the lines are the journal's, as JSON")
-    made.add_argument(
-        "--unit", action="append", default=[], metavar="UNIT", help="with --journal: the server's own"
-    )
+    made.add_argument("--unit", action="append", default=[], metavar="UNIT", help="with --journal: the server's own")
     made.add_argument("-n", "--dry-run", action="store_true", help="print the logins, grant nothing")
     return made
 
