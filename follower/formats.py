@@ -168,6 +168,10 @@ def _compiled(where: str, said: Said, by_journal: bool, units: tuple[str, ...]) 
     patterns = {key: _patterns(where, said.get(key, [])) for key in ("program", "head", *MANY)}
     if not all("address" in pattern.groupindex for pattern in patterns["from"] or patterns["login"]):
         raise FormatError(f"{where}: the pattern needs a group for the address: (?P<address>[0-9a-fA-F.:]+)")
+    if not patterns["login"] or (
+        patterns["head"] and not ("time" in said and "time" in patterns["head"][0].groupindex)
+    ):
+        raise FormatError(f"{where}: there must be a login, and with a head its group `time`, and the form of that")
     (program, *_), times = patterns["program"] or _patterns(where, [""]), heads.FORMS
     is_wanted = lru_cache(NAMES)(program.fullmatch)
     split: Callable[[str], Line | None] = partial(heads.split, is_wanted=is_wanted)

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Container
 from dataclasses import dataclass, field
 
-from popips.login import word
+from popips.login import BY_HAND, PUSHED, word
 from popips.policy import ANONYMOUS
 
 # the services of mailboxes: who logs in to submission may not be at the address, but at a webmail's or a relay's
@@ -36,7 +36,7 @@ def refusal(login: Login, named: Container[str] = ()) -> str:
         return f"the user's name is of more than {LONGEST_USER} bytes"
     if login.user.lower() == ANONYMOUS:
         return "an anonymous login: everybody could open the relay by it"
-    if login.service not in MAILBOX and login.service not in named:
+    if login.service in (BY_HAND, PUSHED) or (login.service not in MAILBOX and login.service not in named):
         return f"{word(login.service)} is no mailbox: name it in only_services, if its logins are to open the relay"
     return ""
 

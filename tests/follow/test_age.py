@@ -135,7 +135,8 @@ def test_a_log_that_is_read_once_more_grants_only_what_is_of_now(installed: Inst
         ("alice", "managesieve", (), "no mailbox"),
         ("alice", "managesieve", ("pop3",), "no mailbox"),
         ("alice", "", (), "no mailbox"),
-        ("alice", "-", (), "no mailbox"),
+        ("alice", "-", ("-",), "no mailbox"),  # what the admin grants by hand
+        ("alice", "drop", ("drop",), "no mailbox"),  # the drop folder's
         ("alice", "submission", ("submission",), ""),
     ],
 )

@@ -90,6 +90,9 @@ def test_options_that_do_not_go_together_are_named(installed: Installed, words: 
     [
         ("loging = x\n", "loging: not a key, or more than once"),
         ("program = x\nprogram = y\nlogin = (?P<address>x)\n", "program: not a key, or more than once"),
+        ("program = x\nfrom = (?P<address>x)\n", "there must be a login"),
+        ("head = (?P<time>x)\nlogin = (?P<address>x)\n", "with a head its group `time`, and the form of that"),
+        ("head = x\ntime = %H\nlogin = (?P<address>x)\n", "with a head its group `time`, and the form of that"),
         ("program = x\nlogin = (x\n", "not a regular expression"),
         ("program = x\nlogin = (?P<address>x)\nlogin = y\n", "needs a group for the address"),
     ],

@@ -304,7 +304,7 @@ GUARDS = (
     Guard(
         "a login of the log is to a mailbox",
         RULES,
-        {"if login.service not in MAILBOX and login.service not in named:": "if False:"},
+        {"(login.service not in MAILBOX and login.service not in named)": "False"},
         "tests/follow/test_age.py::test_a_service_that_is_no_mailbox_is_named_in_only_services",
     ),
     Guard(
