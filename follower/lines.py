@@ -38,7 +38,9 @@ class Lines:
                 self.ended = True
                 break
             size += len(data)
-            *whole, rest = (self._rest + data).split(b"\n")
-            self._rest = rest[: self._longest + 1]
-            found += [line.decode("utf-8", "replace") for line in whole if len(line) <= self._longest]
+            whole, newline, rest = (self._rest + data).rpartition(b"\n")
+            # in bytes or in characters: what is too long stays so
+            self._rest = rest if len(rest) <= self._longest else b"x" * (self._longest + 1)
+            if newline:
+                found += [line for line in whole.decode("utf-8", "replace").split("\n") if len(line) <= self._longest]
         return found

@@ -12,7 +12,8 @@ from follower.rules import Login
 LINES = 10_000  # of which one ought to be a login
 HOUR = 3600.0  # seconds in which there ought to be one in a log of
 BUSY = 100  # lines
-KEPT = 1000  # characters of a line, at most, that other formats are tried on: a login's is not as long
+KEPT = 2000  # lines, at most, that other formats are tried on: the next ones wait for that, once
+SHORT = 1000  # characters of such a line, at most: a login's is not as long
 LOOK_EVERY = 60.0  # seconds until a log in which nothing happens is thought of
 TELL_EVERY = 3600.0  # seconds
 
@@ -35,8 +36,8 @@ class Use:
         self.matched += len(found)
         if self.matched or self._said:
             self._kept = []
-        elif len(self._kept) < LINES:
-            self._kept += [line for line in lines[: LINES - len(self._kept)] if len(line) <= KEPT]
+        elif len(self._kept) < KEPT:
+            self._kept += [line for line in lines[: KEPT - len(self._kept)] if len(line) <= SHORT]
         return found
 
     def useless(self, now: float, is_end: bool = False) -> str:
