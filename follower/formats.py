@@ -61,6 +61,7 @@ class Format:
     logins: tuple[Pattern, ...]
     origins: tuple[Pattern, ...]
     service: str
+    word: str = ""  # which each of its lines has in it
     sessions: OrderedDict[tuple[str, str], tuple[float, str]] = field(default_factory=OrderedDict)  # when, and address
     cuts: rules.Cuts = field(default_factory=rules.Cuts)
 
@@ -96,8 +97,8 @@ class Format:
 
     def matches(self, lines: list[str], now: float) -> list[Login]:
         """Return the logins that match() finds in lines."""
-        is_likely, match = self.is_likely, self.match
-        return [found for line in lines if is_likely(line) and (found := match(line, now))]
+        word, is_likely, match = self.word, self.is_likely, self.match
+        return [found for line in lines if word in line and is_likely(line) and (found := match(line, now))]
 
     def _login(self, line: Line, found: re.Match[str], now: float) -> Login | None:
         time = self._time(line, now)
@@ -187,7 +188,10 @@ def _compiled(where: str, said: Said, by_journal: bool, units: tuple[str, ...]) 
         (head,) = _patterns(where, [f"(?:{said['head'][0]}) "])
         split, times = partial(_split, head=head), tuple(said["time"][0].split(" | "))
         is_likely = _likely(head.pattern, messages)
-    return Format(is_likely, split, times, program, patterns["login"], patterns["from"], said.get("service", [""])[0])
+    word = program.pattern if program.pattern.isalnum() and not by_journal else ""
+    return Format(
+        is_likely, split, times, program, patterns["login"], patterns["from"], said.get("service", [""])[0], word
+    )
 
 
 def _patterns(where: str, texts: list[str]) -> tuple[Pattern, ...]:

@@ -22,6 +22,8 @@ def split(text: str, is_wanted: Wanted, units: tuple[str, ...]) -> Line | None:
 
     units: as fnmatch(3) has them.
     """
+    if not text.startswith("{"):
+        return None
     try:
         entry = json.loads(text)
     except (ValueError, RecursionError):

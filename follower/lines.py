@@ -8,7 +8,8 @@ import select
 
 LONGEST = 8192  # bytes of a line: syslogd has 8192 at most (rsyslog's $MaxMessageSize)
 CHUNK = 1 << 16  # bytes to read at once
-BATCH = 1 << 20  # bytes of a batch, about, and what a pipe may hold of the lines that come while one is granted
+BATCH = 1 << 22  # bytes of a batch, about
+PIPE = 1 << 20  # bytes that a pipe may hold, of the lines that come while others are granted: see pipe(7)
 PIPE_SIZE = 1031  # fcntl.h: F_SETPIPE_SZ, which Python has since 3.10
 
 
@@ -16,12 +17,12 @@ class Lines:
     """The lines on a descriptor; those that are longer than `longest` bytes are left out as a whole."""
 
     def __init__(self, fd: int, longest: int = LONGEST) -> None:
-        """Begin to read; have a pipe hold a batch, where it may."""
+        """Begin to read; have a pipe hold more than it does, where it may."""
         self._fd, self._longest = fd, longest
         self._rest = b""  # of a line whose end has not come; never more than shows that it is too long
         self.ended = False
         try:
-            fcntl.fcntl(fd, PIPE_SIZE, BATCH)
+            fcntl.fcntl(fd, PIPE_SIZE, PIPE)
         except OSError:
             pass  # a file, or a user's pipes are full
 
