@@ -202,8 +202,11 @@ class Box:
         self.daemon(["/usr/libexec/sendmail/sendmail", "-bD", f"-C{self.scratch}/sendmail.cf", *options])
         self.until("sendmail", lambda: self.listens(25))
 
-    def start_dovecot(self, by: str = "pam") -> None:
-        """Start Dovecot with the files of contrib/: the hook run by PAM ("pam") or by Dovecot itself ("postlogin")."""
+    def start_dovecot(self, by: str = "pam", more: str = "") -> None:
+        """Start Dovecot with the files of contrib/: the hook run by PAM ("pam") or by Dovecot itself ("postlogin").
+
+        more: lines behind those of its configuration.
+        """
         for protocol in ("pop3", "imap"):
             stack = self.contrib(f"pam.d/{protocol}")
             if by != "pam":
@@ -212,7 +215,7 @@ class Box:
         text = (LAB / f"dovecot-{dovecot_version()}.conf.in").read_text()
         text = text.replace("@PASSDB@", self.contrib("dovecot/pam-2.4.conf"))
         text = text.replace("@POSTLOGIN@", self.contrib("dovecot/postlogin.conf") if by == "postlogin" else "")
-        (self.scratch / "dovecot.conf").write_text(text.replace("@SCRATCH@", str(self.scratch)))
+        (self.scratch / "dovecot.conf").write_text(text.replace("@SCRATCH@", str(self.scratch)) + more)
         self.daemon(["dovecot", "-F", "-c", self.scratch / "dovecot.conf"])
         self.until("Dovecot", lambda: self.listens(110) and self.listens(143))
 
