@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from follower import rules
 from tests.box import LAB, Box, dovecot_version
 from tests.follow.reading import logins
 
@@ -45,7 +46,10 @@ LOGS_ID = "imap_id_log = *\n" if dovecot_version() == "2.3" else "log_debug = ca
 
 
 @pytest.mark.parametrize("name", ["dovecot", "dovecot-file"])
-def test_no_piece_of_a_message_that_dovecot_cut_is_a_login(box: Box, name: str) -> None:
+def test_no_piece_of_a_message_that_dovecot_cut_is_a_login(
+    box: Box, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "LONG", sys.maxsize)  # by what a piece says alone
     to_syslog = "log_path = syslog\n" if name == "dovecot" else ""
     box.start_dovecot(by="log", more=LOGS_ID + ONE_PROCESS + to_syslog)
     have(box, [["", list(filled(5000))]])

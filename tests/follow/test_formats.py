@@ -1,4 +1,4 @@
-"""Each line of tests/data/logs is a login, or none, as its verdict says; and no format takes a forged line of another's.
+"""Each line of tests/data/logs is a login or none, as its verdict says, and no format takes a forged line of another's.
 
 The lines are of the servers of Debian 12 and 13, at good logins and at hostile ones, where Debian has the server; the
 others are written after its source, or after lines that its users have published: follower/formats says which.
