@@ -62,16 +62,18 @@ def test_no_field_holds_more_than_its_value(name: str) -> None:
 # ---- a login hidden in another line
 
 HEAD = "Nov 21 14:00:00 mail "  # before the lines of tests/data/logs that are a syslogd's, but for the time
-HEADS = [  # before the program
-    HEAD,
-    "2026-11-21T14:00:00.123456+00:00 mail ",
-    "2026-11-21T14:00:00+0000 mail ",
-    "Nov 21 14:00:00.123456 mail ",
-    "<22>Nov 21 14:00:00 mail ",
-    "Nov 21 14:00:00 <mail.info> mail ",
-    "Nov 21 14:00:00 mail mail.info ",
+HEADS = [  # name: of the program, with its process in brackets; program, pid: the same by themselves
+    HEAD + "{name}: {message}",
+    "2026-11-21T14:00:00.123456+00:00 mail {name}: {message}",
+    "2026-11-21T14:00:00+0000 mail {name}: {message}",
+    "Nov 21 14:00:00.123456 mail {name}: {message}",
+    "<22>Nov 21 14:00:00 mail {name}: {message}",
+    "Nov 21 14:00:00 <mail.info> mail {name}: {message}",
+    "Nov 21 14:00:00 mail mail.info {name}: {message}",
+    "Nov 21 14:00:00 mail {name}: [ID 702911 mail.info] {message}",
+    "<22>1 2026-11-21T14:00:00.123456Z mail {program} {pid} - - {message}",
 ]
-PLACES = [  # line: with its program; text: that, its message alone, or with a head
+PLACES = [  # behind a head; line: with its program; text: that, its message alone, or with a head
     "sendmail[7]: 5AL: from=<{text}>, size=7, relay=x [192.0.2.7]",
     "sendmail[7]: 5AL: from=<x@{line}",
     "postfix/smtpd[7]: NOQUEUE: reject: RCPT from x[192.0.2.7]: 554; helo=<{text}>",
@@ -145,9 +147,9 @@ def is_of_syslogd(name: str) -> bool:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_lines_that_are_hidden_below_are_logins_where_nothing_is_around_them(name: str) -> None:
     assert forgeries(name)
-    for head in HEADS if is_of_syslogd(name) else [""]:
-        for lines in forgeries(name):
-            plain = [head + line[len(HEAD) :] if head else line for line in lines]
+    for lines in forgeries(name):
+        heads = HEADS if is_of_syslogd(name) else []
+        for plain in [lines, *([headed(head, line[len(HEAD) :]) for line in lines] for head in heads)]:
             assert [one.split()[1] for one in logins(name, plain)] == [FORGED], plain
 
 
@@ -167,8 +169,15 @@ def of_syslogd(line: str) -> list[str]:
     """Return lines of a syslogd that have a line in them."""
     body = line[len(HEAD) :]
     texts = (body, body.partition(": ")[2], line)
-    every = [(head, place, text) for head in HEADS for place in PLACES for text in texts]
-    return [head + place.format(head=head, line=body, text=text) for head, place, text in every]
+    bodies = {place.format(head=HEAD, line=body, text=text) for place in PLACES for text in texts}
+    return [headed(head, hidden) for head in HEADS for hidden in bodies]
+
+
+def headed(head: str, body: str) -> str:
+    """Return a line with another head, of a body that begins with a program."""
+    name, _, message = body.partition(": ")
+    program, _, pid = name.partition("[")
+    return head.format(name=name, program=program, pid=pid.removesuffix("]") or "-", message=message)
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=200), st.sampled_from(NAMES))
