@@ -251,6 +251,12 @@ GUARDS = (
         "tests/follow/test_heads.py::test_a_login_line_inside_another_line_grants_nothing",
     ),
     Guard(
+        "a login of Dovecot's has the process of a mailbox",
+        "follower/formats/dovecot.conf",
+        {", mpid=[1-9][0-9]{0,9}": "(?:, mpid=[1-9][0-9]{0,9})?"},
+        "tests/follow/test_cut.py::test_no_piece_of_a_message_that_dovecot_cut_is_a_login",
+    ),
+    Guard(
         "the line before a login is its own as a whole",
         FORMATS,
         {"began = pattern.fullmatch(": "began = pattern.search(", QUICK: "line = self.split(text)\n"},
