@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from follower import formats
-from tests.follow.reading import FORGED, LOGS, logins, rows, told
+from tests.follow.reading import FORGED, LOGS, NOW, logins, rows, told
 
 NAMES = formats.names()
 
@@ -31,3 +31,11 @@ def test_a_line_is_what_its_verdict_says(name: str) -> None:
 @pytest.mark.parametrize("log", NAMES)
 def test_no_forged_address_in_any_log_is_taken_for_a_login(name: str, log: str) -> None:
     assert [one for one in logins(name, [row.line for row in rows(log)]) if FORGED in one.split()[1]] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_time_of_every_login_is_read(name: str) -> None:
+    following = formats.load(name)
+    found = [(row, following.read(row.line, NOW)) for row in rows(name)]
+    year = 366 * 24 * 3600
+    assert [row.line for row, one in found if one and (one.time is None or abs(one.time - NOW) > year)] == []
