@@ -8,11 +8,16 @@ import sys
 import time
 from functools import partial
 
-from follower import formats
-from popips import command, settings
-from popips.grant import grant, tell
-from popips.log import ERROR, Log
-from popips.login import Login, word
+from follower import formats, journal, rules
+from follower.formats import Format
+from follower.lines import LONGEST, Lines
+from follower.rules import Login
+from follower.use import LOOK_EVERY, Use
+from popips import command, login, settings
+from popips.grant import grant_all, tell
+from popips.log import ERROR, WARNING, Log
+from popips.login import word
+from popips.settings import Settings
 from popips.site import site
 from popips.stamps import StampError
 
@@ -33,36 +38,101 @@ def _parser() -> argparse.ArgumentParser:
         "tail -n 0 -F FILE | popips-follow --format dovecot. "
         "A hook is better, where the server can run one: see popips-hook and popips-postlogin.",
     )
-    made.add_argument("--format", required=True, metavar="NAME", help=f"whose lines: {', '.join(formats.names())}, own")
+    which = made.add_mutually_exclusive_group(required=True)
+    which.add_argument("--format", metavar="NAME", help=f"whose lines: {', '.join(formats.names())}, own")
+    which.add_argument(
+        "--try", dest="attempt", metavar="PATTERN", help="print what this as follow_pattern would match, grant nothing"
+    )
+    made.add_argument("--journal", action="store_true", help="the lines are the journal's, as JSON")
+    made.add_argument("--unit", action="append", default=[], metavar="UNIT", help="with --journal: the server's own")
     made.add_argument("-n", "--dry-run", action="store_true", help="print the logins, grant nothing")
     return made
 
 
 def _work(options: argparse.Namespace, log: Log) -> int:
     try:
-        lines = _format(options)
+        form = _format(options)
     except formats.FormatError as error:
         raise command.UsageError(str(error)) from None
-    for line in formats.lines(sys.stdin.buffer):
-        found = lines.read(line, time.monotonic())
-        if found and options.dry_run:
-            sys.stdout.write(f"{found.address}\t{word(found.user)}\t{found.service}\n")
-        elif found:
-            _grant(options.conf, found, log)
+    lines = Lines(sys.stdin.fileno(), journal.LONGEST if options.journal else LONGEST)
+    if options.attempt is not None:
+        return _try(lines, form, settings.load(options.conf))
+    use = Use(form, options.format, options.journal, time.monotonic())
+    while not lines.ended:
+        _batch(options, use, lines.batch(LOOK_EVERY), log)
+        _say(options, log, use.useless(time.monotonic(), lines.ended))
+    if not options.dry_run:
+        _say(options, log, use.end())
     return os.EX_OK
 
 
-def _format(options: argparse.Namespace) -> formats.Format:
+def _format(options: argparse.Namespace) -> Format:
+    units = tuple(options.unit)
+    if units and not options.journal:
+        raise command.UsageError("--unit is for --journal")
+    if options.attempt is not None:
+        return formats.own(options.attempt, "--try", options.journal, units)
     if options.format != "own":
-        return formats.load(options.format)
-    return formats.own(settings.load(options.conf).follow_pattern, options.conf)
+        return formats.load(options.format, options.journal, units)
+    where = f"{options.conf}: follow_pattern"
+    return formats.own(settings.load(options.conf).follow_pattern, where, options.journal, units)
 
 
-def _grant(conf: str, found: formats.Login, log: Log) -> None:
-    """Grant by popips.conf as it is now: this program runs for months."""
+def _batch(options: argparse.Namespace, use: Use, lines: list[str], log: Log) -> None:
+    """Look at lines, and grant by popips.conf as it is now: this program runs for months."""
+    now = time.time()
+    found = use.logins(lines, now)
+    if not found:
+        return
     try:
-        now = settings.load(conf)
-        with site(now, time.time(), now.lock_timeout) as host:
-            grant(host, found.address, Login(found.user, found.service, PROGRAM), partial(tell, now))
+        of = settings.load(options.conf)
+        good = [one for one in found if not use.form.refusal(one, of.only_services)]
+        if options.dry_run:
+            sys.stdout.write("".join(f"{_row(one)}\n" for one in good))
+            sys.stdout.flush()
+        else:
+            _grant(of, good, now)
+            _say(options, log, use.late(good, now, of.window))
     except (settings.SettingsError, StampError) as error:
         log.line(ERROR, f"error: {error}")
+
+
+def _grant(of: Settings, found: list[Login], now: float) -> None:
+    """Grant all of these in one change of the map: one for each address and user, from the last login on."""
+    latest: dict[tuple[str, login.Login], float] = {}
+    for one in found:
+        since = rules.when(one, now, of.window)
+        if since is not None:
+            who = one.address, login.Login(one.user, one.service, PROGRAM)
+            latest[who] = max(since, latest.get(who, since))
+    if latest:
+        with site(of, now, of.lock_timeout) as host:
+            grant_all(host, [(*who, since) for who, since in latest.items()], partial(tell, of))
+
+
+def _try(lines: Lines, form: Format, of: Settings) -> int:
+    """Print each line that matches behind its login, and what keeps it from a grant; then how many there were."""
+    seen = matched = 0
+    while not lines.ended:
+        for line in lines.batch(LOOK_EVERY):
+            seen += 1
+            found = form.match(line, time.time())
+            if found:
+                matched += 1
+                reason = form.refusal(found, of.only_services)
+                text = "".join(c if c.isprintable() else "?" for c in line)
+                note = f"\tNOT GRANTED: {reason}" if reason else ""
+                sys.stdout.write(f"{_row(found)}\t{text}{note}\n")
+    sys.stderr.write(f"{PROGRAM}: {seen} lines, {matched} match\n")
+    return os.EX_OK
+
+
+def _row(one: Login) -> str:
+    return f"{one.address}\t{word(one.user)}\t{word(one.service)}"
+
+
+def _say(options: argparse.Namespace, log: Log, text: str) -> None:
+    if text and options.dry_run:
+        sys.stderr.write(f"{PROGRAM}: {text}\n")
+    elif text:
+        log.line(WARNING, text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from popips import address, fate, lane, limits, policy, requests, watch
@@ -66,12 +66,32 @@ def grant(site: Site, text: str, login: Login, told: Told) -> Outcome | None:
         name = address.parse(text)
         outcome = _at_once(site, name, login)
         if outcome is None:
-            return serve(site, told, requests.leave(site.folder, name, login, site.now))
+            return serve(site, told, (requests.leave(site.folder, name, login, site.now),))
         _report(site, told, login, outcome)
     except (address.Refused, StampError, OSError) as error:
         outcome = Outcome(REFUSED, text, watch.reason(error, login.writer))
         told(login, outcome)
     return outcome
+
+
+def grant_all(site: Site, logins: Iterable[tuple[str, Login, float]], told: Told) -> None:
+    """Do what grant() does for many, in one change of the map: each has its address, and counts from its own time on.
+
+    That is in seconds since the epoch, and not later than now.
+    """
+    left = []
+    for text, login, time_of_it in logins:
+        try:
+            name = address.parse(text)
+            outcome = _at_once(site.at(time_of_it), name, login)
+            if outcome:
+                _report(site, told, login, outcome)
+            else:
+                left.append(requests.leave(site.folder, name, login, time_of_it))
+        except (address.Refused, StampError, OSError) as error:
+            told(login, Outcome(REFUSED, text, watch.reason(error, login.writer)))
+    if left:
+        serve(site, told, left)
 
 
 def _report(site: Site, told: Told, login: Login, outcome: Outcome) -> None:
@@ -96,24 +116,24 @@ def refusal(site: Site, bars: Bars, name: str, login: Login) -> str:
     return policy.of_login(site.settings, login) or bars(name)
 
 
-def serve(site: Site, told: Told, own: str = "") -> Outcome | None:
+def serve(site: Site, told: Told, own: Collection[str] = ()) -> Outcome | None:
     """Deal with all requests that there are; told hears of each.
 
-    own: the name of a request's file; return what became of it, None if another process has dealt with it. Raise no
-    error.
+    own: the names of requests' files; return what became of the last of them, None if another process has dealt with
+    it. Raise no error.
     """
     outcome: Outcome | None = None
     is_granter, begun, began = False, time.monotonic(), site.now
 
     def is_over() -> bool:
-        return bool(own) and not is_granter and not requests.is_there(site.folder, own)
+        return bool(own) and not is_granter and not any(requests.is_there(site.folder, file) for file in own)
 
     try:
         while (batch := requests.there(site.folder, site.now)) and time.monotonic() < begun + AT_WORK:
             is_granter = requests.mark(site.folder, site.now)
             for request, what in _dealt(site, batch, is_over):
                 _report(site, told, request.login, what)
-                if request.file == own:
+                if request.file in own:
                     outcome = what
             # or else a login of this moment would get the time at which this process began, and a shorter window
             site = site.at(began + time.monotonic() - begun)
@@ -123,7 +143,7 @@ def serve(site: Site, told: Told, own: str = "") -> Outcome | None:
     except NotNeeded:
         pass
     except (MapError, StampError, OSError) as error:
-        left = [request for request in requests.there(site.folder, site.now) if request.file == own]
+        left = [request for request in requests.there(site.folder, site.now) if request.file in own]
         for request in left:
             outcome = Outcome(DEFERRED, request.address, watch.reason(error, request.login.writer))
             told(request.login, outcome)

@@ -133,7 +133,10 @@ class Settings:
         """the services whose logins get grants: names of PAM services, pop3 and imap for popips-postlogin, drop for the
         drop folder, with blanks or commas between.
         With PAM, Dovecot gives all its services the name dovecot, SMTP AUTH among them, unless its passdb says
-        args = %s, or with Dovecot 2.4 service_name = %{protocol}.""",
+        args = %s, or with Dovecot 2.4 service_name = %{protocol}.
+        For
+        .BR popips-follow (8)
+        all is all services of mailboxes: one of another, submission for instance, counts only if it is named here.""",
     )
     only_group = Setting(
         "all",
@@ -175,7 +178,9 @@ class Settings:
         """the login lines of a server that
         .BR popips-follow (8)
         does not know, as PROGRAM: REGEX$, a regular expression of Python's with a group for the address, and if the
-        line has them, for user and service.""",
+        line has them, for user and service.
+        .B popips-follow \\-\\-try
+        shows what it would match.""",
     )
     static_source = Setting(
         "auto",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -18,6 +19,9 @@ def test_a_guard_stands_where_its_row_says(guard: Guard) -> None:
     assert cut != text
     if guard.file.endswith(".py"):
         compile(cut, guard.file, "exec")
+    elif guard.file.endswith(".conf"):
+        for _, _, pattern in (line.partition(" = ") for line in cut.splitlines() if line.startswith("login = ")):
+            re.compile(pattern)
     else:
         subprocess.run(["sh", "-n"], input=cut, text=True, check=True)
 

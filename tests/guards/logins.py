@@ -6,6 +6,8 @@ from tests.guards import Guard
 
 LANE, LONG_WAY = "pam_hook/lane.sh", "pam_hook/long_way.sh"
 AGAIN = "tests/test_second_look.py::test_a_login_is_not_told_yes_by_the_lane_if_meanwhile"
+FORMATS, RULES = "follower/formats.py", "follower/rules.py"
+QUICK = "line = self.split(text) if self.is_likely(text) else None\n"  # which would keep all but whole logins out
 NOT_FOLLOWED = "tests/test_lane.py::test_what_another_user_can_write_is_neither_run_nor_followed"
 CLOSES = "tests/test_lane.py::test_what_closes_the_lane_closes_it_for_sh_and_python"
 IN_PYTHON, CLOSED = "popips/lane.py", "tests/test_renewed.py::test_it_is_closed"
@@ -220,33 +222,84 @@ GUARDS = (
     ),
     # ---- the log
     Guard(
-        "a log line is a login as a whole",
-        "follower/formats.py",
-        {"self.login.fullmatch(line)": "self.login.search(line)"},
-        "tests/test_follow.py::test_a_login_line_inside_another_line_grants_nothing",
+        "a head stands where a line begins",
+        "follower/heads.py",
+        {"HEAD.match(text)": "HEAD.search(text)"},
+        "tests/follow/test_heads.py::test_what_is_no_head_makes_no_login",
+    ),
+    Guard(
+        "a host has no colon at its end",
+        "follower/heads.py",
+        {'{0,254}[^ :\\[\\]]"': '{0,254}[^ ]"'},
+        "tests/follow/test_heads.py::test_what_is_no_head_makes_no_login",
+    ),
+    Guard(
+        "a message is a login as a whole",
+        FORMATS,
+        {"found = pattern.fullmatch(": "found = pattern.search(", QUICK: "line = self.split(text)\n"},
+        "tests/follow/test_heads.py::test_a_login_line_inside_another_line_grants_nothing",
+    ),
+    Guard(
+        "a login of Dovecot's has the process of a mailbox",
+        "follower/formats/dovecot.conf",
+        {", mpid=[1-9][0-9]{0,9}": "(?:, mpid=[1-9][0-9]{0,9})?"},
+        "tests/follow/test_cut.py::test_no_piece_of_a_message_that_dovecot_cut_is_a_login",
     ),
     Guard(
         "the line before a login is its own as a whole",
-        "follower/formats.py",
-        {"self.origin.fullmatch(line)": "self.origin.search(line)"},
-        "tests/test_follow.py::test_a_login_line_inside_another_line_grants_nothing",
+        FORMATS,
+        {"began = pattern.fullmatch(": "began = pattern.search(", QUICK: "line = self.split(text)\n"},
+        "tests/follow/test_age.py::test_the_line_before_a_login_counts_as_a_whole",
     ),
     Guard(
-        "of a line that is too long not even the rest counts",
-        "follower/formats.py",
-        {"        if is_whole and not is_rest:\n": "        if is_whole:\n"},
-        "tests/test_follow.py::test_of_a_line_that_is_too_long_not_even_the_rest_counts",
+        "a login has a program of its server's",
+        "follower/heads.py",
+        {' or not is_wanted(head["program"])': ""},
+        "tests/follow/test_heads.py::test_what_is_no_head_makes_no_login",
+    ),
+    Guard(
+        "a line that is too long is none",
+        "follower/lines.py",
+        {" if len(line) <= self._longest": ""},
+        "tests/follow/test_lines.py::test_of_a_line_that_is_too_long_not_even_the_rest_counts",
     ),
     Guard(
         "the two lines of a login are of one process",
-        "follower/formats.py",
-        {'self.sessions.pop(process or "", (0.0, ""))': 'self.sessions.popitem()[1] if self.sessions else (0.0, "")'},
-        "tests/test_follow.py::test_the_two_lines_of_a_login_belong_together_by_their_process",
+        FORMATS,
+        {
+            'self.sessions.pop((line.program, line.pid), (0.0, ""))': "self.sessions.popitem()[1] if self.sessions "
+            'else (0.0, "")'
+        },
+        "tests/follow/test_age.py::test_the_two_lines_of_a_login_belong_together_by_their_process",
     ),
     Guard(
         "the line before a login is not of a process of long ago",
-        "follower/formats.py",
-        {' if now - began <= SESSION else ""': ""},
-        "tests/test_follow.py::test_the_two_lines_of_a_login_belong_together_by_their_process",
+        FORMATS,
+        {" and abs(time - began) <= SESSION": ""},
+        "tests/follow/test_age.py::test_the_two_lines_of_a_login_belong_together_by_their_process",
+    ),
+    Guard(
+        "a login of the log is not older than the window",
+        RULES,
+        {"not now - window < login.time <= now + AHEAD": "not login.time <= now + AHEAD"},
+        "tests/follow/test_age.py::test_a_login_counts_from_its_own_time",
+    ),
+    Guard(
+        "a login of the log counts from its own time",
+        RULES,
+        {"return min(login.time, now)": "return now"},
+        "tests/follow/test_age.py::test_a_log_that_is_read_once_more_grants_only_what_is_of_now",
+    ),
+    Guard(
+        "a login of the log is to a mailbox",
+        RULES,
+        {"(login.service not in MAILBOX and login.service not in named)": "False"},
+        "tests/follow/test_age.py::test_a_service_that_is_no_mailbox_is_named_in_only_services",
+    ),
+    Guard(
+        "an entry of the journal is of the server's unit",
+        "follower/journal.py",
+        {"if not isinstance(unit, str) or not any(fnmatchcase(unit, pattern) for pattern in units):": "if False:"},
+        "tests/follow/test_journal.py::test_any_other_entry_is_none",
     ),
 )
