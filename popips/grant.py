@@ -79,7 +79,7 @@ def grant_all(site: Site, logins: Iterable[tuple[str, Login, float]], told: Told
 
     That is in seconds since the epoch, and not later than now.
     """
-    left = []
+    left = set()
     for text, login, time_of_it in logins:
         try:
             name = address.parse(text)
@@ -87,7 +87,7 @@ def grant_all(site: Site, logins: Iterable[tuple[str, Login, float]], told: Told
             if outcome:
                 _report(site, told, login, outcome)
             else:
-                left.append(requests.leave(site.folder, name, login, time_of_it))
+                left.add(requests.leave(site.folder, name, login, time_of_it))
         except (address.Refused, StampError, OSError) as error:
             told(login, Outcome(REFUSED, text, watch.reason(error, login.writer)))
     if left:
