@@ -22,6 +22,7 @@ from popips.site import site
 from popips.stamps import StampError
 
 PROGRAM = "popips-follow"
+STDIN = 0  # sys.stdin is None where there is none
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,7 +55,7 @@ def _work(options: argparse.Namespace, log: Log) -> int:
         form = _format(options)
     except formats.FormatError as error:
         raise command.UsageError(str(error)) from None
-    lines = Lines(sys.stdin.fileno(), journal.LONGEST if options.journal else LONGEST)
+    lines = Lines(STDIN, journal.LONGEST if options.journal else LONGEST)
     if options.attempt is not None:
         return _try(lines, form, settings.load(options.conf))
     use = Use(form, options.format, options.journal, time.monotonic())
@@ -81,7 +82,7 @@ def _format(options: argparse.Namespace) -> Format:
 def _batch(options: argparse.Namespace, use: Use, lines: list[str], log: Log) -> None:
     """Look at lines, and grant by popips.conf as it is now: this program runs for months."""
     now = time.time()
-    found = use.logins(lines, now)
+    found = [*use.waiting, *use.logins(lines, now)]
     if not found:
         return
     try:
@@ -93,8 +94,10 @@ def _batch(options: argparse.Namespace, use: Use, lines: list[str], log: Log) ->
         else:
             _grant(of, good, now)
             _say(options, log, use.late(good, now, of.window))
+        use.done()
     except (settings.SettingsError, StampError) as error:
-        log.line(ERROR, f"error: {error}")
+        if use.is_kept_by(found, str(error)):
+            log.line(ERROR, f"error: {error}")
 
 
 def _grant(of: Settings, found: list[Login], now: float) -> None:

@@ -16,6 +16,7 @@ KEPT = 2000  # lines, at most, that other formats are tried on: the next ones wa
 SHORT = 1000  # characters of such a line, at most: a login's is not as long
 LOOK_EVERY = 60.0  # seconds until a log in which nothing happens is thought of
 TELL_EVERY = 3600.0  # seconds
+WAITING = 10_000  # logins, at most, that wait until popips.conf and the stamp folder can be used
 
 
 class Use:
@@ -28,6 +29,8 @@ class Use:
         self._kept: list[str] = []  # as long as none was a login, and nothing was said
         self._said = False
         self._told_late = -TELL_EVERY
+        self.waiting: list[Login] = []  # the latest of each user at each address
+        self._error, self._told_error = "", 0.0
 
     def logins(self, lines: list[str], now: float) -> list[Login]:
         """Return the logins in lines, whatever may keep them from a grant; now: in seconds since the epoch."""
@@ -78,6 +81,18 @@ class Use:
         else:
             which = f"{abs(now - last):.0f} s {'ago' if last <= now else 'ahead'}"
         return f"{len(late)} logins that are not of now grant nothing, the last one {which}"
+
+    def done(self) -> None:
+        """Note that no login waits any more."""
+        self.waiting, self._error = [], ""
+
+    def is_kept_by(self, found: list[Login], error: str) -> bool:
+        """Have logins wait, whom an error keeps from a grant; return whether it is news: another, or an hour old."""
+        self.waiting = list({(one.address, one.user, one.service): one for one in found}.values())[-WAITING:]
+        if error == self._error and time.monotonic() - self._told_error < TELL_EVERY:
+            return False
+        self._error, self._told_error = error, time.monotonic()
+        return True
 
     def end(self) -> str:
         """Return what to say when no more lines come."""

@@ -180,6 +180,20 @@ def headed(head: str, body: str) -> str:
     return head.format(name=name, program=program, pid=pid.removesuffix("]") or "-", message=message)
 
 
+NGINX = """\
+2026/11/21 14:00:00 [info] 79#79: *2 client login failed: "Invalid login" while in http auth state, client: 192.0.2.7, \
+server: 192.0.2.1:143, login: "y
+2026/11/21 14:00:00 [info] 7#7: *7 client logged in, client: 198.51.100.66, server: 192.0.2.1:110, login: "alice", \
+upstream: 192.0.2.1:110
+"
+"""  # as nginx 1.22 wrote into a file, of a user whose name came as IMAP's literal, with newlines in it
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_format_follows_a_file_in_which_a_name_makes_lines(name: str) -> None:
+    assert logins(name, NGINX.splitlines()) == []
+
+
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=200), st.sampled_from(NAMES))
 def test_no_name_of_a_user_makes_a_failed_login_a_login(text: str, name: str) -> None:
     assert logins(name, [HEAD + place.format(text=text) for place in FAILED]) == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from follower import formats, rules
-from follower.use import BUSY, HOUR, LINES, Use
+from follower.use import BUSY, HOUR, LINES, WAITING, Use
 from tests.box import CRON_ENVIRONMENT, Box
 from tests.conftest import NOW, Installed
 
@@ -55,6 +55,46 @@ def test_each_line_is_granted_at_once_and_many_together(installed: Installed) ->
     following.stdin.close()
     assert following.wait(60) == 0
     assert set(installed.site.records()) == {V4, OTHER, *names}
+
+
+@pytest.mark.parametrize("broken", ["conf", "stamps"])
+def test_logins_wait_until_popips_conf_and_the_stamp_folder_can_be_used(installed: Installed, broken: str) -> None:
+    """And what keeps them is told once."""
+    site, names = installed.site, {f"198.51.100.{n}" for n in range(1, 6)}
+    path: Path = getattr(site, broken)
+    aside = path.rename(f"{path}.aside")
+    command = [str(installed.path("popips-follow")), "-c", str(site.conf), "--format", "courier"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stderr=pipe, env=CRON_ENVIRONMENT, text=True) as following:
+        assert following.stdin and following.stderr
+        for name in sorted(names):
+            following.stdin.write(log(courier(name)))
+            following.stdin.flush()
+            if name.endswith(".1"):
+                told = following.stderr.readline()
+        aside.rename(path)
+        following.stdin.write(log(courier(V4)))
+        following.stdin.close()
+    assert f"error: {path}: there is no such" in told
+    assert set(site.records()) == {*names, V4}
+
+
+def test_an_error_that_keeps_logins_is_told_once_and_the_last_logins_are_kept() -> None:
+    using = Use(formats.load("courier"), "courier", by_journal=False, began=0)
+    found = [rules.Login(V4, f"user{n}", "pop3", NOW) for n in range(WAITING + 1)]
+    assert [using.is_kept_by(found, text) for text in ("a", "a", "b", "b")] == [True, False, True, False]
+    assert using.waiting == found[1:]
+    later = rules.Login(V4, "user7", "pop3", NOW + 1)
+    assert using.is_kept_by([found[7], later], "b") is False
+    assert using.waiting == [later]
+    using.done()
+    assert (using.waiting, using.is_kept_by(found, "b")) == ([], True)
+
+
+def test_without_standard_input_it_says_so(installed: Installed) -> None:
+    command = f"{installed.path('popips-follow')} -c {installed.site.conf} --format courier <&-"
+    done = subprocess.run(["sh", "-c", command], env=CRON_ENVIRONMENT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (74, "popips-follow: [Errno 9] Bad file descriptor")
 
 
 def test_a_dry_run_prints_the_logins_only_also_those_of_long_ago(installed: Installed) -> None:
