@@ -24,7 +24,7 @@ def wrong(settings: Settings) -> Iterator[str]:
         yield f"{settings.path}: value: sendmail takes {settings.value:.40} for the text of a refusal: write RELAY"
     if settings.follow_pattern:
         try:
-            formats.own(settings.follow_pattern, settings.path)
+            formats.own(settings.follow_pattern, f"{settings.path}: follow_pattern")
         except formats.FormatError as error:
             yield str(error)
     if settings.drop and not os.path.isdir(settings.drop):
