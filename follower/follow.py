@@ -42,9 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     made = command.parser(
         PROGRAM,
         "Grant the addresses of the logins in a log that comes on standard input: "
-        "tail -n 0 -F FILE | popips-follow --format dovecot, or "
-        "journalctl -q -n 0 -f -o json -u dovecot | popips-follow --journal --format dovecot. "
+        "tail -n 0 -F FILE | popips-follow --format dovecot. "
         "What becomes of them is told in the log, not here. "
+        "See SETTING IT UP in popips-follow(8), also for the journal. "
         "A hook is better, where the server can run one: see popips-hook and popips-postlogin.",
     )
     which = made.add_mutually_exclusive_group(required=True)
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--format", metavar="NAME", help=names)
     tried = "print the lines that this would match as follow_pattern, `PROGRAM: REGEX$`; grant nothing"
     which.add_argument("--try", dest="attempt", metavar="PATTERN", help=tried)
-    made.add_argument("--journal", action="store_true", help="the lines are what journalctl -o json writes")
+    made.add_argument("--journal", action="store_true", help="the lines are what journalctl writes as JSON")
     unit = "with --journal: the server's unit; may be given more than once, and is needed for a pattern of your own"
     made.add_argument("--unit", action="append", default=[], metavar="UNIT", help=unit)
     made.add_argument("-n", "--dry-run", action="store_true", help="print the logins, grant nothing")
@@ -75,6 +75,8 @@ def _work(options: argparse.Namespace, log: Log) -> int:
         _say(options, log, use.useless(time.monotonic(), lines.ended))
     if not options.dry_run:
         _say(options, log, use.end())
+    elif not use.lines:
+        _say(options, log, "no line has come on standard input: is that the server's unit, or its log?")
     return os.EX_OK
 
 

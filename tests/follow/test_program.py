@@ -147,6 +147,8 @@ def test_a_pattern_that_cannot_be_used_is_named_with_its_cure(installed: Install
         installed.site.configure(follow_pattern=pattern)
         tried = installed.run("popips-follow", "--try", pattern)
         assert (tried.returncode, "--try" in tried.stderr, cure in tried.stderr) == (64, True, True)
+        run = installed.run("popips-expire", "-n")
+        assert f"{installed.site.conf}: follow_pattern: " in run.stderr
     done = installed.run("popips-follow", "--format", "own")
     assert (done.returncode, str(installed.site.conf) in done.stderr, cure in done.stderr) == (64, True, True)
 
@@ -222,6 +224,11 @@ def test_a_try_that_no_line_matches_says_what_to_look_at(
     done = installed.run("popips-follow", *words, "--try", PATTERN, stdin=log("mypopd: hello"))
     assert done.stderr.startswith("popips-follow: 1 lines, 0 match: ")
     assert cure in done.stderr
+
+
+def test_a_dry_run_of_nothing_says_so(installed: Installed) -> None:
+    done = installed.run("popips-follow", "-n", "--format", "courier", stdin="")
+    assert done.stderr == "popips-follow: no line has come on standard input: is that the server's unit, or its log?\n"
 
 
 def test_a_closed_standard_input_is_named(installed: Installed) -> None:
