@@ -13,7 +13,7 @@ from follower.formats import Format
 from follower.lines import LONGEST, Lines
 from follower.rules import Login
 from follower.use import LOOK_EVERY, Use
-from popips import command, login, settings
+from popips import address, command, login, policy, settings
 from popips.grant import grant_all, tell
 from popips.log import ERROR, WARNING, Log
 from popips.login import word
@@ -22,7 +22,13 @@ from popips.site import site
 from popips.stamps import StampError
 
 PROGRAM = "popips-follow"
-STDIN = 0  # sys.stdin is None where there is none
+NO_MATCH = (
+    "behind the program's name the pattern must take the message as a whole, without the head of the line; "
+    "lines that journalctl writes as JSON need --journal and --unit"
+)
+NO_MATCH_IN_JOURNAL = (
+    "compare MESSAGE, as a whole, with the pattern, SYSLOG_IDENTIFIER with its program, and _SYSTEMD_UNIT with --unit"
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,15 +43,18 @@ def _parser() -> argparse.ArgumentParser:
         PROGRAM,
         "Grant the addresses of the logins in a log that comes on standard input: "
         "tail -n 0 -F FILE | popips-follow --format dovecot. "
+        "What becomes of them is told in the log, not here. "
+        "See SETTING IT UP in popips-follow(8), also for the journal. "
         "A hook is better, where the server can run one: see popips-hook and popips-postlogin.",
     )
     which = made.add_mutually_exclusive_group(required=True)
-    which.add_argument("--format", metavar="NAME", help=f"whose lines: {', '.join(formats.names())}, own")
-    which.add_argument(
-        "--try", dest="attempt", metavar="PATTERN", help="print what this as follow_pattern would match, grant nothing"
-    )
-    made.add_argument("--journal", action="store_true", help="the lines are the journal's, as JSON")
-    made.add_argument("--unit", action="append", default=[], metavar="UNIT", help="with --journal: the server's own")
+    names = f"whose lines: {', '.join(formats.names())}; or own, for follow_pattern"
+    which.add_argument("--format", metavar="NAME", help=names)
+    tried = "print the lines that this would match as follow_pattern, `PROGRAM: REGEX$`; grant nothing"
+    which.add_argument("--try", dest="attempt", metavar="PATTERN", help=tried)
+    made.add_argument("--journal", action="store_true", help="the lines are what journalctl writes as JSON")
+    unit = "with --journal: the server's unit; may be given more than once, and is needed for a pattern of your own"
+    made.add_argument("--unit", action="append", default=[], metavar="UNIT", help=unit)
     made.add_argument("-n", "--dry-run", action="store_true", help="print the logins, grant nothing")
     return made
 
@@ -55,28 +64,38 @@ def _work(options: argparse.Namespace, log: Log) -> int:
         form = _format(options)
     except formats.FormatError as error:
         raise command.UsageError(str(error)) from None
-    lines = Lines(STDIN, journal.LONGEST if options.journal else LONGEST)
+    if not sys.stdin:
+        raise command.UsageError("standard input is closed: give it a log, tail -n 0 -F FILE | popips-follow ...")
+    lines = Lines(sys.stdin.fileno(), journal.LONGEST if options.journal else LONGEST)
     if options.attempt is not None:
         return _try(lines, form, settings.load(options.conf))
-    use = Use(form, options.format, options.journal, time.monotonic())
+    use = Use(form, _option(options), time.monotonic())
     while not lines.ended:
         _batch(options, use, lines.batch(LOOK_EVERY), log)
         _say(options, log, use.useless(time.monotonic(), lines.ended))
     if not options.dry_run:
         _say(options, log, use.end())
+    elif not use.lines:
+        _say(options, log, "no line has come on standard input: is that the server's unit, or its log?")
     return os.EX_OK
 
 
 def _format(options: argparse.Namespace) -> Format:
-    units = tuple(options.unit)
+    units = tuple(map(journal.unit, options.unit))
     if units and not options.journal:
-        raise command.UsageError("--unit is for --journal")
+        raise command.UsageError("--unit is for --journal: give that, too, and pipe in what journalctl -o json writes")
     if options.attempt is not None:
         return formats.own(options.attempt, "--try", options.journal, units)
     if options.format != "own":
         return formats.load(options.format, options.journal, units)
     where = f"{options.conf}: follow_pattern"
     return formats.own(settings.load(options.conf).follow_pattern, where, options.journal, units)
+
+
+def _option(options: argparse.Namespace) -> str:
+    """Return how this program was told whose lines these are."""
+    units = "".join(f" --unit {unit}" for unit in options.unit)
+    return f"{options.format}{' --journal' if options.journal else ''}{units}"
 
 
 def _batch(options: argparse.Namespace, use: Use, lines: list[str], log: Log) -> None:
@@ -93,7 +112,7 @@ def _batch(options: argparse.Namespace, use: Use, lines: list[str], log: Log) ->
             sys.stdout.flush()
         else:
             _grant(of, good, now)
-            _say(options, log, use.late(good, now, of.window))
+        _say(options, log, use.late(good, now, of.window))
         use.done()
     except (settings.SettingsError, StampError) as error:
         if use.is_kept_by(found, str(error)):
@@ -122,12 +141,21 @@ def _try(lines: Lines, form: Format, of: Settings) -> int:
             found = form.match(line, time.time())
             if found:
                 matched += 1
-                reason = form.refusal(found, of.only_services)
+                reason = form.refusal(found, of.only_services) or _barred(found.address, of)
                 text = "".join(c if c.isprintable() else "?" for c in line)
                 note = f"\tNOT GRANTED: {reason}" if reason else ""
                 sys.stdout.write(f"{_row(found)}\t{text}{note}\n")
-    sys.stderr.write(f"{PROGRAM}: {seen} lines, {matched} match\n")
+    cure = "" if matched or not seen else f": {NO_MATCH_IN_JOURNAL if form.by_journal else NO_MATCH}"
+    sys.stderr.write(f"{PROGRAM}: {seen} lines, {matched} match{cure}\n")
     return os.EX_OK
+
+
+def _barred(text: str, of: Settings) -> str:
+    """Return the reason why nobody at an address gets a grant, "" if it may have one."""
+    try:
+        return policy.NEVER if address.is_in(address.parse(text), of.never) else ""
+    except address.Refused as error:
+        return str(error)
 
 
 def _row(one: Login) -> str:

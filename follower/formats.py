@@ -61,6 +61,7 @@ class Format:
     logins: tuple[Pattern, ...]
     origins: tuple[Pattern, ...]
     service: str
+    by_journal: bool = False
     word: str = ""  # which each of its lines has in it
     sessions: OrderedDict[tuple[str, str], tuple[float, str]] = field(default_factory=OrderedDict)  # when, and address
 
@@ -149,10 +150,13 @@ def load(name: str, by_journal: bool = False, units: tuple[str, ...] = ()) -> Fo
 def own(pattern: str, where: str, by_journal: bool = False, units: tuple[str, ...] = ()) -> Format:
     """Return the format that a pattern says, `PROGRAM: REGEX$`; raise FormatError. where: it stands."""
     if not pattern:
-        raise FormatError(f"{where} is not set")
+        raise FormatError(f"{where} is not set: write one, see --try in popips-follow(8)")
     program, colon, login = pattern.partition(": ")
     if not colon or not re.fullmatch(r"[A-Za-z0-9._/-]+", program):
-        raise FormatError(f"{where}: begin with the program's name, as it is, and `: `")
+        raise FormatError(
+            f"{where}: begin with the program's name as the log has it, without [PID], quotes or a regular expression, "
+            "and a colon and a blank: `mypopd: login ...$`"
+        )
     if not login.endswith("$") or login.endswith(r"\$"):
         raise FormatError(f"{where}: end with $, or what a user writes at the end may match")
     return _compiled(
@@ -176,17 +180,17 @@ def _compiled(where: str, said: Said, by_journal: bool, units: tuple[str, ...]) 
     if by_journal:
         units = units or tuple(" ".join(said.get("units", [])).split())
         if patterns["head"] or not units:
-            cure = "have it log by syslog" if patterns["head"] else "name its unit after --unit"
-            raise FormatError(f"{where}: no lines of the journal are known of this server: {cure}")
+            if patterns["head"]:
+                raise FormatError(f"{where}: the journal has no lines of a log file: have the server log by syslog")
+            raise FormatError(f"{where}: it is not known which unit is the server's: name it, --unit mypopd.service")
         split, is_likely = partial(journal.split, is_wanted=is_wanted, units=units), bool
     elif patterns["head"]:
         (head,) = _patterns(where, [f"(?:{said['head'][0]}) "])
         split, times = partial(_split, head=head), tuple(said["time"][0].split(" | "))
         is_likely = _likely(head.pattern, messages)
     word = program.pattern if program.pattern.isalnum() and not by_journal else ""
-    return Format(
-        is_likely, split, times, program, patterns["login"], patterns["from"], said.get("service", [""])[0], word
-    )
+    service, logins, origins = said.get("service", [""])[0], patterns["login"], patterns["from"]
+    return Format(is_likely, split, times, program, logins, origins, service, by_journal, word)
 
 
 def _patterns(where: str, texts: list[str]) -> tuple[Pattern, ...]:

@@ -15,6 +15,14 @@ from follower.heads import Line, Wanted
 LONGEST = 1 << 18
 
 
+KINDS = (".service", ".scope", ".slice", ".socket", ".mount", ".swap")  # of units whose processes can write
+
+
+def unit(name: str) -> str:
+    """Return a unit's whole name, as systemctl(1) takes it: one without an ending is a service's."""
+    return name if name.endswith(KINDS) or any(c in name for c in "*?[") else f"{name}.service"
+
+
 def split(text: str, is_wanted: Wanted, units: tuple[str, ...]) -> Line | None:
     """Return an entry in its parts, its time as `@SECONDS`; None if it is none, or another program's or unit's.
 

@@ -17,14 +17,17 @@ SHORT = 1000  # characters of such a line, at most: a login's is not as long
 LOOK_EVERY = 60.0  # seconds until a log in which nothing happens is thought of
 TELL_EVERY = 3600.0  # seconds
 WAITING = 10_000  # logins, at most, that wait until popips.conf and the stamp folder can be used
+STEP = 1800.0  # seconds from one time zone to the next
+ZONES = 14 * HOUR  # seconds that a time zone is from UTC, at most
+NEARLY = 300.0  # seconds by which such a step may be missed, for a line that was not read at once
 
 
 class Use:
     """The lines of a log so far, as a format sees them. Times are of the monotonic clock, but where it says so."""
 
-    def __init__(self, form: Format, name: str, by_journal: bool, began: float) -> None:
-        """Begin; name: the format's, by_journal: whether the lines are the journal's."""
-        self.form, self._name, self._by_journal, self._began = form, name, by_journal, began
+    def __init__(self, form: Format, option: str, began: float) -> None:
+        """Begin; option: how this program was told of the format."""
+        self.form, self._option, self._began = form, option, began
         self.lines = self.matched = 0
         self._kept: list[str] = []  # as long as none was a login, and nothing was said
         self._said = False
@@ -49,13 +52,12 @@ class Use:
         if self.matched or self._said or not (is_enough or (is_end and self.lines)):
             return ""
         self._said = True
-        others = ", ".join(self._others())
+        others = " or ".join(self._others())
         self._kept = []
         cure = f"try {others}" if others else "does the server log its logins, and to here?"
-        return f"none of the first {self.lines} lines is a login by the format {self._option()}: {cure}"
-
-    def _option(self) -> str:
-        return f"{self._name} --journal" if self._by_journal else self._name
+        if "--unit" in self._option:
+            cure = f"compare _SYSTEMD_UNIT in the lines with --unit, or {cure}"
+        return f"none of the first {self.lines} lines is a login by the format {self._option}: {cure}"
 
     def _others(self) -> Iterator[str]:
         """Return how this program is told of the formats by which a line is a login."""
@@ -79,7 +81,7 @@ class Use:
         if last is None:
             which = "at a time that cannot be read: let the months have English names, by LC_TIME=C"
         else:
-            which = f"{abs(now - last):.0f} s {'ago' if last <= now else 'ahead'}"
+            which = f"{abs(now - last):.0f} s {'ago' if last <= now else 'ahead'}{_zone(now - last)}"
         return f"{len(late)} logins that are not of now grant nothing, the last one {which}"
 
     def done(self) -> None:
@@ -97,3 +99,11 @@ class Use:
     def end(self) -> str:
         """Return what to say when no more lines come."""
         return f"standard input has ended after {self.lines} lines, {self.matched} logins: nothing is granted any more"
+
+
+def _zone(age: float) -> str:
+    """Return what to look at where a time is not of now, by as much as zones differ, or by more. age: in seconds."""
+    steps = round(age / STEP)
+    if not 0 < abs(steps) * STEP <= ZONES or abs(age - steps * STEP) > NEARLY:
+        return ": an old log, or a wrong clock"
+    return ": is the log in another time zone? Have it written in this host's, or by RFC 3339, which names the zone"

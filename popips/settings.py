@@ -179,8 +179,9 @@ class Settings:
         .BR popips-follow (8)
         does not know, as PROGRAM: REGEX$, a regular expression of Python's with a group for the address, and if the
         line has them, for user and service.
+        PROGRAM is its name as the log has it, and no regular expression; REGEX is for the rest of the line.
         .B popips-follow \\-\\-try
-        shows what it would match.""",
+        shows what it would match: see SETTING IT UP there.""",
     )
     static_source = Setting(
         "auto",

@@ -91,7 +91,7 @@ def test_units_are_named_with_wildcards_and_a_format_without_any_asks_for_them()
     form = formats.own(PATTERN, "popips.conf", by_journal=True, units=("other.service", "mypopd@*.service"))
     assert form.read(entry(_SYSTEMD_UNIT="mypopd@7.service"), NOW) == FOUND
     assert form.read(entry(), NOW) is None
-    with pytest.raises(formats.FormatError, match="name its unit after --unit"):
+    with pytest.raises(formats.FormatError, match="name it, --unit mypopd"):
         formats.own(PATTERN, "popips.conf", by_journal=True)
-    with pytest.raises(formats.FormatError, match="have it log by syslog"):
+    with pytest.raises(formats.FormatError, match="have the server log by syslog"):
         formats.load("dovecot-file", by_journal=True, units=("dovecot.service",))

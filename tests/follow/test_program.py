@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from follower import formats, rules
+from follower import formats, journal, rules
 from follower.use import BUSY, HOUR, LINES, WAITING, Use
 from tests.box import CRON_ENVIRONMENT, Box
 from tests.conftest import NOW, Installed
@@ -80,7 +80,7 @@ def test_logins_wait_until_popips_conf_and_the_stamp_folder_can_be_used(installe
 
 
 def test_an_error_that_keeps_logins_is_told_once_and_the_last_logins_are_kept() -> None:
-    using = Use(formats.load("courier"), "courier", by_journal=False, began=0)
+    using = Use(formats.load("courier"), "courier", began=0)
     found = [rules.Login(V4, f"user{n}", "pop3", NOW) for n in range(WAITING + 1)]
     assert [using.is_kept_by(found, text) for text in ("a", "a", "b", "b")] == [True, False, True, False]
     assert using.waiting == found[1:]
@@ -91,17 +91,12 @@ def test_an_error_that_keeps_logins_is_told_once_and_the_last_logins_are_kept() 
     assert (using.waiting, using.is_kept_by(found, "b")) == ([], True)
 
 
-def test_without_standard_input_it_says_so(installed: Installed) -> None:
-    command = f"{installed.path('popips-follow')} -c {installed.site.conf} --format courier <&-"
-    done = subprocess.run(["sh", "-c", command], env=CRON_ENVIRONMENT, capture_output=True, text=True)
-    assert (done.returncode, done.stderr.splitlines()[0]) == (74, "popips-follow: [Errno 9] Bad file descriptor")
-
-
 def test_a_dry_run_prints_the_logins_only_also_those_of_long_ago(installed: Installed) -> None:
     text = log(courier(), "sshd[7]: x", courier(OTHER, "bob"), now=0)
     done = installed.run("popips-follow", "-n", "--format", "courier", stdin=text)
     assert done.stdout.splitlines() == [f"::ffff:{V4}\talice\tpop3", f"::ffff:{OTHER}\tbob\tpop3"]
-    assert (installed.site.names(), done.stderr) == (set(), "")
+    assert installed.site.names() == set()
+    assert "2 logins that are not of now grant nothing" in done.stderr
 
 
 def test_a_format_that_there_is_not_is_named_with_those_there_are(installed: Installed) -> None:
@@ -115,9 +110,9 @@ def test_a_format_that_there_is_not_is_named_with_those_there_are(installed: Ins
     [
         ([], "one of the arguments --format --try is required"),
         (["--format", "courier", "--try", "x"], "not allowed with"),
-        (["--format", "courier", "--unit", "x.service"], "--unit is for --journal"),
-        (["--format", "dovecot-file", "--journal"], "have it log by syslog"),
-        (["--try", PATTERN, "--journal"], "--try: no lines of the journal are known of this server: name its unit"),
+        (["--format", "courier", "--unit", "x.service"], "--unit is for --journal: give that, too"),
+        (["--format", "dovecot-file", "--journal"], "have the server log by syslog"),
+        (["--try", PATTERN, "--journal"], "--try: it is not known which unit is the server's: name it"),
     ],
 )
 def test_options_that_do_not_go_together_are_named(installed: Installed, words: list[str], cure: str) -> None:
@@ -172,7 +167,7 @@ def test_a_format_may_have_several_forms_of_a_login(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("pattern", "cure"),
     [
-        ("", "follow_pattern is not set"),
+        ("", "follow_pattern is not set: write one, see --try"),
         ("login from (?P<address>.*)$", "begin with the program's name"),
         (".*: login from (?P<address>.*)$", "begin with the program's name"),
         ("mypopd: login from (?P<address>.*)", "end with $"),
@@ -186,6 +181,8 @@ def test_a_pattern_that_cannot_be_used_is_named_with_its_cure(installed: Install
         installed.site.configure(follow_pattern=pattern)
         tried = installed.run("popips-follow", "--try", pattern)
         assert (tried.returncode, "--try" in tried.stderr, cure in tried.stderr) == (64, True, True)
+        run = installed.run("popips-expire", "-n")
+        assert f"{installed.site.conf}: follow_pattern: " in run.stderr
     done = installed.run("popips-follow", "--format", "own")
     assert (done.returncode, str(installed.site.conf) in done.stderr, cure in done.stderr) == (64, True, True)
 
@@ -224,11 +221,64 @@ def test_by_the_journal_an_entry_of_another_unit_grants_nothing(installed: Insta
     assert (done.returncode, installed.site.names()) == (0, {V4})
 
 
+@pytest.mark.parametrize(
+    ("name", "whole"),
+    [
+        ("mypopd", "mypopd.service"),
+        ("mypopd.service", "mypopd.service"),
+        ("org.example.popd", "org.example.popd.service"),
+        ("session-3.scope", "session-3.scope"),
+        ("courier-*", "courier-*"),
+    ],
+)
+def test_a_unit_may_be_named_as_for_systemctl(name: str, whole: str) -> None:
+    assert journal.unit(name) == whole
+
+
+def test_units_that_no_line_comes_from_are_named(installed: Installed) -> None:
+    text = '{"_SYSTEMD_UNIT":"courier-pop.service","SYSLOG_IDENTIFIER":"pop3d","MESSAGE":"x"}\n'
+    done = installed.run("popips-follow", "-n", "--format", "courier", "--journal", "--unit", "other", stdin=text)
+    assert "by the format courier --journal --unit other: compare _SYSTEMD_UNIT in the lines with --unit" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"), [("127.0.0.1", "in a network of `never`"), ("999.0.0.1", "not an IPv4 or IPv6 address")]
+)
+def test_a_try_says_which_address_gets_no_grant(installed: Installed, address: str, reason: str) -> None:
+    done = installed.run("popips-follow", "--try", PATTERN, stdin=log(f"mypopd: login alice from {address}"))
+    assert done.stdout.endswith(f"\tNOT GRANTED: {reason}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "cure"), [((), "as a whole, without the head"), (("--journal", "--unit", "mypopd"), "compare MESSAGE")]
+)
+def test_a_try_that_no_line_matches_says_what_to_look_at(
+    installed: Installed, words: tuple[str, ...], cure: str
+) -> None:
+    done = installed.run("popips-follow", *words, "--try", PATTERN, stdin=log("mypopd: hello"))
+    assert done.stderr.startswith("popips-follow: 1 lines, 0 match: ")
+    assert cure in done.stderr
+
+
+def test_a_dry_run_of_nothing_says_so(installed: Installed) -> None:
+    done = installed.run("popips-follow", "-n", "--format", "courier", stdin="")
+    assert done.stderr == "popips-follow: no line has come on standard input: is that the server's unit, or its log?\n"
+
+
+def test_a_closed_standard_input_is_named(installed: Installed) -> None:
+    command = f"exec {installed.path('popips-follow')} -c {installed.site.conf} --format courier <&-"
+    done = subprocess.run(["sh", "-c", command], env=CRON_ENVIRONMENT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        64,
+        "popips-follow: standard input is closed: give it a log, tail -n 0 -F FILE | popips-follow ...",
+    )
+
+
 # ---- whether it is of use
 
 
 def use(name: str = "dovecot", by_journal: bool = False) -> Use:
-    return Use(formats.load(name, by_journal), name, by_journal, 0.0)
+    return Use(formats.load(name, by_journal), name, 0.0)
 
 
 def lines(count: int, *messages: str) -> list[str]:
@@ -251,15 +301,15 @@ def test_another_format_that_would_match_is_named() -> None:
     following = use()
     following.logins(lines(LINES, courier()), NOW)
     assert following.useless(0).endswith(": try --format courier")
-    journal = use()
+    by_journal = use()
     entry = {
         "__REALTIME_TIMESTAMP": "1795269600250000",
         "_SYSTEMD_UNIT": "courier-pop.service",
         "SYSLOG_IDENTIFIER": "pop3d",
         "MESSAGE": courier().partition(": ")[2],
     }
-    journal.logins([json.dumps(entry)] * LINES, NOW)
-    assert journal.useless(0).endswith(": try --format courier --journal")
+    by_journal.logins([json.dumps(entry)] * LINES, NOW)
+    assert by_journal.useless(0).endswith(": try --format courier --journal")
     nothing = use()
     nothing.logins(lines(LINES), NOW)
     assert nothing.useless(0).endswith("does the server log its logins, and to here?")
@@ -274,10 +324,14 @@ def test_where_a_line_was_a_login_nothing_is_told() -> None:
 def test_logins_that_are_not_of_now_are_told_once_an_hour() -> None:
     following = use("courier")
     ago = [rules.Login(V4, "alice", "pop3", NOW - 86400), rules.Login(V4, "alice", "pop3", NOW)]
-    assert following.late(ago, NOW, 900) == "1 logins that are not of now grant nothing, the last one 86400 s ago"
+    assert following.late(ago, NOW, 900) == (
+        "1 logins that are not of now grant nothing, the last one 86400 s ago: an old log, or a wrong clock"
+    )
     assert following.late(ago, NOW, 900) == ""
     ahead = [rules.Login(V4, "alice", "pop3", NOW + 3600)]
-    assert use().late(ahead, NOW, 900).endswith("the last one 3600 s ahead")
+    assert "the last one 3600 s ahead: is the log in another time zone?" in use().late(ahead, NOW, 900)
+    india = [rules.Login(V4, "alice", "pop3", NOW - 5.5 * HOUR - 20)]
+    assert "is the log in another time zone?" in use().late(india, NOW, 900)
     assert "LC_TIME=C" in use().late([rules.Login(V4, "alice", "pop3", None)], NOW, 900)
     assert use().late(ago[1:], NOW, 900) == ""
 
