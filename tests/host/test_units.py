@@ -13,6 +13,7 @@ MOST = 15  # of exposure, in tenths, as systemd-analyze counts it
 RUN = "systemctl start popips-expire.service"
 NO_TIMER = "systemctl stop popips-expire.timer"  # only the runs that the test starts
 DROP = "/var/lib/popips/drop"
+FOLLOWER = "/etc/systemd/system/popips-follow.service"
 
 
 def test_the_expirers_unit_can_do_all_of_its_work_and_little_else(boot: Boot) -> None:
@@ -76,7 +77,8 @@ def _map(host: Host, kind: str) -> str:
     return host.do(f"ls /var/lib/popips/popips.{kind}").strip()
 
 
-def test_the_followers_unit_grants_by_the_journal(boot: Boot) -> None:
+def test_the_followers_unit_grants_by_the_journal_as_readme_says(boot: Boot) -> None:
+    (look, copy, *start), take_out = readme.blocks("Other ways to have it")
     with boot("sendmail") as host:
         # nspawn lays a boot's name of its own over the kernel's, which a unit with a /proc of its own still sees
         host.do("umount /proc/sys/kernel/random/boot_id", "systemctl restart systemd-journald")
@@ -86,11 +88,10 @@ def test_the_followers_unit_grants_by_the_journal(boot: Boot) -> None:
                 *INSTALL,
                 *readme.commands(SENDMAIL),
                 *readme.commands(EXPIRER),
-                "sed 's/-u courier.* |/-u dovecot |/; s/--format courier/--format dovecot/'"
-                " contrib/systemd/popips-follow.service"
-                " > /etc/systemd/system/popips-follow.service",
-                "systemctl daemon-reload",
-                "systemctl start popips-follow",
+                look.replace("'courier-*'", "dovecot").replace("--format courier", "--format dovecot"),
+                copy,
+                f"sed -i 's/-u courier.* |/-u dovecot |/; s/--format courier/--format dovecot/' {FOLLOWER}",
+                *start,
             ],
         )
         # journalctl -f may not have begun to look at the first
@@ -105,3 +106,5 @@ def test_the_followers_unit_grants_by_the_journal(boot: Boot) -> None:
         )
         assert not host.path(f"{STAMPS}/{V6}").exists()
         assert host.rcpt(V6) == "550"
+        follow(host, take_out)
+        assert host.do("systemctl list-units --all --no-legend 'popips-f*'; find /etc/systemd -name 'popips-f*'") == ""
