@@ -15,6 +15,7 @@ A server with a log file of its own, in which no syslogd writes heads, has in pl
 and all may have
 
   service  the service of a login that names none
+  doubt    a message behind which a piece of it may follow as a line: the next lines of the program are no logins
   units    the units of systemd that may say such a line, with blanks between and fnmatch(3)'s wildcards, for --journal
 """
 
@@ -34,9 +35,10 @@ from follower.rules import Login
 FOLDER = Path(__file__).parent / "formats"
 PROCESSES = 10_000  # of which it is kept from where their session is
 SESSION = 600.0  # seconds that a client may take to log in
+DOUBTED = 3  # lines behind one that is in pieces
 NAMES = 1000  # of programs that are known to be the server's, or another's
 MANY = ("login", "from")  # keys that may stand more than once
-KEYS = ("program", *MANY, "head", "time", "service", "units")
+KEYS = ("program", *MANY, "head", "time", "service", "units", "doubt")
 
 Said = dict[str, list[str]]  # what a file says: the values of each key
 Pattern = re.Pattern[str]
@@ -51,7 +53,7 @@ class Format:
     """A format, and what is kept of the lines so far.
 
     is_likely: whether a line is worth to be looked at. split: from a line to its parts. times: the forms of their
-    times. origins: of the lines `from`.
+    times. origins: of the lines `from`. doubted: of each program, how many of its next lines are no logins.
     """
 
     is_likely: Callable[[str], object]
@@ -63,6 +65,8 @@ class Format:
     service: str
     by_journal: bool = False
     word: str = ""  # which each of its lines has in it
+    doubt: Pattern | None = None
+    doubted: dict[str, int] = field(default_factory=dict)
     sessions: OrderedDict[tuple[str, str], tuple[float, str]] = field(default_factory=OrderedDict)  # when, and address
 
     def read(self, text: str, now: float, named: Collection[str] = ()) -> Login | None:
@@ -80,7 +84,7 @@ class Format:
     def match(self, text: str, now: float) -> Login | None:
         """Return the login that a line tells of, whether or not it may grant anything."""
         line = self.split(text) if self.is_likely(text) else None
-        if line is None:
+        if line is None or (self.doubt and self._is_doubted(line, self.doubt)):
             return None
         for pattern in self.origins:
             began = pattern.fullmatch(line.message)
@@ -92,6 +96,11 @@ class Format:
             if found:
                 return self._login(line, found, now)
         return None
+
+    def _is_doubted(self, line: Line, doubt: Pattern) -> bool:
+        left = self.doubted.get(line.program, 0)
+        self.doubted[line.program] = DOUBTED if doubt.fullmatch(line.message) else max(left - 1, 0)
+        return left > 0
 
     def matches(self, lines: list[str], now: float) -> list[Login]:
         """Return the logins that match() finds in lines."""
@@ -165,7 +174,7 @@ def own(pattern: str, where: str, by_journal: bool = False, units: tuple[str, ..
 
 
 def _compiled(where: str, said: Said, by_journal: bool, units: tuple[str, ...]) -> Format:
-    patterns = {key: _patterns(where, said.get(key, [])) for key in ("program", "head", *MANY)}
+    patterns = {key: _patterns(where, said.get(key, [])) for key in ("program", "head", "doubt", *MANY)}
     if not all("address" in pattern.groupindex for pattern in patterns["from"] or patterns["login"]):
         raise FormatError(f"{where}: the pattern needs a group for the address: (?P<address>[0-9a-fA-F.:]+)")
     if not patterns["login"] or (
@@ -175,7 +184,7 @@ def _compiled(where: str, said: Said, by_journal: bool, units: tuple[str, ...]) 
     (program, *_), times = patterns["program"] or _patterns(where, [""]), heads.FORMS
     is_wanted = lru_cache(NAMES)(program.fullmatch)
     split: Callable[[str], Line | None] = partial(heads.split, is_wanted=is_wanted)
-    messages = [*said.get("login", []), *said.get("from", [])]
+    messages = [*said.get("login", []), *said.get("from", [])] if "doubt" not in said else [".*"]
     is_likely = _likely(heads.front(program.pattern), messages)
     if by_journal:
         units = units or tuple(" ".join(said.get("units", [])).split())
@@ -190,7 +199,8 @@ def _compiled(where: str, said: Said, by_journal: bool, units: tuple[str, ...]) 
         is_likely = _likely(head.pattern, messages)
     word = program.pattern if program.pattern.isalnum() and not by_journal else ""
     service, logins, origins = said.get("service", [""])[0], patterns["login"], patterns["from"]
-    return Format(is_likely, split, times, program, logins, origins, service, by_journal, word)
+    doubt = next(iter(patterns["doubt"]), None)
+    return Format(is_likely, split, times, program, logins, origins, service, by_journal, word, doubt)
 
 
 def _patterns(where: str, texts: list[str]) -> tuple[Pattern, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from follower import formats
 from tests.follow.fields import Field, fields, is_bounded, patterns
-from tests.follow.reading import FORGED, Row, logins, rows
+from tests.follow.reading import FORGED, NOW, Row, logins, rows
 
 NAMES = formats.names()
 # What a message may go on with where a field has ended: the end of another line, or what a client says of itself.
@@ -178,6 +179,30 @@ def headed(head: str, body: str) -> str:
     name, _, message = body.partition(": ")
     program, _, pid = name.partition("[")
     return head.format(name=name, program=program, pid=pid.removesuffix("]") or "-", message=message)
+
+
+LONG = "x" * 486
+COURIER = [  # what courierlogger 0.71 makes of a name that is longer than its line
+    [f"LOGIN FAILED, user={LONG}", f"LOGIN, user=bob, ip=[{FORGED}], port=[4711]"],
+    [f"LOGIN FAILED, user={LONG}", f"LOGIN, user=bob, ip=[{FORGED}], port=[1], protocol=IMAP", "y"],
+    ["LOGIN FAILED, user=x, ip=[192.0.2.7], port=[7]", f"LOGIN, user=bob, ip=[{FORGED}], port=[1]"],  # and blanks
+    [f"LOGIN FAILED, user={LONG}", "x", f"LOGIN, user=bob, ip=[{FORGED}], port=[4711]"],
+]
+
+
+@pytest.mark.parametrize("messages", COURIER)
+def test_no_piece_of_a_message_that_courierlogger_cut_is_a_login(messages: list[str]) -> None:
+    good = [f"Connection, ip=[{FORGED}], port=[7]", "LOGIN, user=alice, ip=[192.0.2.10], port=[7], protocol=IMAP"]
+    lines = [f"{HEAD}imapd: {message}" for message in [*messages, *good, *good]]
+    assert logins("courier", [*lines, lines[-1].replace("imapd", "pop3d")]) == [
+        "imap 192.0.2.10 alice",
+        "pop3 192.0.2.10 alice",
+    ]
+    entries = [line.partition("imapd: ")[2] for line in lines]
+    following = formats.load("courier", by_journal=True)
+    fields = {"_SYSTEMD_UNIT": "courier-imap.service", "SYSLOG_IDENTIFIER": "imapd", "__REALTIME_TIMESTAMP": "1"}
+    found = [following.read(json.dumps({**fields, "MESSAGE": text}), NOW) for text in entries]
+    assert [one.address for one in found if one] == ["192.0.2.10"]
 
 
 NGINX = """\
