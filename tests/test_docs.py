@@ -153,6 +153,14 @@ def test_version_changelog_and_entry_points_agree() -> None:
     }
 
 
+def test_systemd_never_gives_the_follower_up() -> None:
+    """It does so after five starts within ten seconds: systemd-system.conf(5), DefaultStartLimitBurst."""
+    unit = configparser.RawConfigParser(strict=False)
+    unit.read(ROOT / "contrib/systemd/popips-follow.service")
+    assert unit["Service"]["Restart"] == "always"
+    assert unit.getint("Service", "RestartSec") * 5 > 10
+
+
 def test_the_rooms_stand_on_each_other_in_one_direction() -> None:
     """Nothing in popips/ knows a program, and no two modules need each other."""
     paths = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.glob("popips/**/*.py")}
