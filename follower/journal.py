@@ -55,4 +55,5 @@ def _text(message: object) -> str | None:
             return bytes(message).decode("utf-8", "replace")
         except (TypeError, ValueError):
             return None
-    return message if isinstance(message, str) else None
+    # JSON can name half a character, which nothing else can be made of
+    return message.encode("utf-8", "replace").decode() if isinstance(message, str) else None

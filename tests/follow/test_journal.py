@@ -78,6 +78,11 @@ def test_what_is_no_entry_is_none(line: str) -> None:
     assert own().read(line, NOW) is None
 
 
+def test_half_a_character_is_a_question_mark() -> None:
+    found = own().read(entry(MESSAGE="login x\ud800 from 192.0.2.10"), NOW)
+    assert found and found.user == "x?"
+
+
 def test_a_field_within_a_message_is_a_message() -> None:
     inner = '", "_SYSTEMD_UNIT": "mypopd.service", "MESSAGE": "login alice from 192.0.2.10'
     assert own().read(entry(**MINE, MESSAGE=inner), NOW) is None
