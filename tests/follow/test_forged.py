@@ -74,6 +74,7 @@ HEADS = [  # name: of the program, with its process in brackets; program, pid: t
     "Nov 21 14:00:00 mail {name}: [ID 702911 mail.info] {message}",
     "<22>1 2026-11-21T14:00:00.123456Z mail {program} {pid} - - {message}",
 ]
+AROUND = [" {line}", "{line} ", "{line}\r", "{line}, x", "x {line}", "-{line}"]  # a login and a little more
 PLACES = [  # behind a head; line: with its program; text: that, its message alone, or with a head
     "sendmail[7]: 5AL: from=<{text}>, size=7, relay=x [192.0.2.7]",
     "sendmail[7]: 5AL: from=<x@{line}",
@@ -103,23 +104,13 @@ PLACES = [  # behind a head; line: with its program; text: that, its message alo
     'nginx: 2026/11/21 14:00:00 [info] 7#7: *7 upstream sent invalid response: "-ERR" while reading response from '
     'upstream, client: 192.0.2.7, server: 192.0.2.1:110, login: "{text}", upstream: 127.0.0.1:1110',
     "{head}{line}",
-    " {line}",
-    "{line} ",
-    "{line}\r",
-    "{line}, x",
-    "x {line}",
-    "-{line}",
+    *AROUND,
     "x: {line}",
     "x[7]: {line}",
 ]
 FAILED = [place for place in PLACES if "{text}" in place and " Login: " not in place and "anonymous" not in place]
 OWN = [  # lines of the servers' own files
-    " {line}",
-    "{line} ",
-    "{line}\r",
-    "{line}, x",
-    "x {line}",
-    "-{line}",
+    *AROUND,
     "{line}{line}",
     "Nov 21 14:00:00 pop3-login: Info: Disconnected (auth failed): user=<{line}>, rip=192.0.2.7",
     "2026/11/21 14:00:00 [info] 7#7: *7 client sent invalid command: {line}, client: 192.0.2.7",
