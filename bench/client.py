@@ -95,21 +95,14 @@ def logins(stop: str, *words: str) -> Pairs:
     took, until = [], []
 
     def log_in(number: int) -> None:
-        start = time.perf_counter()
-        pam = {"PAM_RHOST": address(number), "PAM_USER": "alice", "PAM_SERVICE": "pop3", "PAM_TYPE": "account"}
-        subprocess.run([hook, "-c", conf], env=pam, check=True, stderr=subprocess.DEVNULL)
-        took.append((start, time.perf_counter() - start))
+        start, seconds = by_hook(hook, conf, address(number), "alice")
+        took.append((start, seconds))
         stamp = Path(stamps, address(number))
         while not (stamp.exists() and stamp.stat().st_mode & 0o100) and time.perf_counter() < start + GIVEN_UP:
             time.sleep(0.001)
         until.append((start, time.perf_counter() - start))
 
-    with ThreadPoolExecutor(100) as threads:
-        number = int(first)
-        while not os.path.exists(stop):
-            threads.submit(log_in, number)
-            number += 1
-            time.sleep(LOGIN_EVERY)
+    keep_on(stop, LOGIN_EVERY, log_in, int(first))
     return {"hook": took, "granted": until}
 
 
@@ -118,25 +111,30 @@ def flood(stop: str, hook: str, conf: str) -> Pairs:
     took = []
 
     def log_in(number: int) -> None:
-        start = time.perf_counter()
-        who = {"PAM_RHOST": f"2001:db8:1:2::{number:x}", "PAM_USER": "mallory"}
-        pam = who | {"PAM_SERVICE": "pop3", "PAM_TYPE": "account"}
-        subprocess.run([hook, "-c", conf], env=pam, check=True, stderr=subprocess.DEVNULL)
-        took.append((start, time.perf_counter() - start))
+        took.append(by_hook(hook, conf, f"2001:db8:1:2::{number:x}", "mallory"))
 
-    with ThreadPoolExecutor(100) as threads:
-        number = 1
-        while not os.path.exists(stop):
-            threads.submit(log_in, number)
-            number += 1
-            time.sleep(FLOOD_EVERY)
+    keep_on(stop, FLOOD_EVERY, log_in, 1)
     return {"hook": took}
 
 
-SESSIONS: dict[str, Callable[..., object]] = {
-    **{"pop3": pop3, "rcpt": rcpt, "lock": lock, "logins": logins, "flood": flood}
-}
+def by_hook(hook: str, conf: str, client: str, user: str) -> tuple[float, float]:
+    """Log a user in from an address by the hook; return when that began, and how long it took."""
+    start = time.perf_counter()
+    pam = {"PAM_RHOST": client, "PAM_USER": user, "PAM_SERVICE": "pop3", "PAM_TYPE": "account"}
+    subprocess.run([hook, "-c", conf], env=pam, check=True, stderr=subprocess.DEVNULL)
+    return start, time.perf_counter() - start
+
+
+def keep_on(stop: str, every: float, log_in: Callable[[int], None], first: int) -> None:
+    """Call log_in with the next number, the first one given, every so many seconds, until a file is there."""
+    with ThreadPoolExecutor(100) as threads:
+        number = first
+        while not os.path.exists(stop):
+            threads.submit(log_in, number)
+            number += 1
+            time.sleep(every)
 
 
 if __name__ == "__main__":
-    json.dump(SESSIONS[sys.argv[1]](*sys.argv[2:]), sys.stdout)
+    sessions: tuple[Callable[..., object], ...] = (pop3, rcpt, lock, logins, flood)
+    json.dump({session.__name__: session for session in sessions}[sys.argv[1]](*sys.argv[2:]), sys.stdout)

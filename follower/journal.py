@@ -13,8 +13,6 @@ from follower.heads import Line, Wanted
 
 # bytes of an entry: its message is of 4096 at most, of up to six bytes each in JSON, beside the fields
 LONGEST = 1 << 18
-
-
 KINDS = (".service", ".scope", ".slice", ".socket", ".mount", ".swap")  # of units whose processes can write
 
 
