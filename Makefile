@@ -9,7 +9,7 @@ SBIN = $(PREFIX)/sbin
 LIBEXEC = $(PREFIX)/libexec/popips
 MAN = $(PREFIX)/share/man
 DOC = $(PREFIX)/share/doc/popips
-ROOMS = popips popips/maps popips/stamps popips/db pam_hook expirer follower
+ROOMS = popips popips/maps popips/stamps popips/db popips/probe popips/doctor popips/setup pam_hook expirer follower
 
 VENV = .venv/bin
 # whatever runs tests or servers runs under it: nothing of the host's own can be written to

@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 
 from popips import command, seen, watch
-from popips.db import deny, end, ins, lst, report, why
+from popips.db import deny, doctor, end, ins, lst, report, setup, status, why
 from popips.db.task import PROGRAM, Task
 from popips.db.words import FROM_STANDARD_INPUT
 from popips.log import ERROR, Log
@@ -30,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     made = command.parser(PROGRAM, "List, insert and delete records of a map, and grants; keep addresses out.")
     named = "a map (hash or btree) instead of the one in the configuration"
     made.add_argument("-m", dest="map", metavar="TYPE:PATH", help=named)
-    verbs = made.add_subparsers(dest="verb", required=True, metavar="lst|ins|del|end|deny|undeny|why")
+    verbs = made.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(name: str, work: object, text: str, epilog: str = "") -> argparse.ArgumentParser:
         its = verbs.add_parser(name, help=text, epilog=epilog, allow_abbrev=False)
@@ -56,10 +56,18 @@ def _parser() -> argparse.ArgumentParser:
     its.add_argument("text", metavar="ADDRESS[/BITS]", help="as it was denied")
     its = verb("why", why.work, "tell who opened the relay for an address, or why it is not")
     its.add_argument("text", metavar="ADDRESS")
+    its = verb("status", status.work, "tell in one screen whether logins open the relay")
+    for name, of_host in (("doctor", doctor), ("setup", setup)):
+        its = verbs.add_parser(name, help=of_host.HELP, allow_abbrev=False)
+        of_host.options(its)
+        its.set_defaults(of_host=of_host.work)
     return made
 
 
 def _work(options: argparse.Namespace) -> int:
+    if "of_host" in options:  # which finds out itself whether popips.conf can be used
+        told: int = options.of_host(options)
+        return told
     settings = load(options.conf)
     task = Task(settings, _place(options.map, settings), options)
     if task.has_grants and os.path.lexists(settings.stamps):

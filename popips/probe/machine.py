@@ -1,0 +1,72 @@
+"""The host that is asked: this one, or the files of one below a folder, of which nothing is run."""
+
+from __future__ import annotations
+
+import glob
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+PATIENCE = 5.0  # seconds that another program may take for its answer
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a program said; status: its exit status, 127 if there is no such program, 124 if it took too long."""
+
+    status: int
+    out: str
+    err: str
+
+
+NOT_RUN = Answer(127, "", "not run")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A host; root: the folder that its files are below, "" for this one. All paths are as the host itself has them."""
+
+    root: str = ""
+
+    @property
+    def runs(self) -> bool:
+        """Whether its programs can be asked."""
+        return not self.root
+
+    def path(self, path: str) -> str:
+        """Return where a file of the host is to be found from here."""
+        return f"{self.root}{path}"
+
+    def read(self, path: str) -> str:
+        """Return the text of a file, "" if it is not there; bytes that are no UTF-8 are escaped. Raise OSError."""
+        try:
+            with open(self.path(path), errors="backslashreplace") as file:
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+
+    def glob(self, pattern: str) -> Iterator[str]:
+        """Return the paths that match, in order."""
+        return (path[len(self.root) :] for path in sorted(glob.glob(self.path(pattern))))
+
+    def ask(self, *command: str, typed: str = "") -> Answer:
+        """Return what a program says; typed: its standard input. Nothing is run of a host that is only files."""
+        if not self.runs:
+            return NOT_RUN
+        try:
+            done = subprocess.run(
+                command,
+                input=typed,
+                capture_output=True,
+                text=True,
+                errors="backslashreplace",
+                env=ENVIRONMENT,
+                timeout=PATIENCE,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Answer(124, "", f"no answer after {PATIENCE:.0f} seconds")
+        except OSError as error:
+            return Answer(127, "", error.strerror or str(error))
+        return Answer(done.returncode, done.stdout, done.stderr)

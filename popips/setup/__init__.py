@@ -1,0 +1,1 @@
+"""popips-db setup: makes Dovecot, the MTA and the timer use popips, and takes that back."""
