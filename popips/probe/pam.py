@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from popips.probe.machine import Machine
 
 FOLDER, VENDORS = "/etc/pam.d", "/usr/lib/pam.d"  # only a service's own file may be in the second
-AUTH, ACCOUNT = "auth", "account"
-TYPES = (AUTH, ACCOUNT, "password", "session")
+AUTH, ACCOUNT, SESSION = "auth", "account", "session"
+PHASES = (AUTH, ACCOUNT, SESSION)  # in the order in which a server comes to them
+TYPES = (*PHASES, "password")
 MODULES = ("/usr/lib/*/security", "/lib/*/security", "/usr/lib/security", "/lib/security", "/usr/lib64/security")
 DEEPEST = 32  # includes within includes, as in pam_handlers.c
 CONTROLS = {
@@ -53,10 +54,10 @@ def file_of(machine: Machine, service: str) -> str:
 
 
 def stacks(machine: Machine, service: str) -> dict[str, list[Line]]:
-    """Return the lines of the types auth and account, where there are none those of `other`; raise Broken."""
+    """Return the lines of each phase, where there are none those of `other`; raise Broken."""
     found = {}
     own, other = _of_file(machine, service), None
-    for kind in (AUTH, ACCOUNT):
+    for kind in PHASES:
         if kind not in own:
             other = _of_file(machine, "other") if other is None else other
         found[kind] = own[kind] if kind in own else (other or {}).get(kind, [])

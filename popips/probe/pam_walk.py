@@ -11,7 +11,7 @@ from itertools import islice, product
 
 from popips.probe import pam
 from popips.probe.machine import Machine
-from popips.probe.pam import ACCOUNT, AUTH, Line
+from popips.probe.pam import AUTH, PHASES, SESSION, Line
 
 WRONG, RIGHT, EXPIRED = "a wrong password", "the right password", "the right password of an expired account"
 CASES = (WRONG, RIGHT, EXPIRED)
@@ -38,17 +38,18 @@ class Verdict:
 def walk(machine: Machine, service: str, is_it: Callable[[Line], bool], case: str) -> Verdict:
     """Return where a login of that case comes to such a line. Raise pam.Broken."""
     stacks = pam.stacks(machine, service)
-    lines = [line for kind in (AUTH, ACCOUNT) for line in stacks[kind]]
-    answers = [_answers(machine, line, kind, case, is_it) for kind in (AUTH, ACCOUNT) for line in stacks[kind]]
+    answers = {kind: [_answers(machine, line, kind, case, is_it) for line in stacks[kind]] for kind in PHASES}
     found = set()
-    for chosen in islice(product(*answers), MOST):
-        visited, is_well = _dispatch(stacks[AUTH], chosen)
-        reached = {AUTH for line in visited if is_it(line)}
-        if is_well:
-            visited, _ = _dispatch(stacks[ACCOUNT], chosen[len(stacks[AUTH]) :])
-            reached |= {ACCOUNT for line in visited if is_it(line)}
+    for chosen in islice(product(*(possible for kind in PHASES for possible in answers[kind])), MOST):
+        codes, reached, is_well = iter(chosen), set[str](), True
+        for kind in PHASES:
+            said = list(islice(codes, len(stacks[kind])))
+            if is_well:
+                visited, is_well = _dispatch(stacks[kind], said)
+                reached |= {kind for line in visited if is_it(line)}
         found.add(frozenset(reached))
-    unknown = dict.fromkeys(line.module for line, possible in zip(lines, answers) if len(possible) > 1)
+    pairs = [pair for kind in PHASES for pair in zip(stacks[kind], answers[kind])]
+    unknown = dict.fromkeys(line.module for line, possible in pairs if len(possible) > 1)
     return Verdict(frozenset(found), tuple(unknown))
 
 
@@ -113,7 +114,9 @@ def _answers(machine: Machine, line: Line, kind: str, case: str, is_it: Callable
 
 def _known(machine: Machine, line: Line, kind: str, case: str) -> Iterator[str]:
     name = line.module
-    if name == "pam_unix.so" or (name in CHECKS and case == WRONG and kind == AUTH):
+    if kind == SESSION:
+        yield "auth_err" if name == "pam_deny.so" else "success"
+    elif name == "pam_unix.so" or (name in CHECKS and case == WRONG and kind == AUTH):
         if kind == AUTH:
             yield "auth_err" if case == WRONG else "success"
         else:
