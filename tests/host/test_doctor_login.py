@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from popips.doctor.login import IDS
 from tests.host.conftest import Boot
-from tests.host.machine import Host
+from tests.host.machine import PASSWORD, Host
 from tests.host.test_main_job import INSTALL, SETUPS, follow
 
 CONFD = "/etc/dovecot/conf.d"
@@ -70,6 +71,23 @@ def test_each_mistake_is_found_and_mended_by_what_is_pasted(
                 assert check["status"] == one.status, (one, check)
                 host.do(one.after or check["fix"])
                 assert told(host)[one.id]["status"] == "ok", (one, check, told(host)[one.id])
+
+
+LOGIN = "popips-db doctor --json --only login --login alice"
+
+
+@pytest.mark.parametrize("setup", ["access", "pam"])
+def test_a_real_login_shows_that_all_of_it_works(boot: Boot, setup: str) -> None:
+    with boot("sendmail") as host:
+        follow(host, [*INSTALL, *SETUPS[setup].commands])
+        done = host.run(LOGIN, stdin=f"{PASSWORD}\n")
+        assert PASSWORD not in done.stdout + done.stderr
+        checks = {check["id"]: check for check in json.loads(done.stdout)["checks"]}
+        assert {id: check["status"] for id, check in checks.items()} == dict.fromkeys(IDS, "ok"), checks
+        assert host.do("popips-db lst --grants") == ""
+        wrong = json.loads(host.run(LOGIN, stdin="no such password\n").stdout)
+        assert {check["id"] for check in wrong["checks"] if check["status"] == "fail"} >= {"login.right", "login.grant"}
+        assert PASSWORD not in host.said()
 
 
 def told(host: Host) -> dict[str, dict[str, str]]:
