@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from popips.doctor import pam as stack
 from popips.doctor import there
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, skipped
 from popips.probe import dovecot, pam, units
 from popips.probe.dovecot import Dovecot
+from popips.probe.pam_walk import HOOK, is_hook
 
 IDS = ("hook", "sandbox", "cache", "anonymous", "allow_nets", "proxies", "services")
 CONFD = "/etc/dovecot/conf.d"
@@ -63,7 +63,7 @@ def _has_line(patient: Patient, service: str) -> bool:
         stacks = pam.stacks(patient.machine, service)
     except pam.Broken:
         return False
-    return any(stack.is_hook(line) for lines in stacks.values() for line in lines)
+    return any(is_hook(line) for lines in stacks.values() for line in lines)
 
 
 def _use_postlogin() -> str:
@@ -74,8 +74,8 @@ def _hook(patient: Patient, found: Dovecot) -> Iterator[Finding]:
     after, of_pam = by_postlogin(found), by_pam(patient, found)
     if after and of_pam:
         files = " ".join(pam.file_of(patient.machine, name) for name in of_pam)
-        both = f"{POSTLOGIN} and popips-hook in PAM ({files}) both: each login is looked at twice"
-        yield Finding(WARN, both, fix=f"sed -i '/popips-hook/d' {files}")
+        both = f"{POSTLOGIN} and {HOOK} in PAM ({files}) both: each login is looked at twice"
+        yield Finding(WARN, both, fix=f"sed -i '/{HOOK}/d' {files}")
     missing = [name for name in found.protocols if name not in after]
     if missing and not of_pam:
         yield Finding(FAIL, f"no hook behind logins by {' and '.join(missing)}", "doveconf -n", _use_postlogin())
@@ -103,8 +103,9 @@ def _sandbox(patient: Patient, found: Dovecot) -> Iterator[Finding]:
         else:
             closed, evidence = _is_closed(patient, folder), units.unit_file(machine, UNIT)
         if closed:
-            line = f"printf '[Service]\\nReadWritePaths=-{folder}\\n' >> {DROP_INS}/popips.conf"
-            fix = f"mkdir -p {DROP_INS}; {line}; systemctl daemon-reload; {RESTART}"
+            line = f"mkdir -p {DROP_INS}; printf '[Service]\\nReadWritePaths=-{folder}\\n' >> {DROP_INS}/popips.conf; "
+            is_told = bool(pid) and not _is_closed(patient, folder)  # and Dovecot was not started anew since
+            fix = f"{'' if is_told else line}systemctl daemon-reload; {RESTART}"
             text = f"{folder} is read only for all that Dovecot starts (ProtectSystem): no login is granted at once"
             yield Finding(FAIL, text, evidence, fix)
 
@@ -112,7 +113,9 @@ def _sandbox(patient: Patient, found: Dovecot) -> Iterator[Finding]:
 def _is_closed(patient: Patient, folder: str) -> bool:
     """Whether the files of Dovecot's unit keep a folder read only: systemd.exec(5), ProtectSystem=."""
     machine = patient.machine
-    paths = [units.unit_file(machine, UNIT), *machine.glob(f"{DROP_INS}/*.conf")]
+    folders = (*units.FOLDERS, *units.FOLDERS_OF_OLD)
+    found = {path.rpartition("/")[2]: path for one in folders[::-1] for path in machine.glob(f"{one}/{UNIT}.d/*.conf")}
+    paths = [units.unit_file(machine, UNIT), *(found[name] for name in sorted(found))]
     text = "\n".join(machine.read(path) for path in paths if path)
     protect = (re.findall(r"(?m)^\s*ProtectSystem\s*=\s*(\S*)", text) or [""])[-1].lower()
     covered = {"full": ("/usr", "/boot", "/efi", "/etc"), "strict": ("/",), "yes": ("/usr", "/boot", "/efi")}
@@ -151,11 +154,13 @@ def _anonymous(patient: Patient, found: Dovecot) -> Iterator[Finding]:
 def _allow_nets(patient: Patient, found: Dovecot) -> Iterator[Finding]:
     if not by_pam(patient, found) or by_postlogin(found):
         return
-    words = [value for value in found.values if re.search(r"allow_nets|\bnologin\b", f"{value.name} {value.text}")]
-    if words:
+    named = (
+        re.search(r"\S*(?<![a-z])(allow_nets|nologin)\b\S*", f"{value.name}={value.text}") for value in found.values
+    )
+    if words := [one[0] for one in named if one]:  # and no more of the line than that: a password may stand beside it
         files = " ".join(pam.file_of(patient.machine, name) for name in by_pam(patient, found))
-        text = f"{words[0].name} = {words[0].text}: it refuses logins that PAM's hook has granted by then"
-        yield Finding(FAIL, text, "doveconf -n", f"sed -i '/popips-hook/d' {files}; {_use_postlogin()}")
+        text = f"{words[0]}: it refuses logins that PAM's hook has granted by then"
+        yield Finding(FAIL, text, "doveconf -n", f"sed -i '/{HOOK}/d' {files}; {_use_postlogin()}")
 
 
 def _proxies(patient: Patient, found: Dovecot) -> Iterator[Finding]:
@@ -183,4 +188,12 @@ def _services(patient: Patient, found: Dovecot) -> Iterator[Finding]:
     if len(found.pam) > 1:
         names = ", ".join(name for name, _ in found.pam)
         text = f"Dovecot has several passdbs of PAM ({names}): a right password comes to the first one alone"
-        yield Finding(WARN, text, "doveconf -n")
+        yield Finding(WARN, text, "doveconf -n", _without_second(patient))
+
+
+def _without_second(patient: Patient) -> str:
+    """Return the commands that leave the first passdb of PAM alone, where the second fills a file of its own."""
+    files = [*patient.machine.glob(f"{CONFD}/*.conf")]
+    alone = r"(?s)\s*passdb(\s+\S+)?\s*\{[^{}]*\bdriver\s*=\s*pam\b[^{}]*\}\s*"
+    own = [path for path in files if re.fullmatch(alone, re.sub(r"(?m)^\s*#.*$", "", patient.machine.read(path)))]
+    return f"mv {own[-1]} {own[-1]}.off; {RESTART}" if own else ""

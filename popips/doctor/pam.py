@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
+from popips.doctor import there
 from popips.doctor.check import FAIL, OK, SKIP, WARN, Check, Patient
-from popips.probe import pam
+from popips.probe import dovecot, pam
 from popips.probe.machine import Machine
-from popips.probe.pam import AUTH, PHASES, Line
-from popips.probe.pam_walk import CASES, EXPIRED, RIGHT, WRONG, walk
+from popips.probe.pam import ACCOUNT, AUTH, NO_TEXTS, PHASES, SESSION, Line
+from popips.probe.pam_walk import CASES, EXPIRED, HOOK, NEUTRAL, RIGHT, WRONG, Verdict, is_hook, runs_in, walk
 
-HOOK = "popips-hook"
 WANTED = "after the right password, and only then"
 OF_MAILBOXES = ("dovecot", "pop3", "imap")  # services that are worth a word without a line, too
 SAFE = "auth requisite pam_unix.so nodelay\naccount requisite pam_unix.so\n"  # of contrib/pam.d/pop3
+PLAIN = (*NEUTRAL, "pam_unix.so", "pam_nologin.so", "pam_exec.so", "pam_debug.so")
+Texts = Mapping[str, str]
 
 
 def look(patient: Patient) -> Iterator[Check]:
@@ -25,103 +27,129 @@ def look(patient: Patient) -> Iterator[Check]:
 
 
 def _of_service(machine: Machine, service: str) -> Iterator[Check]:
-    name = f"pam.{service}"
+    name, file = f"pam.{service}", pam.file_of(machine, service)
     try:
         stacks = pam.stacks(machine, service)
     except pam.Broken as error:
-        if HOOK in machine.read(pam.file_of(machine, service)):
-            yield Check(name, FAIL, str(error), WANTED, fix=_cure(machine, service, []))
+        if HOOK in (pam.text_of(machine, file) or ""):
+            yield Check(name, FAIL, str(error), WANTED, file, _cure(machine, service, [], FAIL))
         return
     hooks = [line for kind in PHASES for line in stacks[kind] if is_hook(line)]
     if not hooks:
         if service in OF_MAILBOXES:
-            yield Check(name, SKIP, f"no line of {HOOK} in {pam.file_of(machine, service)}")
+            yield Check(name, SKIP, f"no line of {HOOK} in {file}")
         return
     status, found = judged(machine, service)
     where = ", ".join(line.where for line in hooks)
-    yield Check(name, status, found, WANTED, where, "" if status == OK else _cure(machine, service, hooks))
+    yield Check(name, status, found, WANTED, where, "" if status == OK else _cure(machine, service, hooks, status))
 
 
-def is_hook(line: Line) -> bool:
-    """Whether pam_exec runs popips-hook there."""
-    return line.module == "pam_exec.so" and any(word.rpartition("/")[2] == HOOK for word in line.words)
-
-
-def acts_in(line: Line) -> tuple[str, ...]:
-    """Return the phases in which the hook of a line does anything, by its --phase: popips-hook(8)."""
+def acts(kind: str, line: Line) -> bool:
+    """Whether a line runs the hook in a phase, and it does anything there, by its --phase: popips-hook(8)."""
+    if not is_hook(line) or not runs_in(line, kind):
+        return False
     phase = re.search(r"--phase[ =](\w+)", " ".join(line.words))
-    return (phase[1],) if phase else tuple(kind for kind in PHASES if kind != AUTH)
+    return kind == phase[1] if phase else kind != AUTH
 
 
-def judged(machine: Machine, service: str) -> tuple[str, str]:
-    """Return the status, and in words when the hook runs. Raise pam.Broken."""
-    runs: dict[str, bool | None] = {}
-    unknown: tuple[str, ...] = ()
-    for case in CASES:
-        verdict = walk(machine, service, is_hook, case)
-        acting = {kind for kind in PHASES if any(kind in acts_in(line) for line in _hooks(machine, service, kind))}
-        runs[case] = verdict.reached(*acting)
-        unknown = unknown or (verdict.unknown if runs[case] is None else ())
+def judged(machine: Machine, service: str, texts: Texts = NO_TEXTS) -> tuple[str, str]:
+    """Return the status, and in words when the hook runs. Raise pam.Broken. texts: see pam.stacks()."""
+    stacks = pam.stacks(machine, service, texts)
+    by_case = {case: walk(machine, stacks, case, acts) for case in CASES}
+    runs = {case: verdict.reached for case, verdict in by_case.items()}
     if runs[WRONG] or runs[EXPIRED]:
         return FAIL, f"the hook runs after {' and '.join(case for case in (WRONG, EXPIRED) if runs[case])}"
     if runs[RIGHT] is False:
-        only_auth = not any(_hooks(machine, service, kind) for kind in PHASES[1:])
-        why = ": in the auth phase it does nothing without --phase auth" if only_auth else ""
-        return FAIL, f"the hook never runs{why}"
+        return FAIL, f"the hook never runs{_why_never(stacks, by_case[RIGHT])}"
     if None in runs.values():
-        return WARN, f"depends on {', '.join(unknown)}: whether the hook runs after {_unclear(runs)}"
+        unclear = [case for case, reached in runs.items() if reached is None]
+        names = dict.fromkeys(name for case in unclear for name in by_case[case].unknown)
+        return WARN, f"depends on {', '.join(names)}: whether the hook runs after {' and '.join(unclear)}"
+    if _is_left_to_session(machine, service, stacks):
+        return FAIL, "the hook never runs: it is in the session phase, and Dovecot's passdb has no session = yes"
     return OK, f"the hook runs {WANTED}"
 
 
-def _unclear(runs: Mapping[str, bool | None]) -> str:
-    return " and ".join(case for case, reached in runs.items() if reached is None)
+def _why_never(stacks: Mapping[str, list[Line]], verdict: Verdict) -> str:
+    if not any(outcome.passes for outcome in verdict.outcomes):
+        return ": the right password is refused"
+    if any(is_hook(line) for kind in PHASES[1:] for line in stacks[kind]):
+        return ": the stack ends, or jumps, before it comes there"
+    return ": in the auth phase it does nothing without --phase auth"
 
 
-def _hooks(machine: Machine, service: str, kind: str) -> list[Line]:
-    return [line for line in pam.stacks(machine, service)[kind] if is_hook(line)]
+def _is_left_to_session(machine: Machine, service: str, stacks: Mapping[str, list[Line]]) -> bool:
+    """Whether the hook acts in the session phase alone, of a service whose sessions Dovecot does not open."""
+    if any(acts(kind, line) for kind in (AUTH, ACCOUNT) for line in stacks[kind]):
+        return False
+    found = dovecot.dovecot(machine) if any(acts(SESSION, line) for line in stacks[SESSION]) else None
+    return bool(found and service in found.pam_services and not found.opens_sessions)
 
 
 # ---- the cure, which is tried before it is told
 
 
-@dataclass(frozen=True)
-class _Edited(Machine):
-    """A host with other texts in some of its files."""
-
-    texts: Mapping[str, str] = field(default_factory=dict)
-
-    def read(self, path: str) -> str:
-        """Return the text that the file is to have."""
-        return self.texts[path] if path in self.texts else Machine.read(self, path)
-
-
-def _cure(machine: Machine, service: str, hooks: list[Line]) -> str:
-    """Return the commands after which the hook runs as it should; "" where none of those known here would do."""
-    file = f"{pam.FOLDER}/{service}"
-    line = _line(hooks)
-    there = machine.read(pam.file_of(machine, service))
-    files = {file: there} | {path: machine.read(path) for path in (one.where.rpartition(":")[0] for one in hooks)}
-    without = {path: "".join(one for one in text.splitlines(True) if HOOK not in one) for path, text in files.items()}
-    delete = f"sed -i '/{HOOK}/d' {' '.join(files)}"
-    stricter = re.sub(r"(?m)^(account\s+)required(\s+pam_unix\.so)", r"\1requisite\2", without[file])
-    strict = r"sed -i 's/^\(account\s\+\)required\(\s\+pam_unix\.so\)/\1requisite\2/' " + file
-    add = f"echo '{line}' >> {file}"
-    whole = f"printf '{SAFE}{line}\n' > {file}".replace("\n", "\\n")
-    for texts, commands in (
-        ({**without, file: f"{without[file]}{line}\n"}, [delete, add]),
-        ({**without, file: f"{stricter}{line}\n"}, [delete, strict, add]),
-        ({**without, file: f"{SAFE}{line}\n"}, [*([delete] if len(files) > 1 else []), whole]),
-    ):
-        try:
-            if judged(_Edited(machine.root, texts), service)[0] == OK:
-                return "; ".join(commands)
-        except pam.Broken:
-            pass
+def _cure(machine: Machine, service: str, hooks: list[Line], status: str) -> str:
+    """Return the commands after which the hook runs as it should; where it fails and none of them would do, never."""
+    for cure, texts in _cures(machine, service, hooks):
+        if _is_cured(machine, service, texts, may_go=status == FAIL):
+            return cure
     return ""
+
+
+def _cures(machine: Machine, service: str, hooks: list[Line]) -> Iterator[tuple[str, Texts]]:
+    """Return commands, best first, and what the files hold after them."""
+    file, now = f"{pam.FOLDER}/{service}", pam.file_of(machine, service)
+    places = list(dict.fromkeys([now, *(line.where.rpartition(":")[0] for line in hooks)]))
+    line = _line(hooks)
+    copy = [] if now == file else [f"cp -p {now} {file}"]  # a vendor's file stays as it is
+    places = [file if place == now else place for place in places]
+    had = {place: pam.text_of(machine, now if place == file else place) or "" for place in places}
+    texts = {place: _without_hook(text) for place, text in had.items()}
+    delete = [*copy, f"sed -i '/{HOOK}/d' {shlex.join(places)}"]
+    gap = "" if texts[file].endswith("\n") or not texts[file] else "\n"
+    add = f"printf '{gap and chr(92) + 'n'}%s\\n' {shlex.quote(line)} >> {file}"
+    strict = r"sed -i 's/^\(account\s\+\)required\(\s\+pam_unix\.so\)/\1requisite\2/' " + file
+    stricter = re.sub(r"(?m)^(account\s+)required(\s+pam_unix\.so)", r"\1requisite\2", texts[file])
+    yield "; ".join([*delete, add]), {**texts, file: f"{texts[file]}{gap}{line}\n"}
+    yield "; ".join([*delete, strict, add]), {**texts, file: f"{stricter}{gap}{line}\n"}
+    if service in OF_MAILBOXES and _is_plain(machine, service):
+        keep = [] if copy else [f"cp -p {file} {file}.before-popips"]
+        others = [f"sed -i '/{HOOK}/d' {shlex.join(places[1:])}"] if len(places) > 1 else []
+        whole = f"printf '%s\\n' {shlex.join([*SAFE.splitlines(), line])} > {file}"
+        yield "; ".join([*keep, *others, whole]), {**texts, file: f"{SAFE}{line}\n"}
+    yield "; ".join(delete), texts
+
+
+def _is_cured(machine: Machine, service: str, texts: Texts, may_go: bool) -> bool:
+    """Whether the hook runs as it should with these texts; may_go: or is gone, where it can do no harm."""
+    try:
+        stacks = pam.stacks(machine, service, texts)
+        is_gone = not any(is_hook(line) for lines in stacks.values() for line in lines)
+        return may_go if is_gone else judged(machine, service, texts)[0] == OK
+    except pam.Broken:
+        return False
+
+
+def _is_plain(machine: Machine, service: str) -> bool:
+    """Whether a stack knows no passwords but those of /etc/shadow, so that no user is lost with another."""
+    try:
+        stacks = pam.stacks(machine, service)
+    except pam.Broken:
+        return True  # there is nobody to lose
+    return all(
+        line.name in PLAIN or not (line.module and pam.is_installed(machine, line.module))
+        for kind in (AUTH, ACCOUNT)
+        for line in stacks[kind]
+    )
+
+
+def _without_hook(text: str) -> str:
+    return "".join(line for line in text.splitlines(keepends=True) if HOOK not in line)
 
 
 def _line(hooks: list[Line]) -> str:
     """Return the line to put behind the checks of the account phase: it has the options of the one that is there."""
-    words = " ".join(hooks[0].words) if hooks else f"quiet /usr/local/libexec/popips/{HOOK}"
-    words = re.sub(r" --phase[ =]\w+", "", words)
-    return f"account optional pam_exec.so {words}"
+    words = list(hooks[0].words) if hooks else ["quiet", there.hook(HOOK)]
+    told = re.sub(r" --phase[ =]\w+", "", " ".join(word for word in words if not word.startswith("type=")))
+    return f"account optional pam_exec.so {told}"

@@ -70,6 +70,13 @@ class Dovecot:
                     found.append((_service(its), its))
         return found
 
+    @property
+    def opens_sessions(self) -> bool:
+        """Whether logins by the first passdb of PAM come to the session phase."""
+        its = self.pam[0][1] if self.pam else {}
+        names = ("session", "passdb_pam_session")
+        return "session=yes" in its.get("args", "").split() or "yes" in [its.get(name) for name in names]
+
     @cached_property
     def pam_services(self) -> list[str]:
         """The PAM services that logins to mailboxes are asked of."""

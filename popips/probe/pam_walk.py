@@ -1,93 +1,134 @@
 """Whether a PAM stack comes to a line: walked as _pam_dispatch_aux() in libpam's pam_dispatch.c does it.
 
-The user is one of /etc/passwd. What a module answers that is not known here may be anything, and all of that is tried.
+The user is one of /etc/passwd. What a module answers that is not known here may be anything, and all of that is tried:
+the walk goes on from all the states in which it may be.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
+from typing import NamedTuple
 
 from popips.probe import pam
 from popips.probe.machine import Machine
-from popips.probe.pam import AUTH, PHASES, SESSION, Line
+from popips.probe.pam import ACCOUNT, AUTH, PHASES, SESSION, Line
+from popips.probe.pam_line import CODES
 
 WRONG, RIGHT, EXPIRED = "a wrong password", "the right password", "the right password of an expired account"
 CASES = (WRONG, RIGHT, EXPIRED)
-ANYTHING = ("success", "auth_err", "ignore", "user_unknown")  # what a module that is not known may answer
-MOST = 4096  # combinations of such answers that are tried
-CHECKS = {"pam_sss.so", "pam_ldap.so", "pam_krb5.so", "pam_winbind.so", "pam_mysql.so", "pam_pgsql.so", "pam_ldapd.so"}
-NEUTRAL = {"pam_env.so", "pam_cap.so", "pam_faildelay.so", "pam_umask.so", "pam_limits.so", "pam_keyinit.so"}
+HOOK = "popips-hook"
+ANYTHING = ("success", "auth_err", "ignore", "user_unknown")  # and the codes that the line's control names
+# The modules that pass nobody with a wrong password, whatever else they answer.
+CHECKS = ("sss", "ldap", "ldapd", "krb5", "winbind", "mysql", "pgsql", "userdb", "radius_auth", "systemd_home")
+NEUTRAL = {  # the answer to nearly everybody, by the phases in which the module has one
+    "pam_env.so": {AUTH: "ignore", SESSION: "success"},
+    "pam_cap.so": {AUTH: "ignore"},
+    "pam_faildelay.so": {AUTH: "ignore"},
+    "pam_limits.so": {SESSION: "success"},
+    "pam_umask.so": {SESSION: "success"},
+    "pam_permit.so": dict.fromkeys(PHASES, "success"),
+    "pam_localuser.so": dict.fromkeys(PHASES, "success"),
+    "pam_deny.so": {AUTH: "auth_err", ACCOUNT: "auth_err", SESSION: "session_err"},
+    "pam_warn.so": dict.fromkeys(PHASES, "ignore"),
+}
 UNSET, POSITIVE, NEGATIVE = "unset", "positive", "negative"
+START = (UNSET, "perm_denied")
+
+
+class Outcome(NamedTuple):
+    """What a login may come to: the phases in which a line was reached, and whether PAM lets the user in."""
+
+    reached: frozenset[str]
+    passes: bool
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """In which phases a line was reached, for each way in which the modules that are not known may answer."""
+    """The outcomes for all that the modules that are not known may answer; unknown: those that the walk came to."""
 
-    phases: frozenset[frozenset[str]]
+    outcomes: frozenset[Outcome]
     unknown: tuple[str, ...]
 
-    def reached(self, *phases: str) -> bool | None:
-        """Whether it is reached in one of these phases; None if that depends on the modules that are not known."""
-        found = {bool(one.intersection(phases)) for one in self.phases}
+    @property
+    def reached(self) -> bool | None:
+        """Whether the line is reached; None if that depends on the modules that are not known."""
+        found = {bool(outcome.reached) for outcome in self.outcomes}
         return found.pop() if len(found) == 1 else None
 
 
-def walk(machine: Machine, service: str, is_it: Callable[[Line], bool], case: str) -> Verdict:
-    """Return where a login of that case comes to such a line. Raise pam.Broken."""
-    stacks = pam.stacks(machine, service)
-    answers = {kind: [_answers(machine, line, kind, case, is_it) for line in stacks[kind]] for kind in PHASES}
-    found = set()
-    for chosen in islice(product(*(possible for kind in PHASES for possible in answers[kind])), MOST):
-        codes, reached, is_well = iter(chosen), set[str](), True
-        for kind in PHASES:
-            said = list(islice(codes, len(stacks[kind])))
-            if is_well:
-                visited, is_well = _dispatch(stacks[kind], said)
-                reached |= {kind for line in visited if is_it(line)}
-        found.add(frozenset(reached))
-    pairs = [pair for kind in PHASES for pair in zip(stacks[kind], answers[kind])]
-    unknown = dict.fromkeys(line.module for line, possible in pairs if len(possible) > 1)
+class _State(NamedTuple):
+    """Where the walk is: the next line, the level of the last one, what the stack says by now, and was the line met."""
+
+    at: int
+    level: int
+    said: tuple[str, str]  # impression and status
+    before: tuple[tuple[str, str], ...]  # the same when the substack of each level began
+    met: bool
+
+
+def is_hook(line: Line) -> bool:
+    """Whether pam_exec runs popips-hook there."""
+    return line.name == "pam_exec.so" and any(word.rpartition("/")[2] == HOOK for word in line.words)
+
+
+def walk(machine: Machine, stacks: Mapping[str, list[Line]], case: str, is_it: Callable[[str, Line], bool]) -> Verdict:
+    """Return where a login of that case comes to such a line; is_it: tells by the phase and the line."""
+    found, unknown = {Outcome(frozenset(), True)}, dict[str, None]()
+    for kind in PHASES:
+        answers = [tuple(_answers(machine, line, kind, case)) for line in stacks[kind]]
+        marks = [is_it(kind, line) for line in stacks[kind]]
+        ends, visited = _dispatch(stacks[kind], answers, marks) if any(o.passes for o in found) else (set(), set())
+        unknown |= {stacks[kind][at].name: None for at in sorted(visited) if len(answers[at]) > 1}
+        found = {o for o in found if not o.passes} | {
+            Outcome(o.reached | {kind} if met else o.reached, passes) for o in found if o.passes for met, passes in ends
+        }
     return Verdict(frozenset(found), tuple(unknown))
 
 
-def _dispatch(lines: list[Line], codes: Sequence[str]) -> tuple[list[Line], bool]:
-    """Return the lines that a stack comes to, and whether the stack as a whole succeeds; codes: what each answers."""
-    visited, state, at = list[Line](), (UNSET, "perm_denied"), 0
-    before: dict[int, tuple[str, str]] = {}  # the state in which a substack began, by its level
-    level = 0
-    while at < len(lines):
-        line = lines[at]
-        for inner in range(level + 1, line.level + 1):
-            before[inner] = state
-        level = line.level
-        visited.append(line)
-        code = codes[at]
-        action = line.control.get(code, line.control.get("default", "bad"))
-        at += 1
-        if action == "reset":
-            state = before.get(level, (UNSET, "perm_denied"))
-        elif action in ("ok", "done"):
-            if (state[0] == UNSET or state == (POSITIVE, "success")) and code != "ignore":
-                state = (POSITIVE, code)
-            if state[0] == POSITIVE and action == "done":
-                at = _behind(lines, at, level)
-        elif action.isdigit():
-            at, is_error = _jump(lines, at, int(action), level)
-            state = (NEGATIVE, "perm_denied") if is_error else state
-        elif action != "ignore":  # bad, die, and a word that libpam does not know
-            if state[0] != NEGATIVE:
-                state = (NEGATIVE, "perm_denied" if code == "success" else code)
-            at = _behind(lines, at, level) if action == "die" else at
-    return visited, state == (POSITIVE, "success")
+def _dispatch(
+    lines: list[Line], answers: Sequence[tuple[str, ...]], marks: Sequence[bool]
+) -> tuple[set[tuple[bool, bool]], set[int]]:
+    """Return how a stack may end, as whether a marked line was met and whether it passes; and the lines it came to."""
+    ends, visited = set[tuple[bool, bool]](), set[int]()
+    todo = [_State(0, 0, START, (START,), False)]
+    known = set(todo)
+    while todo:
+        state = todo.pop()
+        if state.at >= len(lines):
+            ends.add((state.met, state.said == (POSITIVE, "success")))
+            continue
+        visited.add(state.at)
+        for code in answers[state.at]:
+            then = _step(lines, state, code)._replace(met=state.met or marks[state.at])
+            if then not in known:
+                known.add(then)
+                todo.append(then)
+    return ends, visited
+
+
+def _step(lines: list[Line], state: _State, code: str) -> _State:
+    """Return the state behind a line whose module answered so."""
+    line, at, said, before = lines[state.at], state.at + 1, state.said, state.before
+    if line.level > state.level:
+        before = before[: state.level + 1] + (said,) * (line.level - state.level)
+    action = line.control.get(code, line.control.get("default", "bad"))
+    if action == "reset":
+        said = before[line.level]
+    elif action in ("ok", "done"):
+        said = (POSITIVE, code) if said[0] == UNSET or said == (POSITIVE, "success") else said
+        at = _behind(lines, at, line.level) if action == "done" and said[0] == POSITIVE else at
+    elif action.isdigit():
+        at, is_error = _jump(lines, at, int(action), line.level)
+        said = (NEGATIVE, "perm_denied") if is_error else said
+    elif action in ("bad", "die"):
+        said = (NEGATIVE, code) if said[0] != NEGATIVE else said
+        at = _behind(lines, at, line.level) if action == "die" else at
+    return _State(at, line.level, said, before, state.met)
 
 
 def _behind(lines: list[Line], at: int, level: int) -> int:
     """Return the place behind a stack that has come to its decision: of a substack, all that is within it."""
-    if level == 0:
-        return len(lines)
     return next((n for n in range(at, len(lines)) if lines[n].level < level), len(lines))
 
 
@@ -101,32 +142,32 @@ def _jump(lines: list[Line], at: int, count: int, level: int) -> tuple[int, bool
     return at, bool(count)
 
 
-def _answers(machine: Machine, line: Line, kind: str, case: str, is_it: Callable[[Line], bool]) -> tuple[str, ...]:
+def _answers(machine: Machine, line: Line, kind: str, case: str) -> Iterator[str]:
     """Return what the module of a line may answer: one thing, where that is known."""
+    name = line.name
+    is_password = kind == AUTH and case == WRONG
     if not line.module:
-        return ("perm_denied",)
-    if is_it(line):
-        return ("success",)  # whatever the hook meets, it exits with 0
-    if not pam.is_installed(machine, line.module):
-        return ("module_unknown",)
-    return tuple(_known(machine, line, kind, case)) or ANYTHING
-
-
-def _known(machine: Machine, line: Line, kind: str, case: str) -> Iterator[str]:
-    name = line.module
-    if kind == SESSION:
-        yield "auth_err" if name == "pam_deny.so" else "success"
-    elif name == "pam_unix.so" or (name in CHECKS and case == WRONG and kind == AUTH):
-        if kind == AUTH:
-            yield "auth_err" if case == WRONG else "success"
-        else:
-            yield "acct_expired" if case == EXPIRED else "success"
-    elif name in ("pam_permit.so", "pam_localuser.so"):
-        yield "success"
-    elif name == "pam_deny.so":
-        yield "auth_err"
-    elif name in NEUTRAL or (name == "pam_nologin.so" and not machine.read("/etc/nologin")):
-        yield "ignore"
+        yield "perm_denied"
+    elif not pam.is_installed(machine, line.module):
+        yield "module_unknown"
+    elif is_hook(line):
+        yield "success" if runs_in(line, kind) else "ignore"  # whatever the hook meets, it exits with 0
+    elif name == "pam_unix.so":
+        yield "auth_err" if is_password else "acct_expired" if (kind, case) == (ACCOUNT, EXPIRED) else "success"
     elif name == "pam_debug.so":
-        wanted = "auth=" if kind == AUTH else "acct="
-        yield next((word.removeprefix(wanted) for word in line.words if word.startswith(wanted)), "success")
+        wanted = {AUTH: "auth=", ACCOUNT: "acct=", SESSION: "open_session="}[kind]
+        told = next((word.removeprefix(wanted) for word in line.words if word.startswith(wanted)), "")
+        yield told if told in CODES else "success"
+    elif name == "pam_nologin.so" and kind != SESSION and not machine.read("/etc/nologin"):
+        yield "ignore" if "successok" not in line.words else "success"
+    elif kind in NEUTRAL.get(name, {}):
+        yield NEUTRAL[name][kind]
+    else:
+        never = "success" if is_password and name.removeprefix("pam_").removesuffix(".so") in CHECKS else ""
+        yield from (code for code in dict.fromkeys((*ANYTHING, *line.control)) if code not in ("default", never))
+
+
+def runs_in(line: Line, kind: str) -> bool:
+    """Whether pam_exec runs its program in a phase: its type= may name another, pam_exec(8)."""
+    only = [word.removeprefix("type=") for word in line.words if word.startswith("type=")]
+    return not only or only[-1] == ("open_session" if kind == SESSION else kind)
