@@ -8,11 +8,11 @@ address of this host's own to that same address, which Dovecot takes for secured
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from popips import revoke
+from popips import fate, policy, revoke
 from popips.command import UsageError
 from popips.doctor import dovecot as looks
 from popips.doctor import mta
@@ -23,7 +23,7 @@ from popips.probe.dovecot import Dovecot
 from popips.site import site
 from popips.stamps import StampError
 
-CLIENT = "198.51.100.253"  # RFC 5737; not one of the strangers whom the MTA must refuse meanwhile
+CLIENTS = ("198.51.100.253", "203.0.113.253", "192.0.2.253")  # RFC 5737; not the strangers whom the MTA must refuse
 IDS = ("login.right", "login.grant", "login.mta", "login.end", "login.wrong")
 if TYPE_CHECKING:
     import ssl
@@ -50,25 +50,27 @@ def look(patient: Patient, user: str, password: str) -> Iterator[Check]:
     if way is None:
         yield from (skipped(id, "see dovecot.hook: no hook runs at a login") for id in IDS)
         return
-    if _grant(patient, way.client):
-        raise UsageError(
-            f"doctor --login: {way.client} has a grant just now: popips-db end {way.client}, and try again"
-        )
+    try:
+        yield from _tried(patient, way, user, password)
+    finally:  # whoever is interrupted leaves no relay open
+        if _grant(patient, way.client):
+            _end(patient, way.client)
+
+
+def _tried(patient: Patient, way: _Way, user: str, password: str) -> Iterator[Check]:
     said = way.log_in(password)
     yield _judged("login.right", not said, f"{user} logs in: {way.name}", f"{way.name}: {said}", "a login that passes")
     state = _grant(patient, way.client)
     yield _judged(
         "login.grant", state == "open", f"it opened the relay for {way.client}", state or "no grant", "a grant"
     )
-    yield _mta(patient)
+    yield _mta(patient) if state else skipped("login.mta", "there is no grant to ask the MTA about")
     yield _end(patient, way.client)
     said = way.log_in(f"not {password}")
     state = _grant(patient, way.client)
     is_well = bool(said) and not state
     wrong = "a wrong password logs in" if not said else f"a wrong password opens the relay: {state}"
     yield _judged("login.wrong", is_well, "a wrong password is refused, and opens nothing", wrong, "no grant")
-    if state:
-        _end(patient, way.client)
 
 
 def _judged(id: str, is_well: bool, well: str, wrong: str, wanted: str) -> Check:
@@ -76,22 +78,36 @@ def _judged(id: str, is_well: bool, well: str, wrong: str, wanted: str) -> Check
 
 
 def _way(patient: Patient, found: Dovecot, user: str) -> _Way | None:
+    """Return how a login comes to the hook, None if it does not; raise UsageError if no address of use is free."""
     after = looks.by_postlogin(found)
     if after:
-        protocol, client = after[-1], _own_address(patient)
+        protocol, client = after[-1], _free(patient, _own_addresses(patient))
         name = f"by {protocol.upper()} from {client} to itself"
         return _Way(name, client, lambda password: _session(protocol, client, user, password))
-    of_pam = looks.by_pam(patient, found)
-    if not of_pam:
+    if not looks.by_pam(patient, found):
         return None
-    service = found.protocols[-1]
+    service, stranger = found.protocols[-1], _free(patient, CLIENTS)
 
     def ask(password: str) -> str:
-        words = ("doveadm", "auth", "test", "-x", f"service={service}", "-x", f"rip={CLIENT}", user)
+        words = ("doveadm", "auth", "test", "-x", f"service={service}", "-x", f"rip={stranger}", user)
         said = patient.machine.ask(*words, typed=f"{password}\n", patience=PATIENCE)
         return "" if said.status == 0 else _last(said.out + said.err)
 
-    return _Way(f"by Dovecot's auth for {service}, as if from {CLIENT}", CLIENT, ask)
+    return _Way(f"by Dovecot's auth for {service}, as if from {stranger}", stranger, ask)
+
+
+def _free(patient: Patient, names: Sequence[str]) -> str:
+    """Return the first address that a login would open the relay for; raise UsageError if there is none."""
+    try:
+        with site(patient.settings, time.time()) as host, host.reader() as records:
+            barred, said = policy.bars(host), host.text.records()
+            for name in names:
+                if fate.fate(host.case(records, said, name, True, bool(barred(name)))) == fate.PUT:
+                    return name
+    except (MapError, StampError) as error:
+        raise UsageError(f"doctor --login: {error}") from error
+    told = "popips-db why tells what each has: a grant of now, a record of yours, or a network of never"
+    raise UsageError(f"doctor --login: a login from {', '.join(names)} would get no new grant: {told}")
 
 
 def _last(text: str) -> str:
@@ -99,12 +115,12 @@ def _last(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "no answer")
 
 
-def _own_address(patient: Patient) -> str:
-    """Return an address of this host's that is not its loopback; raise UsageError if it has none."""
+def _own_addresses(patient: Patient) -> list[str]:
+    """Return the addresses of this host's that are not its loopback; raise UsageError if it has none."""
     own = patient.machine.ask("hostname", "-I").out.split()
     if not own:
         raise UsageError("doctor --login: this host has no address but its loopback, from which no login counts")
-    return own[0]
+    return own
 
 
 def _session(protocol: str, own: str, user: str, password: str) -> str:
@@ -114,6 +130,8 @@ def _session(protocol: str, own: str, user: str, password: str) -> str:
         try:
             (_imap if protocol == "imap" else _pop3)(own, port, is_tls, (user, password))
             return ""
+        except UnicodeError:  # whose text has a letter of the password
+            return "the user's name or the password is not UTF-8"
         except Exception as error:  # imaplib and poplib raise errors of their own, and all that sockets and ssl do
             told = str(error) or repr(error)
             said = f"{said}; port {port}: {told}" if said else f"port {port}: {told}"
@@ -126,7 +144,7 @@ def _imap(own: str, port: int, is_tls: bool, who: tuple[str, str]) -> None:
     context = _any_certificate()
     over_tls = is_tls and imaplib.IMAP4_SSL(own, port, ssl_context=context, timeout=PATIENCE)
     with over_tls or imaplib.IMAP4(own, port, PATIENCE) as client:
-        client.login(*who)
+        client.authenticate("PLAIN", lambda _: "\0".join(("", *who)).encode())  # LOGIN knows but ASCII
 
 
 def _pop3(own: str, port: int, is_tls: bool, who: tuple[str, str]) -> None:
