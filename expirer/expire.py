@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run with the arguments after the program's name; return the exit status."""
     options = _parser().parse_args(argv)
     log = Log(PROGRAM)
-    return command.run(PROGRAM, lambda: _work(options, log), log)
+    return command.run(PROGRAM, lambda: _work(options, log), command.to_log(log))
 
 
 def _parser() -> argparse.ArgumentParser:

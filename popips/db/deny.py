@@ -1,14 +1,22 @@
-"""popips-db deny and undeny: keep an address or network out although its users log in, and let it in again."""
+"""popips-db deny: keeps an address or network out although its users log in, and lists who is."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-import time
 
 from popips import address, command, denials, parsers, revoke
 from popips.db import report
 from popips.db.task import Task
+
+HELP = "keep an address or network out, or list who is"
+KEEP_OUT = "no login opens the relay for it, and what grants it has end; for ever, or for 90s, 15m, 2h, 1d"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.add_argument("words", nargs="*", metavar="ADDRESS[/BITS] [for TIME]", help=KEEP_OUT)
 
 
 def work(task: Task) -> int:
@@ -16,30 +24,17 @@ def work(task: Task) -> int:
     task.needs_grants("deny")
     with task.site() as site:
         if not task.options.words:
-            for denial in denials.load(site.folder):
-                if denial.until > site.now:
-                    sys.stdout.write(f"{denial.text}\t{report.moment(denial.until)}\t{denial.by}\n")
-            return os.EX_OK
-        denial = _denial(task.options.words, site.now)
-        denials.add(site.folder, denial, site.now)
-        report.note([f"denied: address={denial.text} until={report.moment(denial.until)}"], task.place)
-        for ended in revoke.denied(site, denial):
+            return _list([one for one in denials.load(site.folder) if one.until > site.now], task.options.json)
+        new = denial(task.options.words, site.now)
+        denials.add(site.folder, new, site.now)
+        report.note([f"denied: address={new.text} until={report.moment(new.until)}"], task.place)
+        for ended in revoke.denied(site, new):
             report.note((f"removed: address={name}" for name in ended), task.place)
     return os.EX_OK
 
 
-def lift(task: Task) -> int:
-    """End what deny began."""
-    task.needs_grants("undeny")
-    text = _denial([task.options.text], time.time()).text
-    with task.site() as site:
-        if not denials.lift(site.folder, text):
-            return report.complain([f"{text}: not denied"])
-    report.note([f"undenied: address={text}"], task.settings.map)
-    return os.EX_OK
-
-
-def _denial(words: list[str], now: float) -> denials.Denial:
+def denial(words: list[str], now: float) -> denials.Denial:
+    """Return what the words say; raise UsageError for all but ADDRESS, ADDRESS/BITS, and a time behind `for`."""
     text = address.of_key(words[0].lower()) or words[0]
     try:
         if words[1:2] == ["for"] and len(words) == 3:

@@ -1,13 +1,25 @@
-"""popips-db end and del: both end grants before their time, and del deletes records of the admin's, too."""
+"""popips-db end: ends grants before their time."""
 
 from __future__ import annotations
 
+import argparse
 import os
 
-from popips import address, command, orphans, register, revoke
+from popips import address, command, orphans, revoke
 from popips.db import report, words
 from popips.db.task import Task
 from popips.login import word
+
+HELP = "end grants at once; records of yours stay"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.epilog = words.FROM_STANDARD_INPUT
+    parser.add_argument("--all", action="store_true", help="all grants")
+    lost = "records that look like a grant, and belong to no login and no record of yours"
+    parser.add_argument("--orphans", action="store_true", help=lost)
+    parser.add_argument("words", nargs="*", metavar="ADDRESS")
 
 
 def work(task: Task) -> int:
@@ -28,14 +40,3 @@ def work(task: Task) -> int:
             ended.update(batch)
     return report.complain(f"{name}: no grant" for name in names if name not in ended)
 
-
-def delete(task: Task) -> int:
-    """Delete the records of these keys and addresses, and end the grants that go with them."""
-    wanted = {text: words.keys(task.settings, text) for text in words.arguments(task.options.keys)}
-    with task.map() as edited:
-        missing = revoke.take_out(edited, wanted)
-        if edited.site:
-            gone = {key.encode() for keys in wanted.values() for key in keys}
-            register.drop(edited.site.folder, lambda key, _: key in gone)
-    report.note((f"deleted: key={word(text)}" for text in wanted if text not in missing), task.place)
-    return report.complain(f"{text}: no such record in {task.place}" for text in missing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from popips.maps.text import Text
 from popips.settings import Settings
 from popips.site import Site
 
+HELP = "grant addresses, or put permanent records"
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -24,6 +27,13 @@ class Wanted:
 
     addresses: list[str]
     records: list[tuple[str, str]]
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.epilog = words.OF_RECORDS
+    put = "addresses get a grant, as by a login; pairs of key and value become permanent records"
+    parser.add_argument("words", nargs="+", metavar="ADDRESS | KEY VALUE", help=put)
 
 
 def work(task: Task) -> int:

@@ -47,6 +47,11 @@ def moment(seconds: float) -> str:
     return "ever" if seconds == denials.FOR_EVER else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
+def local(seconds: float) -> str:
+    """Return a time, in seconds since the epoch, as the clock on the wall has it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
 def span(seconds: float) -> str:
     """Return how long something lasts, in words."""
     minutes, rest = divmod(round(seconds), 60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Iterable
@@ -14,6 +15,13 @@ from popips.maps import Records
 from popips.site import Site
 
 GRANTED = (fate.LEAVE, fate.SETTLE, fate.RENEW)  # of an address that has a stamp
+
+HELP = "tell who opened the relay for an address, or why it is not"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.add_argument("text", metavar="ADDRESS")
 
 
 def work(task: Task) -> int:

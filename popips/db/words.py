@@ -9,6 +9,7 @@ from popips import address, command, form
 from popips.settings import Settings
 
 FROM_STANDARD_INPUT = "Where an argument is -, arguments are read from standard input, one on a line."
+OF_RECORDS = FROM_STANDARD_INPUT[:-1] + "; for ins a line is ADDRESS or KEY VALUE."
 
 
 def arguments(words: list[str]) -> list[str]:
