@@ -8,8 +8,8 @@ import sys
 import time
 from dataclasses import replace
 
-from expirer import drop, notice, sessions
-from popips import command, denials, fate, grant, lane, parsers, policy, run, watch
+from expirer import drop, notice, sessions, starter
+from popips import command, denials, fate, grant, lane, last_run, parsers, policy, run, watch
 from popips.grant import Outcome
 from popips.log import ERROR, Log
 from popips.login import Login
@@ -97,7 +97,9 @@ def _run(host: Site, told: _Told) -> None:
             sessions.renew(host, time.time)
         except (sessions.SessionError, policy.NoAnswer) as error:  # whoever does not answer, expiry must go on
             told.say(ERROR, f"error: {error}")
+    began = time.monotonic()
     done = run.run(replace(host, now=time.time()), told.login)
+    last_run.keep(host.folder, last_run.LastRun(starter.starter(), time.monotonic() - began))
     for level, text in done.describe(str(host.settings.map)):
         told.say(level, text)
     told.lines.append(f"{done.live} live, {sum(done.count.get(what, 0) for what in fate.ENDING)} ended")

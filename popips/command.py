@@ -14,7 +14,6 @@ from popips import maps, stamps, watch
 from popips.log import ERROR, Log
 from popips.settings import PATH, SettingsError
 
-
 Told = Callable[[int, str], None]  # what hears of an error: the exit status, and what is wrong
 
 

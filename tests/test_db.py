@@ -29,7 +29,7 @@ DIALOGUES: list[tuple[str, list[tuple[str, str, int, str, str]]]] = [
                 "popips-db: 192.0.2.1 example.com: not in {text}: write it",
             ),
             ("lst 192.0.2.1 EXAMPLE.com", "", 0, "192.0.2.1\tRELAY\nexample.com\tREJECT\n", ""),
-            ("lst --grants", "", 0, "", ""),
+            ("lst --grants", "", 0, "", "popips-db: no grants\n"),
             ("lst nix", "", 1, "", "popips-db: nix: no such record in hash:{db}\n"),
             ("del 192.0.2.1 nix", "", 1, "", "popips-db: nix: no such record in hash:{db}\n"),
             ("lst", "", 0, "example.com\tREJECT\n", ""),

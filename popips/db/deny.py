@@ -7,41 +7,73 @@ import os
 import sys
 
 from popips import address, command, denials, parsers, revoke
-from popips.db import report
+from popips.db import report, shape
 from popips.db.task import Task
+from popips.denials import Denial
 
 HELP = "keep an address or network out, or list who is"
-KEEP_OUT = "no login opens the relay for it, and what grants it has end; for ever, or for 90s, 15m, 2h, 1d"
+KEEP_OUT = "no login opens the relay for it, and what grants it has end; for ever, or for 90s, 15m, 2h, 1d, 1w"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
+    shape.option(parser)
     parser.add_argument("words", nargs="*", metavar="ADDRESS[/BITS] [for TIME]", help=KEEP_OUT)
 
 
 def work(task: Task) -> int:
     """Keep an address or network out; without one, list who is kept out."""
     task.needs_grants("deny")
+    words, as_json = task.options.words, task.options.json
     with task.site() as site:
-        if not task.options.words:
-            return _list([one for one in denials.load(site.folder) if one.until > site.now], task.options.json)
-        new = denial(task.options.words, site.now)
+        if not words:
+            there = [one for one in denials.load(site.folder) if one.until > site.now]
+            _list(there, as_json)
+            return os.EX_OK
+        new = denial(words, site.now)
+        report.complain(host_bits(words[0], new))
         denials.add(site.folder, new, site.now)
         report.note([f"denied: address={new.text} until={report.moment(new.until)}"], task.place)
+        gone = []
         for ended in revoke.denied(site, new):
             report.note((f"removed: address={name}" for name in ended), task.place)
+            gone += ended
+    if as_json:
+        shape.write({"denials": [_document(new)], "ended": gone})
+    else:
+        report.did("denied", [f"{new.text} until {report.moment(new.until)}"])
+        report.did("ended", gone)
     return os.EX_OK
 
 
-def denial(words: list[str], now: float) -> denials.Denial:
+def denial(words: list[str], now: float) -> Denial:
     """Return what the words say; raise UsageError for all but ADDRESS, ADDRESS/BITS, and a time behind `for`."""
     text = address.of_key(words[0].lower()) or words[0]
     try:
         if words[1:2] == ["for"] and len(words) == 3:
-            return denials.Denial(text, now + parsers.duration(words[2]), report.admin())
+            return Denial(text, now + parsers.duration(words[2]), report.admin())
         if len(words) == 1:
-            return denials.Denial(text, denials.FOR_EVER, report.admin())
+            return Denial(text, denials.FOR_EVER, report.admin())
         raise ValueError("one address or network at a time")
     except ValueError as error:
         cure = "write ADDRESS or ADDRESS/BITS, and `for 1d` if not for ever"
         raise command.UsageError(f"{' '.join(words)}: {error}; {cure}") from None
+
+
+def host_bits(word: str, one: Denial) -> list[str]:
+    """Return a warning where a word names an address in the network that it means."""
+    base, slash, _ = word.partition("/")
+    if not slash or address.networks(base)[0].first == one.network.first:
+        return []
+    return [f"{word}: taken for the network {one.text}; for the address alone write {base}"]
+
+
+def _list(there: list[Denial], as_json: bool) -> None:
+    if as_json:
+        shape.write({"denials": [_document(one) for one in there]})
+        return
+    sys.stdout.writelines(f"{one.text}\t{report.moment(one.until)}\t{one.by}\n" for one in there)
+
+
+def _document(one: Denial) -> dict[str, object]:
+    return {"network": one.text, **shape.moment("until", one.until), "by": one.by}

@@ -39,4 +39,3 @@ def work(task: Task) -> int:
             report.note((f"removed: address={name}" for name in batch), task.place)
             ended.update(batch)
     return report.complain(f"{name}: no grant" for name in names if name not in ended)
-

@@ -12,6 +12,7 @@ from popips.maps import Records
 from popips.site import Site
 
 GRANTED, DUE, BARRED, PENDING, STATIC = "granted", "due", "barred", "pending", "static"
+OTHERS = (DUE, PENDING, STATIC, BARRED)
 STATES = {  # those of the other fates are granted
     fate.EXPIRE: DUE,
     fate.BAR: BARRED,

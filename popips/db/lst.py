@@ -68,19 +68,24 @@ def _print(pairs: Iterable[tuple[bytes, bytes]]) -> None:
 
 def _grants(site: Site, wanted: set[str], as_json: bool) -> int:
     """Print these grants, or all."""
+    shown: list[Listed] = []
+    names: set[str] = set()
     with report.records_or_none(site) as records:
-        there = list(grants.listed(site, records, wanted or None))
-    missing = sorted(wanted.difference(one.address for one in there))
+        for one in grants.listed(site, records, wanted or None):
+            names.add(one.address)
+            if as_json or sys.stdout.isatty():
+                shown.append(one)
+            else:  # at once, and not all of them at the end: there may be a million
+                sys.stdout.write("\t".join(_row(one, site.now, report.moment(one.last))) + "\n")
+    missing = sorted(wanted - names)
     if as_json:
         known = {"map": str(site.settings.map), "window": site.settings.window, **shape.moment("time", site.now)}
-        shape.write({**known, "grants": [one.document(site.now) for one in there], "missing": missing})
-    elif sys.stdout.isatty():
+        shape.write({**known, "grants": [one.document(site.now) for one in shown], "missing": missing})
+    elif shown:
         zone = time.strftime("%Z", time.localtime(site.now))
         head = ("ADDRESS", "USER", "SERVICE", f"LAST LOGIN ({zone})", "TIME LEFT")
-        sys.stdout.writelines(_table([head, *(_row(one, site.now, report.local(one.last)) for one in there)]))
-    else:
-        sys.stdout.writelines("\t".join(_row(one, site.now, report.moment(one.last))) + "\n" for one in there)
-    if not (there or wanted):
+        sys.stdout.writelines(_table([head, *(_row(one, site.now, report.local(one.last)) for one in shown)]))
+    if not (names or wanted):
         report.complain(["no grants"])
     return report.complain(f"{name}: no grant" for name in missing)
 
@@ -93,8 +98,6 @@ def _row(one: Listed, now: float, last: str) -> tuple[str, ...]:
 
 def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
     """Return lines with columns as wide as what is in them."""
-    if len(rows) == 1:
-        return
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() + "\n"

@@ -39,7 +39,10 @@ VERBS: dict[str, Verb] = {
     "doctor": doctor,
     "setup": setup,
 }
-OF_HOST = ("doctor", "setup")  # their work() gets the options alone: it finds out itself whether popips.conf can be used
+OF_HOST = (
+    "doctor",
+    "setup",
+)  # their work() gets the options alone: it finds out itself whether popips.conf can be used
 
 
 def main(argv: list[str] | None = None) -> int:
