@@ -9,6 +9,8 @@ SBIN = $(PREFIX)/sbin
 LIBEXEC = $(PREFIX)/libexec/popips
 MAN = $(PREFIX)/share/man
 DOC = $(PREFIX)/share/doc/popips
+BASH = $(PREFIX)/share/bash-completion/completions
+ZSH = $(PREFIX)/share/zsh/site-functions
 ROOMS = popips popips/maps popips/stamps popips/db popips/probe popips/doctor popips/setup pam_hook expirer follower
 
 VENV = .venv/bin
@@ -43,7 +45,10 @@ launcher = printf '%s\n' '\#!$(PYTHON) -IS' 'import sys' "sys.path = ['$(LIB)', 
 files:
 	@umask 022; set -e; \
 	install -d $(foreach room,$(ROOMS),'$(DESTDIR)$(LIB)/$(room)') '$(DESTDIR)$(LIB)/follower/formats' \
-	    '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(SBIN)' $(foreach section,5 7 8,'$(DESTDIR)$(MAN)/man$(section)') '$(DESTDIR)$(DOC)'; \
+	    '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(SBIN)' $(foreach section,5 7 8,'$(DESTDIR)$(MAN)/man$(section)') '$(DESTDIR)$(DOC)' \
+	    '$(DESTDIR)$(BASH)' '$(DESTDIR)$(ZSH)'; \
+	install -m 0644 contrib/completion/bash/* '$(DESTDIR)$(BASH)'; \
+	install -m 0644 contrib/completion/zsh/* '$(DESTDIR)$(ZSH)'; \
 	for room in $(ROOMS); do install -m 0644 $$room/*.py '$(DESTDIR)$(LIB)'/$$room; done; \
 	install -m 0644 follower/formats/* '$(DESTDIR)$(LIB)/follower/formats'; \
 	for section in 5 7 8; do install -m 0644 man/*.$$section '$(DESTDIR)$(MAN)'/man$$section; done; \
@@ -84,11 +89,13 @@ uninstall:
 	    [ $$? = 66 ] || { echo "uninstall: the grants could not be ended, and would relay for ever: mend that first" >&2; exit 1; }
 	rm -rf '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)'
 	rm -f '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire' '$(DESTDIR)$(SBIN)/popips-follow'
+	cd contrib/completion/bash && for file in *; do rm -f '$(DESTDIR)$(BASH)'/$$file '$(DESTDIR)$(ZSH)'/_$$file; done
 	cd man && for page in *.[578]; do rm -f '$(DESTDIR)$(MAN)'/man$${page##*.}/$$page; done
 
-# pages: the settings, in the manual page and the sample, as popips/settings.py says
-pages:
-	@$(PYTHON) -B -m man.pages
+# pages: the settings, in the manual page and the sample, as popips/settings.py says; and the completion of command lines
+pages: .venv/made
+	@$(VENV)/python -B -m man.pages
+	@$(VENV)/python -B -m man.completion
 
 # ---- a package for Debian, in build/: the same to the byte from the same files, whatever the folder, the clock, the umask
 PACKAGED = Makefile README.md LICENSE CHANGELOG.md contrib debian expirer follower man pam_hook popips
