@@ -27,6 +27,12 @@ def look(patient: Patient) -> Iterator[Check]:
         yield skipped("mta.fresh", "only files are here")
 
 
+def have_asked(patient: Patient) -> str:
+    """Return the command that has Postfix ask the map of popips.conf."""
+    this = _Postfix(patient)
+    return this.edit(RELAY, this.wanted(RELAY))
+
+
 class _Postfix:
     """Postfix's lists of restrictions, and where they ask the map."""
 

@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterator
 
 from popips.doctor.check import FAIL, STRANGERS, WARN, Check, Finding, Patient, judged, skipped
+from popips.doctor.there import contrib
 from popips.form import of
 from popips.probe import sendmail, units
 from popips.probe.sendmail import Cf, Verdict
 
+DRAC = "/usr/share/sendmail/cf/feature/drac.m4"
 PIDS = ("/run/sendmail/mta/sendmail.pid", "/run/sendmail.pid")
 DNSBL = re.compile(r"\$\((\w+) \$4\.\$3\.\$2\.\$1\.(\S+?)\.? ")
 LOCAL_RULES = re.compile(r"^SLocal_check_rcpt\b.*?(?=^S|\Z)", re.M | re.S)
@@ -65,13 +67,19 @@ def _not_asked(patient: Patient, cf: Cf, is_named: bool) -> Finding:
     )
     there = ", ".join(f"{line.name} {line.kind}:{line.path}" for line in cf.maps.values() if line.path)
     evidence = f"{sendmail.CF} has {there or 'no map that is a file'}"
-    if place.own:
-        return Finding(FAIL, found, evidence, _feature(patient, f"FEATURE(`drac', `{place.kind} -o {place.path}')dnl"))
-    if patient.asked_instead:
-        return Finding(FAIL, found, evidence, patient.asked_instead)
-    return Finding(
-        FAIL, found, evidence, _feature(patient, f"FEATURE(`access_db', `{place.kind} -T<TMPF> {place.path}')dnl")
-    )
+    fix = "" if place.own else patient.asked_instead
+    return Finding(FAIL, found, evidence, fix or have_asked(patient))
+
+
+def have_asked(patient: Patient) -> str:
+    """Return the command that has sendmail ask the map of popips.conf."""
+    place = patient.settings.map
+    if not place.own:
+        return _feature(patient, f"FEATURE(`access_db', `{place.kind} -T<TMPF> {place.path}')dnl")
+    if os.path.exists(patient.machine.path(DRAC)):
+        return _feature(patient, f"FEATURE(`drac', `{place.kind} -o {place.path}')dnl")
+    sample = contrib("sendmail/own-check-rcpt.mc")
+    return f"sed 's|hash -o .*|{place.kind} -o {place.path}|' {sample} >> {sendmail.MC}; {_make()}"
 
 
 def _feature(patient: Patient, line: str) -> str:
