@@ -48,7 +48,7 @@ def work(options: argparse.Namespace) -> int:
     if options.json:
         _write_json(machine, checks, is_well)
     else:
-        sys.stdout.writelines(f"{line}\n" for line in _words(checks, is_well))
+        sys.stdout.writelines(f"{line}\n" for line in _words(checks, is_well, bool(options.only)))
     return os.EX_OK if is_well else 1
 
 
@@ -91,7 +91,7 @@ def _write_json(machine: Machine, checks: list[Check], is_well: bool) -> None:
     shape.write({"host": host, "ok": is_well, "checks": [vars(check) for check in checks]})
 
 
-def _words(checks: list[Check], is_well: bool) -> Iterator[str]:
+def _words(checks: list[Check], is_well: bool, is_part: bool) -> Iterator[str]:
     """Return the lines for people: the verdict, then what is wrong, then what is well."""
     is_coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
@@ -99,7 +99,8 @@ def _words(checks: list[Check], is_well: bool) -> Iterator[str]:
         return f"\x1b[{COLOURS[status]}m{text}\x1b[0m" if is_coloured else text
 
     counts = [f"{sum(check.status == status for check in checks)} {status}" for status in (FAIL, WARN, OK, SKIP)]
-    verdict = "open to logins" if is_well else "NOT open to logins, or not as it should be"
+    well = "well" if is_part else "open to logins"
+    verdict = well if is_well else "NOT as it should be"
     yield painted(OK if is_well else FAIL, f"{verdict}: {', '.join(counts)}")
     for status in (FAIL, WARN, OK, SKIP):
         for check in checks:

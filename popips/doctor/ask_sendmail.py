@@ -207,8 +207,7 @@ def _wrong_order(patient: Patient, cf: Cf) -> Iterator[Finding]:
 
 def _stale(patient: Patient, cf: Cf) -> Iterator[Finding]:
     machine = patient.machine
-    pid = _daemon(patient, cf)
-    began = units.started(machine, pid) if pid else None
+    began = _began(patient, cf)
     unit = units.units(machine, "sendmail.service")["sendmail.service"]
     start = (
         "systemctl enable sendmail; systemctl restart sendmail"
@@ -231,14 +230,17 @@ def _stale(patient: Patient, cf: Cf) -> Iterator[Finding]:
         yield Finding(WARN, "sendmail is not started at boot", fix="systemctl enable sendmail")
 
 
-def _daemon(patient: Patient, cf: Cf) -> int:
-    """Return the process id of the daemon, 0 if it does not run."""
-    named = cf.options.get("PidFile", "")
-    for path in dict.fromkeys([named, *PIDS]):
+def _began(patient: Patient, cf: Cf) -> float | None:
+    """Return when the daemon has read its .cf, in seconds since the epoch; None if it does not run.
+
+    After SIGHUP it is the same process that begins anew, and writes its pid file again.
+    """
+    for path in dict.fromkeys([cf.options.get("PidFile", ""), *PIDS]):
         first = patient.machine.read(path).partition("\n")[0].strip() if path.startswith("/") else ""
-        if first.isdigit() and os.path.isdir(f"/proc/{first}"):
-            return int(first)
-    return 0
+        started = units.started(patient.machine, int(first)) if first.isdigit() else None
+        if started is not None:
+            return max(started, _mtime(path))
+    return None
 
 
 def _mtime(path: str) -> float:

@@ -19,7 +19,7 @@ ID, WANTED = "conf", "settings that can be used"
 def load(machine: Machine, path: str) -> Settings | Check:
     """Return what popips.conf says, or the check that fails where it cannot be used."""
     try:
-        if machine.root and not machine.read(path):
+        if machine.root and not os.path.lexists(machine.path(path)):
             return Settings(path=path)
         return settings.load(machine.path(path))
     except SettingsError as error:

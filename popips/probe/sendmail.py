@@ -138,27 +138,32 @@ def ask(machine: Machine, clients: Iterable[str], lookups: Iterable[tuple[str, s
         return Answers(error=said.err, is_silent=True)
     if said.status:
         return Answers(error=(said.err or said.out).strip() or f"sendmail -bt: status {said.status}")
-    libdb = re.search(r"\bNEWDB=([\d.]+)", said.out)
-    parts = re.split(r"^(?:> )+(check_relay|check_rcpt) +input:.*$", said.out, flags=re.M)
-    heard = list(zip(parts[1::2], parts[2::2]))
+    return heard(said.out, clients, lookups)
+
+
+def heard(said: str, clients: list[str], lookups: list[tuple[str, str]]) -> Answers:
+    """Return what sendmail's test mode has said, when all clients and then all keys were asked for in turn."""
+    libdb = re.search(r"\bNEWDB=([\d.]+)", said)
+    words = re.split(r"^(?:> )+(check_relay|check_rcpt) +input:.*$", said, flags=re.M)
+    turns = list(zip(words[1::2], words[2::2]))
     verdicts = {
-        client: _verdict(client, heard[2 * index : 2 * index + 2])
+        client: _verdict(client, turns[2 * index : 2 * index + 2])
         for index, client in enumerate(clients)
-        if len(heard) >= 2 * index + 2
+        if len(turns) >= 2 * index + 2
     }
-    found = dict(re.findall(r"^(?:> )*map_lookup: (\S+ \(.*\)) (?:returns (.*) \(\d+\)|.*)$", said.out, re.M))
+    found = dict(re.findall(r"^(?:> )*map_lookup: (\S+ \(.*\)) (?:returns (.*) \(\d+\)|.*)$", said, re.M))
     return Answers(
         libdb=libdb[1] if libdb else "",
-        has_flock="HASFLOCK" in said.out,
+        has_flock="HASFLOCK" in said,
         verdicts=verdicts,
         found={(name, key): found.get(f"{name} ({key})", "") for name, key in lookups},
     )
 
 
-def _verdict(client: str, heard: list[tuple[str, str]]) -> Verdict:
+def _verdict(client: str, turns: list[tuple[str, str]]) -> Verdict:
     """Return what was said by check_relay and check_rcpt; a refusal by either is one."""
     last, asked = "", []
-    for ruleset, said in heard:
+    for ruleset, said in turns:
         asked += [(name, key, value) for name, key, value, _ in LOOKUP.findall(said)]
         returned = re.findall(rf"^{ruleset} +returns: *(.*?)\s*$", said, re.M)
         last = returned[-1] if returned else ""
