@@ -18,7 +18,7 @@ FIND_BINDING = $(PYTHON) -c 'import importlib.util as u, os; \
     print(next(os.path.dirname(os.path.dirname(s.origin)) for s in map(u.find_spec, ("bsddb3", "berkeleydb")) if s))'
 # what the tests and the demo run on: the real servers, and what the binding is built from for their own Python
 SERVERS = sendmail-bin sendmail-base sendmail-cf m4 make dovecot-core dovecot-pop3d dovecot-imapd cron libpam-modules \
-    openssh-server openssh-client db5.3-util e2fsprogs patch strace iproute2 util-linux bsdutils procps man-db groff
+    openssh-server openssh-client zsh db5.3-util e2fsprogs patch strace iproute2 util-linux bsdutils procps man-db groff
 BUILD = gcc libc6-dev libdb-dev python3-dev python3-venv
 
 .PHONY: help deps files pages install uninstall deb demo test torture bench clean testdeps hosts
@@ -106,6 +106,7 @@ testdeps:
 	@tests/lab/packages.sh $(SERVERS) $(BUILD)
 	@$(MAKE) -s deps .venv/made
 	@tests/lab/postfix.sh .venv/postfix
+	@tests/lab/unpack.sh .venv/tools prometheus fail2ban
 
 .venv/made: setup.cfg
 	@$(PYTHON) -m venv .venv

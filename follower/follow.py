@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run with the arguments after the program's name; give the exit status."""
     options = _parser().parse_args(argv)
     log = Log(PROGRAM)
-    return command.run(PROGRAM, lambda: _work(options, log), log)
+    return command.run(PROGRAM, lambda: _work(options, log), command.to_log(log))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import popips
+from expirer.metrics import METRICS, OF_LOG
 from follower import formats
 from man import pages
 from popips import command
@@ -48,7 +49,7 @@ def test_man_pages_are_clean_and_have_their_sections(page: Path) -> None:
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_man_page_names_the_options_that_help_names(installed: Installed, program: str) -> None:
     told = installed.run(program, "--help", conf=False).stdout
-    for verb in ("lst", "ins", "del", "end", "deny", "undeny", "why") if program == "popips-db" else ():
+    for verb in ("lst", "ins", "del", "end", "deny", "undeny", "why", "status") if program == "popips-db" else ():
         told += installed.run(program, verb, "--help").stdout
     options = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", told)) - {"-h"}
     page = plain(ROOT / "man" / f"{program}.8").replace("\u2010", "-")
@@ -139,6 +140,16 @@ def test_debians_own_stack_has_the_line_of_the_hook_behind_the_account_checks() 
     assert hook in [line.split() for line in (ROOT / "man/popips-hook.8").read_text().splitlines()]
     theirs = [["@include", f"common-{phase}"] for phase in ("auth", "account", "session")]
     assert [line for line in stack if line != hook] == theirs
+
+
+def test_the_page_of_popips_expire_names_each_metric() -> None:
+    page = (ROOT / "man/popips-expire.8").read_text().partition("\n.SH METRICS\n")[2].partition("\n.SH ")[0]
+    assert set(re.findall(r"\bpopips_\w+", page)) == set(METRICS)
+    of_log = set(re.findall(r'^\.BR (popips_\w+) "[^"]*\*"', page, re.MULTILINE))
+    assert of_log == {name for name in METRICS if name.startswith(OF_LOG)}
+    for name, (_, _, label) in METRICS.items():
+        for value in label[1] if label and name != "popips_info" else ():
+            assert re.search(rf"\b{value}\b", page), (name, value)
 
 
 def test_version_changelog_and_entry_points_agree() -> None:
