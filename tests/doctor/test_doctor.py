@@ -224,7 +224,7 @@ def test_it_begins_with_the_verdict_and_says_what_to_paste(tmp_path: Path, capfd
     host.path(ACCESS).chmod(0o666)
     status, out, _ = doctor(host, capfd)
     lines = out.splitlines()
-    assert (status, lines[0].startswith("NOT as it should be: 1 fail,")) == (1, True), out
+    assert (status, lines[0].startswith("NOT open to logins: 1 fail,")) == (1, True), out
     assert lines[1].startswith("fail  map.owner: /etc/mail/access.db: any user may write it")
     assert "        fix:      chmod o-rwx /etc/mail/access.db" in lines
     assert "\x1b" not in out
