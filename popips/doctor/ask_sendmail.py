@@ -152,9 +152,7 @@ def _refused(patient: Patient, name: str, verdict: Verdict | None) -> Finding:
     if reject:  # the admin's own will
         found = f"{name} has a grant, and your record {reject[1]} {reject[2]} refuses it"
         return Finding(WARN, found, f"check_rcpt: {told}", f"popips-db end {name}")
-    return Finding(
-        FAIL, f"{name} has a grant, and sendmail refuses it", f"check_rcpt: {told}", "popips-db doctor --only map,mta"
-    )
+    return Finding(FAIL, f"{name} has a grant, and sendmail refuses it", f"check_rcpt: {told}")
 
 
 def _asks_for(patient: Patient, verdict: Verdict, names: list[str]) -> bool:
@@ -166,7 +164,8 @@ def _asks_for(patient: Patient, verdict: Verdict, names: list[str]) -> bool:
 
 
 def _asked(verdict: Verdict) -> str:
-    return ", ".join(f"{map_} {key}" for map_, key, _ in verdict.asked[:12]) or "nothing was asked"
+    told = {f"{map_} {key}": None for map_, key, _ in verdict.asked if key.endswith(verdict.address.rpartition(":")[2])}
+    return ", ".join(list(told)[:6]) or "it was asked for nothing"
 
 
 def _answers(patient: Patient) -> str:

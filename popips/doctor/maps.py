@@ -224,6 +224,8 @@ class _Map:
         return f"all that {self.text.path} says" if self.text.path else "no text: it is popips' own"
 
     def pending(self) -> Iterator[Finding]:
+        if self.inside.text_error:
+            yield Finding(FAIL, self.inside.text_error, fix=self.patient.set_line("static_source", "auto"))
         if self.inside.unbuilt:
             found = f"{self.text.path}: not in {self.place.path} yet: {self.inside.unbuilt}"
             yield Finding(WARN, found, fix=self.place.build(self.text.path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -57,7 +58,7 @@ class Cf:
 
     def names_of(self, path: str) -> list[str]:
         """Return the names of the maps that are this file, or ask it in a sequence."""
-        named = [line.name for line in self.maps.values() if line.path == path]
+        named = [line.name for line in self.maps.values() if line.path and _is_same(line.path, path)]
         return named + [
             line.name for line in self.maps.values() if line.kind in IN_TURN and set(line.words) & set(named)
         ]
@@ -110,6 +111,11 @@ class Answers:
     found: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
+def _is_same(one: str, other: str) -> bool:
+    """Whether two paths name one file, by links in them, too."""
+    return one == other or os.path.realpath(one) == os.path.realpath(other)
+
+
 def cf(machine: Machine) -> Cf | None:
     """Return what the .cf says, None if there is none."""
     text = machine.read(CF)
@@ -121,15 +127,21 @@ def cf(machine: Machine) -> Cf | None:
     return Cf(text, maps, dict(options), ports)
 
 
-def ask(machine: Machine, clients: Iterable[str], lookups: Iterable[tuple[str, str]] = ()) -> Answers:
+def ask(
+    machine: Machine,
+    clients: Iterable[str],
+    lookups: Iterable[tuple[str, str]] = (),
+    is_compressed: bool = False,
+) -> Answers:
     """Return what sendmail says to clients, by address, and finds in its maps, by map and key.
 
-    It is asked once, in its test mode, which reads the .cf as a daemon that starts now would.
+    It is asked once, in its test mode, which reads the .cf as a daemon that starts now would. is_compressed: how
+    that writes IPv6 addresses, see UseCompressedIPv6Addresses.
     """
     clients, lookups = list(clients), list(lookups)
     typed = ".D{mail_from}<>\n.D{client_resolve}FAIL\n"
     for client in clients:
-        name = address.key(client, "bare", False).decode().replace("ipv6:", "IPv6:")
+        name = address.key(client, "bare", is_compressed).decode().replace("ipv6:", "IPv6:")
         typed += f".D{{client_addr}}{name}\n.D{{client_name}}[{name}]\n"
         typed += f"check_relay [{name}] $| {name}\ncheck_rcpt {RECIPIENT}\n"
     typed += "".join(f"/map {name} {key}\n" for name, key in lookups)

@@ -165,14 +165,14 @@ def test_a_look_at_files(tmp_path: Path, case: tuple[str, Change, str, str, str]
 HOOKS: list[tuple[str, Files, str, str, str]] = [
     ("hook.programs", {}, OK, "", ""),
     ("hook.programs", HOOKED, FAIL, "not everybody may run it", f"chmod 0755 {HOOK}"),
-    ("hook.programs", {"/etc/dovecot/conf.d/99-popips.conf": POSTLOGIN}, FAIL, "is refused", "make install"),
+    ("hook.programs", {"/etc/dovecot/conf.d/99-popips.conf": POSTLOGIN}, FAIL, "is refused", " install"),
     ("hook.programs", {"/etc/dovecot/dovecot.conf": f"# executable = script-login {HOOK}\n"}, OK, "", ""),
     (
         "hook.programs",
         {"/etc/pam.d/pop3": "account optional pam_exec.so quiet /usr/x/popips-hook\n"},
         FAIL,
         "no login is granted",
-        "make install",
+        " install",
     ),
     ("hook.apparmor", HOOKED, OK, "no AppArmor here", ""),
     ("hook.apparmor", {**HOOKED, PROFILES: "dovecot-script-login (complain)\n"}, OK, "no profile", ""),

@@ -64,6 +64,7 @@ ANYWHERE = [
     Mistake("expirer.run", "rm /etc/popips.conf.lane", "each login starts Python"),
     Mistake("hook.programs", "chmod 0600 /usr/local/libexec/popips/popips-postlogin", "not everybody may run it"),
     Mistake("hook.programs", "chmod 0777 /usr/local/libexec/popips/popips-hook", "others may write it"),
+    Mistake("hook.programs", "rm /usr/local/lib/popips/popips-postlogin.pyc", "a login takes longer"),
     Mistake(
         "hook.programs",
         "sed -i s,/usr/local/libexec,/usr/libexec, /etc/dovecot/conf.d/99-popips.conf",
@@ -109,6 +110,7 @@ ADMINS = [  # a map of the admin's
     Mistake("map.ahead", "touch -d '1 hour' /etc/mail/access.db", "ahead of the clock"),
     Mistake("map.ahead", "touch -d '1 hour' /etc/mail/access", "in the future"),
     Mistake("map.pending", "echo 'Connect:198.51.100.7 REJECT' >> /etc/mail/access", "connect:198.51.100.7"),
+    Mistake("map.pending", conf("static_source = /etc/mail/nosuch"), "cannot be read"),
     Mistake("map.size", "truncate -s 40M /etc/mail/access.db", "which each new login copies"),
 ]
 OWN_RULES = r"""
