@@ -121,9 +121,11 @@ class Metrics:
     def _logged(self, machine: Machine, until: float) -> tuple[Counter[str], float]:
         """Return what the log says of the time since it was counted last, and up to when; 0 if it cannot be read."""
         since = self.samples.get(LOG_TIME, until)
-        logged = log.read(machine, since, until) if since <= until else None
+        if since >= until:  # the first run, or the clock was put back
+            return Counter(), until if log.place(machine) else 0.0
+        logged = log.read(machine, since, until)
         if logged is None:
-            return Counter(), since if since > until else 0.0  # the clock was put back
+            return Counter(), 0.0
         counted: Counter[str] = Counter()
         for line in logged.lines:
             event = line.partition(":")[0]

@@ -130,6 +130,12 @@ def test_status_is_numbers(installed: Installed) -> None:
     assert document["map"]["records"] == 1
 
 
+def test_the_doctor_keeps_to_the_shape(installed: Installed) -> None:
+    document = of("doctor", installed.run("popips-db", "doctor", "--json").stdout)
+    assert document["checks"]
+    assert document["ok"] == all(check["status"] != "fail" for check in document["checks"])
+
+
 FAILURES = {  # the words, the exit status, and what the message has in it
     "an option that there is not": ("lst --json --nix", 64, "unrecognized arguments: --nix"),
     "a verb that does not know --json": ("undeny --json 192.0.2.1", 64, "unrecognized arguments: --json"),

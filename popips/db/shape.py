@@ -14,7 +14,7 @@ SCHEMA = 1  # goes up when a member changes its meaning or goes away; new ones m
 
 def option(parser: argparse.ArgumentParser) -> None:
     """Add --json to the options of a verb."""
-    parser.add_argument("--json", action="store_true", help="print JSON, as docs/json.schema.json says")
+    parser.add_argument("--json", action="store_true", help="print JSON: see popips-db(8)")
 
 
 def write(document: dict[str, object]) -> None:
