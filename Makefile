@@ -9,6 +9,8 @@ SBIN = $(PREFIX)/sbin
 LIBEXEC = $(PREFIX)/libexec/popips
 MAN = $(PREFIX)/share/man
 DOC = $(PREFIX)/share/doc/popips
+BASH_COMPLETION = $(PREFIX)/share/bash-completion/completions
+ZSH_COMPLETION = $(PREFIX)/share/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 ROOMS = popips popips/maps popips/stamps popips/db popips/probe popips/doctor popips/setup pam_hook expirer follower
 
 VENV = .venv/bin
@@ -18,7 +20,7 @@ FIND_BINDING = $(PYTHON) -c 'import importlib.util as u, os; \
     print(next(os.path.dirname(os.path.dirname(s.origin)) for s in map(u.find_spec, ("bsddb3", "berkeleydb")) if s))'
 # what the tests and the demo run on: the real servers, and what the binding is built from for their own Python
 SERVERS = sendmail-bin sendmail-base sendmail-cf m4 make dovecot-core dovecot-pop3d dovecot-imapd cron libpam-modules \
-    openssh-server openssh-client db5.3-util e2fsprogs patch strace iproute2 util-linux bsdutils procps man-db groff
+    openssh-server openssh-client db5.3-util e2fsprogs patch strace iproute2 util-linux bsdutils procps man-db groff zsh
 BUILD = gcc libc6-dev libdb-dev python3-dev python3-venv
 
 .PHONY: help deps files pages install uninstall deb demo test torture bench clean testdeps hosts
@@ -47,6 +49,9 @@ files:
 	for room in $(ROOMS); do install -m 0644 $$room/*.py '$(DESTDIR)$(LIB)'/$$room; done; \
 	install -m 0644 follower/formats/* '$(DESTDIR)$(LIB)/follower/formats'; \
 	for section in 5 7 8; do install -m 0644 man/*.$$section '$(DESTDIR)$(MAN)'/man$$section; done; \
+	install -d '$(DESTDIR)$(BASH_COMPLETION)' '$(DESTDIR)$(ZSH_COMPLETION)'; \
+	install -m 0644 contrib/completion/bash/* '$(DESTDIR)$(BASH_COMPLETION)'; \
+	install -m 0644 contrib/completion/zsh/* '$(DESTDIR)$(ZSH_COMPLETION)'; \
 	cp -R contrib README.md LICENSE CHANGELOG.md '$(DESTDIR)$(DOC)'; chmod -R u=rwX,go=rX '$(DESTDIR)$(DOC)'; \
 	find '$(DESTDIR)$(LIB)' '$(DESTDIR)$(MAN)' '$(DESTDIR)$(DOC)' -type f \
 	    -exec sed -i 's,/usr/local/\(libexec/popips/\|sbin/popips-\),$(PREFIX)/\1,g' {} +; \
@@ -84,11 +89,14 @@ uninstall:
 	    [ $$? = 66 ] || { echo "uninstall: the grants could not be ended, and would relay for ever: mend that first" >&2; exit 1; }
 	rm -rf '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)'
 	rm -f '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire' '$(DESTDIR)$(SBIN)/popips-follow'
+	cd contrib/completion && for file in bash/*; do rm -f '$(DESTDIR)$(BASH_COMPLETION)'/$${file#*/}; done
+	cd contrib/completion && for file in zsh/*; do rm -f '$(DESTDIR)$(ZSH_COMPLETION)'/$${file#*/}; done
 	cd man && for page in *.[578]; do rm -f '$(DESTDIR)$(MAN)'/man$${page##*.}/$$page; done
 
-# pages: the settings, in the manual page and the sample, as popips/settings.py says
-pages:
-	@$(PYTHON) -B -m man.pages
+# pages: the settings, in the manual page and the sample, as popips/settings.py says; what shells complete, as --help does
+pages: .venv/made
+	@$(VENV)/python -B -m man.pages
+	@$(VENV)/python -B -m man.completion
 
 # ---- a package for Debian, in build/: the same to the byte from the same files, whatever the folder, the clock, the umask
 PACKAGED = Makefile README.md LICENSE CHANGELOG.md contrib debian expirer follower man pam_hook popips

@@ -23,12 +23,13 @@ PROGRAM = "popips-expire"
 
 def main(argv: list[str] | None = None) -> int:
     """Run with the arguments after the program's name; return the exit status."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     log = Log(PROGRAM)
     return command.run(PROGRAM, lambda: _work(options, log), command.to_log(log))
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     made = command.parser(
         PROGRAM,
         "Remove the grants whose last login is older than the window, and put back those that the map has lost. "

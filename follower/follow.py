@@ -33,12 +33,13 @@ NO_MATCH_IN_JOURNAL = (
 
 def main(argv: list[str] | None = None) -> int:
     """Run with the arguments after the program's name; give the exit status."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     log = Log(PROGRAM)
     return command.run(PROGRAM, lambda: _work(options, log), command.to_log(log))
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     made = command.parser(
         PROGRAM,
         "Grant the addresses of the logins in a log that comes on standard input: "
