@@ -24,7 +24,9 @@ def first_run(host: Host) -> list[Step]:
     is_made = not place.own or os.path.exists(host.machine.path(place.path))
     if is_made and os.path.islink(host.machine.path(link)) and host.new_conf is None:
         return []
-    return [Run(PART, (host.program("sbin/popips-expire"),), touches=(link,), good=(0, NO_MAP))]
+    journal = "" if os.path.exists(place.journal) or not place.path.startswith("/etc/") else str(place)
+    program = (host.program("sbin/popips-expire"),)
+    return [Run(PART, program, touches=(link,), journal=journal, good=(0, NO_MAP))]
 
 
 def steps(host: Host) -> list[Step]:
@@ -47,7 +49,6 @@ def steps(host: Host) -> list[Step]:
     start = Run(
         PART,
         ("systemctl", "enable", "--now", TIMER),
-        touches=(f"{UNITS[0]}/timers.target.wants/{TIMER}",),
         before_undo=(end, stop),
         undo=tuple(reload),
     )

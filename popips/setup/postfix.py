@@ -67,11 +67,11 @@ def with_check(said: str, name: str) -> str:
     What the admin has there for clients of his own stays in front of it, so that his REJECT wins. Raise ByHand.
     """
     check = f"check_client_access {name}"
-    if re.search(rf"{re.escape(check)}(,|\s|$)", said):
+    there, at = re.search(rf"{re.escape(check)}(,|\s|$)", said), _closing(said)
+    if there and (at is None or there.start() < at):
         return said
-    at = _closing(said)
-    if at is None:
-        raise ByHand(f"these restrictions refuse nobody by name: put {check} where strangers are refused: {said!r}")
+    if there or at is None:
+        raise ByHand(f"put {check} in front of what refuses strangers in: {said}")
     words = list(re.finditer(r"[^\s,]+", said))
     index = next(i for i, word in enumerate(words) if word.start() == at)
     while index >= 2 and DNSBL.match(words[index - 2][0]):
@@ -101,7 +101,8 @@ def left(host: Host) -> list[str]:
 
 def _closing(said: str) -> int | None:
     """Return where the restriction begins that refuses strangers, None if there is none."""
-    for word in re.finditer(r"[^\s,]+", said):
+    without_braces = re.sub(r"\{[^{}]*\}", lambda found: "-" * len(found[0]), said)
+    for word in re.finditer(r"[^\s,]+", without_braces):
         if word[0] in CLOSES:
             return word.start()
     return None

@@ -7,12 +7,16 @@ import re
 from tempfile import TemporaryDirectory
 
 from popips.probe.machine import Machine
-from popips.setup.step import ByHand, Run, Step, Write
+from popips.setup.step import ByHand, Command, Run, Step, Write
 from popips.setup.there import Host, contrib, text
 
 MC, CF, FOLDER = "/etc/mail/sendmail.mc", "/etc/mail/sendmail.cf", "/etc/mail"
 DRAC = "/usr/share/sendmail/cf/feature/drac.m4"
 PART = "sendmail"
+MAKE: Command = ("make", "-C", FOLDER)
+MADE = tuple(
+    f"{FOLDER}/{name}" for name in ("sendmail.cf", "sendmail.cf.errors", "sendmail.cf.new", "Makefile", "databases")
+)
 ACCESS_DB = re.compile(r"^FEATURE\(`access_db'.*$", re.M)
 MAILERS = re.compile(r"^MAILER_DEFINITIONS\b|^MAILER\(", re.M)
 
@@ -33,11 +37,15 @@ def steps(host: Host) -> list[Step]:
         wanted = _feature(contrib("sendmail/access.mc"), place.path)
     else:
         raise ByHand(f"{CF} has no map {place}: have sendmail ask it, or take `map` out of popips.conf")
-    changed = with_line(source, wanted)
+    changed = source
+    if wanted in source.splitlines():  # and make has not seen it yet
+        source = source.replace(f"{wanted}\n", "", 1)
+    else:
+        changed = with_line(source, wanted)
     _try(machine, source, changed, built, place.path)
     return [
-        Write(PART, MC, changed),
-        Run(PART, ("make", "-C", FOLDER), touches=(FOLDER,)),
+        *([] if changed == text(machine, MC) else [Write(PART, MC, changed)]),
+        Run(PART, MAKE, touches=MADE, remake=MAKE),
         Run(PART, host.restart("sendmail"), undo=(host.restart("sendmail"),)),
     ]
 

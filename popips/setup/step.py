@@ -41,8 +41,9 @@ class Write:
 class Run:
     """A command is to be run.
 
-    touches: files, and folders whose files, it may change; they are put back. before_undo: what is run before the
-    part's files are put back; undo: what is run after that. good: exit statuses that are no failure.
+    touches: files that it may change; they are put back. remake: what makes those anew, if somebody else has made them
+    since. before_undo: what is run before the part's files are put back; undo: what is run after that. journal: a map
+    that gets a journal by it, which goes with the rest. good: exit statuses that are no failure.
     """
 
     part: str
@@ -50,6 +51,8 @@ class Run:
     touches: tuple[str, ...] = ()
     before_undo: tuple[Command, ...] = ()
     undo: tuple[Command, ...] = ()
+    remake: Command = ()
+    journal: str = ""
     good: tuple[int, ...] = (0,)
 
 
