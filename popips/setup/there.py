@@ -44,8 +44,11 @@ class Host:
         return path
 
     def restart(self, unit: str) -> Command:
-        """Return the command that starts a service anew, if it runs."""
-        return ("systemctl", "try-restart", unit) if self.systemd else ("service", unit, "restart")
+        """Return the command that starts a service anew: one that runs now, also after a start that has failed."""
+        if not self.systemd:
+            return ("service", unit, "restart")
+        runs = self.machine.ask("systemctl", "is-active", "--quiet", unit).status == 0
+        return ("systemctl", "restart" if runs else "try-restart", unit)
 
 
 def text(machine: Machine, path: str) -> str:
