@@ -22,7 +22,7 @@ def steps(host: Host) -> list[Step]:
         raise ByHand("no Dovecot is here: for a server that can run no hook see popips-follow(8)")
     hook = host.program("libexec/popips/popips-postlogin")
     files = list(sandbox(host))
-    if not all([_has_hook(host, service, hook) for service in SERVICES]):  # each is looked at
+    if [service for service in SERVICES if not _has_hook(host, service, hook)]:
         files.append(Write(PART, CONF, contrib("dovecot/postlogin.conf")))
     return [*files, *again(host, files)]
 
