@@ -231,5 +231,5 @@ def _settled(site: Site, writer: Writer, latest: dict[str, Request]) -> dict[str
     try:
         return settle(site, writer, latest, latest, bars)
     except Unsound:
-        rebuild(site, writer, bars)
+        rebuild(site, writer, bars, time.monotonic() + site.wait)
         return settle(site, writer, latest, latest, bars)

@@ -50,7 +50,7 @@ def make_sound(site: Site) -> None:
     if site.form.place.own:
         with site.writer() as writer:
             if not writer.sealed():
-                rebuild(site, writer, policy.bars(site))
+                rebuild(site, writer, policy.bars(site), time.monotonic() + site.wait)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -145,7 +146,7 @@ class _Run:
         """Seal the map as it is now, before all grants are looked at: whoever changes it after that is found out."""
         seen.forget(self.site)
         if self.site.form.place.own:
-            rebuild(self.site, writer, self.bars)
+            rebuild(self.site, writer, self.bars, until=math.inf)
         else:
             writer.look(lambda records: None)
 

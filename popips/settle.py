@@ -114,25 +114,25 @@ def _stamp(site: Site, name: str, request: Request) -> None:
     site.folder.make(name, login if login and limits.is_anothers(login, request.login) else request.login, last)
 
 
-def rebuild(site: Site, writer: Writer, bars: Bars) -> None:
-    """Make a map of its own anew, with the record of each live stamp. Raise MapError, Busy at the end of the wait.
+def rebuild(site: Site, writer: Writer, bars: Bars, until: float) -> None:
+    """Make a map of its own anew, with the record of each live stamp. Raise MapError.
 
+    until: when to leave that to popips-expire, by time.monotonic(); then Busy is raised.
     A stamp that is due is unsettled first, and looked at again: a login may renew it at any moment.
     """
     _check_form(site)
-    end = time.monotonic() + site.wait
     unsettled = []
 
     def records() -> Iterable[tuple[bytes, bytes]]:
         for name, stamp in site.folder.scan():
-            if time.monotonic() > end:
+            if time.monotonic() > until:
                 raise Busy(f"{site.form.place.path}: there is too much to be done; popips-expire does it")
             barred = bool(bars(name))
             if barred or site.is_due(stamp):
                 site.folder.unsettle(name)
-            there = site.folder.get(name)
-            if barred or there is None or site.is_due(there):
-                continue
+                there = site.folder.get(name)
+                if barred or there is None or site.is_due(there):
+                    continue
             if not stamp.settled:
                 unsettled.append(name)
             yield site.form.record(name)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from popips import settings, turns
+from popips import grant, run, settings, turns
 from popips.fate import EXPIRE
 from popips.grant import DEFERRED, GRANTED, RENEWED
 from popips.login import Login
@@ -202,6 +203,18 @@ def test_a_login_that_makes_the_map_anew_opens_nothing_that_was_over(site: Site)
     site.db.unlink()
     assert site.login(B) == GRANTED
     assert site.records() == {B: "RELAY"}
+
+
+def test_a_run_makes_it_anew_however_long_that_takes_and_a_login_leaves_it_to_the_run(site: Site) -> None:
+    site.login(A)
+    site.expire()
+    site.db.unlink()
+    with site.host as host:
+        hasty = replace(host, wait=0.0)  # over at once
+        outcome = grant.grant(hasty, B, Login("alice", "pop3", "test"), lambda login, outcome: None)
+        assert outcome and (outcome.verdict, "popips-expire does it" in outcome.reason) == (DEFERRED, True)
+        run.run(hasty, lambda login, outcome: None)
+    assert site.records() == {A: "RELAY", B: "RELAY"}
 
 
 def overtaken(site: Site, monkeypatch: pytest.MonkeyPatch, act: Callable[[own.Writer], None]) -> None:

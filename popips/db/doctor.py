@@ -3,14 +3,91 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+
+from popips.command import UsageError
+from popips.db import report
+from popips.doctor.check import FAIL, OK, SKIP, WARN, Check
+from popips.probe.machine import Machine
 
 HELP = "look for what keeps logins from opening the relay, and say how to mend it"
+COLOURS = {FAIL: "31", WARN: "33", OK: "32", SKIP: "2"}
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
+    parser.epilog = "It changes nothing. The status is 0 if no check fails, else 1."
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--only", metavar="ID,...", help="only these checks; map stands for all of map.*")
+    parser.add_argument("--strict", action="store_true", help="a warning counts as a failure")
+    parser.add_argument("--root", metavar="DIR", default="", help="the files of a host below DIR; none of it is run")
 
 
 def work(options: argparse.Namespace) -> int:
     """Print the checks; return 0 if none fails, else 1."""
-    return 0
+    from popips.doctor.looks import examine
+
+    root = os.path.abspath(options.root) if options.root else ""
+    if root and not os.path.isdir(root):
+        raise UsageError(f"doctor: --root {options.root}: there is no such folder")
+    machine = Machine(root.rstrip("/"))
+    checks = examine(machine, os.path.abspath(options.conf), time.time())
+    if options.only:
+        checks = _only(checks, options.only)
+    bad = {FAIL, WARN} if options.strict else {FAIL}
+    is_well = not any(check.status in bad for check in checks)
+    if options.json:
+        _write_json(machine, checks, is_well)
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in _words(checks, is_well))
+    return os.EX_OK if is_well else 1
+
+
+def _only(checks: list[Check], text: str) -> list[Check]:
+    """Return the checks that a list of ids names; raise UsageError for an id that there is not."""
+    wanted = text.replace(",", " ").split()
+    for id in wanted:
+        if not any(_is(check, id) for check in checks):
+            there = ", ".join(check.id for check in checks)
+            raise UsageError(f"doctor: --only {id}: there is no such check here: {there}")
+    return [check for check in checks if any(_is(check, id) for id in wanted)]
+
+
+def _is(check: Check, id: str) -> bool:
+    return check.id == id or check.id.startswith(f"{id}.")
+
+
+def _write_json(machine: Machine, checks: list[Check], is_well: bool) -> None:
+    from popips.db import shape
+
+    host = machine.read("/etc/hostname").strip() if machine.root else os.uname().nodename
+    shape.write({"host": host, "ok": is_well, "checks": [vars(check) for check in checks]})
+
+
+def _words(checks: list[Check], is_well: bool) -> Iterator[str]:
+    """Return the lines for people: the verdict, then what is wrong, then what is well."""
+    is_coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+    def painted(status: str, text: str) -> str:
+        return f"\x1b[{COLOURS[status]}m{text}\x1b[0m" if is_coloured else text
+
+    counts = [f"{sum(check.status == status for check in checks)} {status}" for status in (FAIL, WARN, OK, SKIP)]
+    verdict = "open to logins" if is_well else "NOT open to logins, or not as it should be"
+    yield painted(OK if is_well else FAIL, f"{verdict}: {', '.join(counts)}")
+    for status in (FAIL, WARN, OK, SKIP):
+        for check in checks:
+            if check.status == status:
+                yield from _told(check, painted(status, f"{status:<4}"))
+
+
+def _told(check: Check, status: str) -> Iterator[str]:
+    yield f"{status}  {check.id}: {report.printable(check.found.encode())}"
+    if check.status not in (FAIL, WARN):
+        return
+    for name, text in (("wanted", check.wanted), ("evidence", check.evidence), ("fix", check.fix)):
+        for index, line in enumerate(text.splitlines()):
+            head = f"{name}:" if index == 0 else ""
+            yield f"        {head:<10}{report.printable(line.encode())}"

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
+from popips.form import of
+from popips.maps import Place, exists
+from popips.maps.kinds import KINDS
+from popips.probe import sendmail
 from popips.probe.machine import Machine
 from popips.settings import Settings
+from popips.stamps import Stamp, StampError
+from popips.stamps.folder import Folder
 
 OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
+STRANGERS = ("198.51.100.254", "2001:db8:ffff::fe")  # RFC 5737, RFC 3849: addresses that nobody has
+MOST_LOOKED_AT = 5000  # stamps, in search of one that is live
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,35 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """Something that is wrong: WARN or FAIL, in words, how it was seen, and what to paste against it."""
+
+    status: str
+    found: str
+    evidence: str = ""
+    fix: str = ""
+
+
+def judged(id: str, wanted: str, well: str, findings: list[Finding]) -> Check:
+    """Return the check that findings amount to, as bad as the worst; well: what is found where there are none."""
+    if not findings:
+        return Check(id, OK, well or wanted, wanted)
+    worst = [each for each in findings if each.status == FAIL] or findings
+    told = {
+        part: list(dict.fromkeys(getattr(each, part) for each in findings if getattr(each, part)))
+        for part in ("found", "evidence", "fix")
+    }
+    return Check(
+        id, worst[0].status, "; ".join(told["found"]), wanted, "; ".join(told["evidence"]), "\n".join(told["fix"])
+    )
+
+
+def skipped(id: str, why: str) -> Check:
+    """Return the check of what cannot be looked at here."""
+    return Check(id, SKIP, why)
+
+
+@dataclass(frozen=True)
 class Patient:
     """The host under examination. conf: the path of popips.conf; now: seconds since the epoch."""
 
@@ -31,6 +69,73 @@ class Patient:
     conf: str
     settings: Settings
     now: float
+
+    @property
+    def here(self) -> Settings:
+        """The settings with the paths by which map and stamps are found from here."""
+        of, path = self.settings, self.machine.path
+        there = {"map": replace(of.map, path=path(of.map.path)), "stamps": path(of.stamps)}
+        if of.static_source:
+            there["static_source"] = path(of.static_source)
+        return of.replace(**there)
+
+    @cached_property
+    def cf(self) -> sendmail.Cf | None:
+        """What sendmail.cf says, None if there is none."""
+        return sendmail.cf(self.machine)
+
+    @cached_property
+    def bt(self) -> sendmail.Answers:
+        """What sendmail says to who has a grant and to strangers, and finds by the keys of grants; asked once."""
+        if self.cf is None or self.settings.mta != "sendmail":
+            return sendmail.Answers()
+        form = of(self.settings)
+        keys = [form.record(name)[0].decode() for name in (*self.live, *STRANGERS)]
+        lookups = [(name, key) for name in self.cf.names_of(self.settings.map.path) for key in keys]
+        return sendmail.ask(self.machine, [*self.live, *STRANGERS], lookups)
+
+    @cached_property
+    def live(self) -> list[str]:
+        """One address of each family that has a grant whose record was put, as far as there are any."""
+        found: dict[bool, str] = {}
+        for name, stamp in self.stamps(MOST_LOOKED_AT):
+            if stamp.settled and self.now - self.settings.window + 60 < stamp.time <= self.now + 60:
+                found.setdefault(":" in name, name)
+            if len(found) == 2:
+                break
+        return [found[family] for family in sorted(found)]
+
+    def stamps(self, most: int) -> Iterator[tuple[str, Stamp]]:
+        """Return the first stamps of the folder, none if it cannot be read."""
+        try:
+            with Folder(self.here.stamps) as folder:
+                for number, entry in enumerate(folder.scan()):
+                    if number == most:
+                        return
+                    yield entry
+        except StampError:
+            return
+
+    @property
+    def asked_instead(self) -> str:
+        """The command that has popips.conf name the access map that sendmail asks, "" if it does, or there is none."""
+        access = self.cf.maps.get("access") if self.cf and self.settings.mta == "sendmail" else None
+        if not access or not access.path or access.path == self.settings.map.path or access.kind not in KINDS:
+            return ""
+        if not exists(self.machine.path(access.path)):
+            return ""
+        return f"{self.set_line('map', place_name(Place(access.kind, access.path)))}; popips-expire"
+
+    def set_line(self, name: str, value: str) -> str:
+        """Return the command that makes a line of popips.conf say so, whether it is there or not."""
+        if name in vars(self.settings):
+            return f"sed -i 's|^[ \\t]*{name}[ \\t]*=.*|{name} = {value}|' {self.conf}"
+        return f"echo '{name} = {value}' >> {self.conf}"
+
+
+def place_name(place: Place) -> str:
+    """Return a map as popips.conf and Postfix name it, without the ending."""
+    return f"{place.kind}:{place.source}"
 
 
 Look = Callable[[Patient], Iterator[Check]]

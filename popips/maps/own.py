@@ -24,6 +24,8 @@ from popips.maps.lock import Locked, Wait
 from popips.maps.seal import Seal, state_of
 
 MODE = 0o640  # as makemap has it
+MOMENT = 0.1  # seconds that a map which took long to be made may still wait for look-ups of the MTA
+CACHE = 12 << 20  # bytes of libdb's cache for a map that is made anew; a smaller one writes its pages many times
 Reader = Copy
 
 
@@ -99,7 +101,7 @@ class Writer(Base):
             built = os.memfd_create("popips")
         try:
             self._build(built, pairs)
-            path, wait = self._place.path, Wait(self._until)
+            path, wait = self._place.path, Wait(max(self._until, time.monotonic() + MOMENT))
             with explained(path), Locked(path, self._opened, True, wait) as fd, uninterrupted():
                 old = os.fstat(fd)
                 try_times(fd)
@@ -115,6 +117,7 @@ class Writer(Base):
     def _build(self, fd: int, pairs: Iterable[tuple[bytes, bytes]]) -> None:
         """Make a database of these records in an empty file."""
         db, nul = DB(), self._place.nul
+        db.set_cachesize(0, CACHE)
         db.open(f"/proc/self/fd/{fd}", None, TYPES[self._place.kind], DB_CREATE)
         try:
             for key, value in pairs:

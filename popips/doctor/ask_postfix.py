@@ -1,0 +1,171 @@
+"""Postfix: whether its restrictions ask the map, before what refuses strangers and before a DNSBL does."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+from popips import address
+from popips.doctor.check import FAIL, STRANGERS, WARN, Check, Finding, Patient, judged, place_name, skipped
+from popips.form import of
+from popips.probe import postfix, units
+from popips.probe.postfix import LISTS, RECIPIENT, RELAY, Config, Restriction
+
+LOCAL = ("loopback-only", "localhost", "127.0.0.1")
+
+
+def look(patient: Patient) -> Iterator[Check]:
+    """Look at what Postfix does with the map."""
+    this = _Postfix(patient)
+    yield judged("mta.asks", "yes to who has a grant, no to others", this.answers(), list(this.wrong_asks()))
+    yield judged("mta.order", "nothing in front that refuses who has a grant", "", list(this.wrong_order()))
+    if patient.machine.runs:
+        fresh = "Postfix runs with the main.cf that there is"
+        yield judged("mta.fresh", fresh, fresh, list(_stale(patient)))
+    else:
+        yield skipped("mta.fresh", "only files are here")
+
+
+class _Postfix:
+    """Postfix's lists of restrictions, and where they ask the map."""
+
+    def __init__(self, patient: Patient) -> None:
+        self.patient, self.machine = patient, patient.machine
+        self.table = place_name(patient.settings.map)
+        self.config: Config = postfix.config(patient.machine)
+        self.lists = {name: self.config.restrictions(name) for name in LISTS}
+
+    def at(self, name: str) -> int | None:
+        """Return where a list asks the map, None if it does not."""
+        return _index(self.lists[name], lambda each: each.asks(self.table))
+
+    def closing(self, name: str) -> int | None:
+        """Return where a list refuses strangers, None if it does not."""
+        return _index(self.lists[name], lambda each: each.refuses_strangers)
+
+    # ---- mta.asks
+
+    def wrong_asks(self) -> Iterator[Finding]:
+        if self.config.error:
+            yield Finding(FAIL, "Postfix's settings cannot be read", self.config.error, "postfix check")
+            return
+        refuse = [name for name in (RELAY, RECIPIENT) if self.closing(name) is not None]
+        if not refuse:
+            found = f"neither {RELAY} nor {RECIPIENT} refuses strangers: is the relay open to all?"
+            yield Finding(FAIL, found, self.evidence(RELAY), f"{self.edit(RELAY, self.wanted(RELAY))}")
+        for name in refuse:
+            at, closing = self.at(name), self.closing(name)
+            if at is None or (closing is not None and at > closing):
+                where = (
+                    "does not ask the map" if at is None else f"asks the map behind {self.lists[name][closing or 0]}"
+                )
+                yield Finding(FAIL, f"{name} {where}", self.evidence(name), self.edit(name, self.wanted(name)))
+        yield from self.strangers()
+        if self.machine.runs:
+            yield from self.wrong_answers()
+        if self.config.values.get("inet_interfaces", "") in LOCAL:
+            fix = "postconf -e 'inet_interfaces = all'; postfix stop; postfix start"
+            yield Finding(WARN, "Postfix listens on this host's own address only, and serves nobody else", fix=fix)
+
+    def strangers(self) -> Iterator[Finding]:
+        """Tell if mynetworks holds everybody."""
+        words = re.sub(r"\[([0-9a-fA-F:.]+)\]", r"\1", self.config.values.get("mynetworks", ""))
+        numbers = " ".join(
+            word for word in words.replace(",", " ").split() if re.fullmatch(r"[0-9a-fA-F:.]+(/\d+)?", word)
+        )
+        for name in STRANGERS:
+            try:
+                if address.is_in(name, address.networks(numbers)):
+                    found = f"mynetworks holds {name}, an address that nobody has: is the relay open to all?"
+                    fix = "postconf -X mynetworks; postconf -e 'mynetworks_style = host'; postfix reload"
+                    yield Finding(FAIL, found, f"mynetworks = {self.config.values['mynetworks']}", fix)
+            except address.Refused:
+                return
+
+    def wrong_answers(self) -> Iterator[Finding]:
+        """Ask the map as Postfix does."""
+        form = of(self.patient.settings)
+        found, error = postfix.query(self.machine, self.table, *self.patient.live, *STRANGERS)
+        if error:
+            yield Finding(FAIL, "Postfix cannot read the map, and answers 451", error, "popips-expire")
+            return
+        for name in self.patient.live:
+            if found.get(name) != form.value:
+                evidence = f"postmap -q {name} {self.table}: {found.get(name, 'nothing')}"
+                yield Finding(
+                    FAIL, f"{name} has a grant, and Postfix does not find it in the map", evidence, "popips-expire"
+                )
+        for name in STRANGERS:
+            if name in found:
+                evidence = f"postmap -q {name} {self.table}: {found[name]}"
+                yield Finding(
+                    FAIL, f"{name}, an address that nobody has, is in the map", evidence, f"popips-db del {name}"
+                )
+
+    def answers(self) -> str:
+        """Return what was found, in words."""
+        asks = ", ".join(name for name in LISTS if self.at(name) is not None)
+        live = "; ".join(f"{name}: found" for name in self.patient.live) if self.machine.runs else ""
+        return f"{asks}: check_client_access {self.table}{'; ' if live else ''}{live}"
+
+    # ---- mta.order
+
+    def wrong_order(self) -> Iterator[Finding]:
+        """Tell which DNSBL refuses a client before the map is asked."""
+        for name in LISTS:
+            dnsbl = _index(self.lists[name], lambda each: each.is_dnsbl)
+            at = self.at(name)
+            if dnsbl is None or (at is not None and at < dnsbl):
+                continue
+            closing = self.closing(name)
+            if name in (RELAY, RECIPIENT) and closing is not None and at is None:
+                continue  # mta.asks puts it there
+            found = f"{name}: {self.lists[name][dnsbl]} refuses a listed client in spite of its grant"
+            yield Finding(WARN, found, self.evidence(name), self.edit(name, self.wanted(name)))
+
+    # ---- fixes
+
+    def evidence(self, name: str) -> str:
+        return f"{name} = {', '.join(map(str, self.lists[name]))}"
+
+    def wanted(self, name: str) -> str:
+        """Return a list, as it is written, that asks the map in front of what refuses strangers, and of its DNSBLs."""
+        said = (
+            self.config.values.get(name, "") if name in self.config.overrides else postfix.written(self.machine, name)
+        )
+        if not self.machine.runs:
+            said = self.config.values.get(name, "")
+        entries = [each for each in postfix.parsed(said) if not each.asks(self.table)]
+        stops = [i for i, each in enumerate(entries) if each.refuses_strangers or each.is_dnsbl]
+        check = Restriction("check_client_access", self.table)
+        at = stops[0] if stops else len(entries)
+        closing = [] if stops or name != RELAY else [Restriction("reject_unauth_destination")]
+        return ", ".join(map(str, [*entries[:at], check, *entries[at:], *closing]))
+
+    def edit(self, name: str, value: str) -> str:
+        """Return the command that sets a list."""
+        if name in self.config.overrides:
+            words = value.replace(", ", ",").replace(" ", ",")  # for master.cf takes no blanks
+            return f"postconf -P 'smtp/inet/{name}={words}'; postfix reload"
+        return f"postconf -e '{name} = {value}'; postfix reload"
+
+
+def _stale(patient: Patient) -> Iterator[Finding]:
+    """Tell if Postfix does not run, or answers by an older main.cf."""
+    machine = patient.machine
+    running = units.processes(machine, ["master", "smtpd"])
+    pid = machine.read("/var/spool/postfix/pid/master.pid").strip()
+    if not running["master"] and not (pid.isdigit() and os.path.isdir(f"/proc/{pid}")):
+        yield Finding(FAIL, "Postfix does not run", fix="postfix start")
+        return
+    changed = max(os.stat(machine.path(path)).st_mtime for path in (postfix.MAIN, postfix.MASTER))
+    old = [pid for pid in running["smtpd"] if (units.started(machine, pid) or changed) < changed - 1]
+    if old:
+        found = f"{len(old)} smtpd of before the last change of main.cf or master.cf still run"
+        yield Finding(WARN, found, f"process {', '.join(map(str, old))}", "postfix reload")
+
+
+def _index(entries: list[Restriction], is_it: object) -> int | None:
+    assert callable(is_it)
+    return next((index for index, each in enumerate(entries) if is_it(each)), None)

@@ -1,0 +1,240 @@
+"""sendmail: whether its rulesets ask the map, say yes to who has a grant, and no to a stranger."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+from popips.doctor.check import FAIL, STRANGERS, WARN, Check, Finding, Patient, judged, skipped
+from popips.form import of
+from popips.probe import sendmail, units
+from popips.probe.sendmail import Cf, Verdict
+
+PIDS = ("/run/sendmail/mta/sendmail.pid", "/run/sendmail.pid")
+DNSBL = re.compile(r"\$\((\w+) \$4\.\$3\.\$2\.\$1\.(\S+?)\.? ")
+LOCAL_RULES = re.compile(r"^SLocal_check_rcpt\b.*?(?=^S|\Z)", re.M | re.S)
+# rules for Local_check_rcpt, as sed puts them: what access.db says of the client comes first
+RELAY_FIRST = (
+    "R$*\\t$: $1 $| $>Basic_check_relay $\\&{client_name} $| $\\&{client_addr}\\nR$* $| $#$*\\t$#$2\\nR$* $| $*\\t$: $1"
+)
+
+
+def look(patient: Patient) -> Iterator[Check]:
+    """Look at what sendmail does with the map."""
+    cf = patient.cf
+    assert cf is not None
+    yield judged("mta.asks", "yes to who has a grant, no to others", _answers(patient), list(_wrong_asks(patient, cf)))
+    yield judged("mta.order", "nothing in front that refuses who has a grant", "", list(_wrong_order(patient, cf)))
+    if patient.machine.runs:
+        fresh = "sendmail runs with the .cf that there is"
+        yield judged("mta.fresh", fresh, fresh, list(_stale(patient, cf)))
+    else:
+        yield skipped("mta.fresh", "only files are here")
+
+
+# ---- mta.asks
+
+
+def _wrong_asks(patient: Patient, cf: Cf) -> Iterator[Finding]:
+    place = patient.settings.map
+    names = cf.names_of(place.path)
+    asked = [name for name in names if cf.asks(name)]
+    if not asked:
+        yield _not_asked(patient, cf, bool(names))
+        return
+    line = cf.maps[asked[0]]
+    if line.path and line.kind != place.kind:
+        fix = patient.set_line("map", f"{line.kind}:{place.source}")
+        yield Finding(FAIL, f"sendmail takes {place.path} for {line.kind}, and popips.conf for {place.kind}", fix=fix)
+    if line.has_flag("T") and _any_value_relays(cf, asked[0]):
+        fix = f"sed -i '/^FEATURE(`drac/s/-T<TMPF> *//' {sendmail.MC}; {_make()}"
+        found = f"any value of the map {asked[0]} relays, and with -T a map that cannot be read has one, for everybody"
+        yield Finding(FAIL, found, f"K{asked[0]} in {sendmail.CF}", fix)
+    if patient.machine.runs:
+        yield from _wrong_answers(patient, asked)
+    if cf.is_local_only:
+        yield Finding(WARN, "sendmail listens on this host's own address only, and serves nobody else", fix=_listen())
+
+
+def _not_asked(patient: Patient, cf: Cf, is_named: bool) -> Finding:
+    """Return what is wrong where no rule asks the map, and the cheapest way to have one ask it."""
+    place = patient.settings.map
+    found = f"sendmail does not ask {place}: " + (
+        "its .cf names it, and no rule asks it" if is_named else "no map of its .cf is that file"
+    )
+    there = ", ".join(f"{line.name} {line.kind}:{line.path}" for line in cf.maps.values() if line.path)
+    evidence = f"{sendmail.CF} has {there or 'no map that is a file'}"
+    if place.own:
+        return Finding(FAIL, found, evidence, _feature(patient, f"FEATURE(`drac', `{place.kind} -o {place.path}')dnl"))
+    if patient.asked_instead:
+        return Finding(FAIL, found, evidence, patient.asked_instead)
+    return Finding(
+        FAIL, found, evidence, _feature(patient, f"FEATURE(`access_db', `{place.kind} -T<TMPF> {place.path}')dnl")
+    )
+
+
+def _feature(patient: Patient, line: str) -> str:
+    """Return the command that has sendmail.mc say a line: behind the access map's, else before the mailers."""
+    source = patient.machine.read(sendmail.MC)
+    if line in source.splitlines():  # and make has not seen it
+        return f"touch {sendmail.MC}; {_make()}"
+    quoted = line.replace("'", "'\\''")
+    at = "/^FEATURE(`access_db/a" if re.search(r"^FEATURE\(`access_db", source, re.M) else "/^MAILER_DEFINITIONS/i"
+    return f"sed -i '{at} {quoted}' {sendmail.MC}; {_make()}"
+
+
+def _make() -> str:
+    return f"make -C {sendmail.FOLDER}; service sendmail restart"
+
+
+def _listen() -> str:
+    edit = "s/^(DAEMON_OPTIONS\\(`Family=inet6?, .*Port=smtp), Addr=[^,'\\'']*/\\1/"
+    return f"sed -i -E '{edit}' {sendmail.MC}; {_make()}"
+
+
+def _any_value_relays(cf: Cf, name: str) -> bool:
+    """Whether a rule takes whatever it finds in the map for a yes, as FEATURE(`drac') does."""
+    return any(f"$({name} " in rule and "<?>" in rule and "<>" in rule for rule in cf.rules) and name != "access"
+
+
+def _wrong_answers(patient: Patient, names: list[str]) -> Iterator[Finding]:
+    """Ask sendmail itself."""
+    bt, form = patient.bt, of(patient.settings)
+    if bt.is_silent:
+        yield Finding(
+            FAIL, "sendmail gives no answer: is the map locked, or DNS out of order?", f"sendmail -bt: {bt.error}"
+        )
+        return
+    if bt.error:
+        yield Finding(FAIL, "sendmail cannot be asked", f"sendmail -bt: {bt.error}", f"touch {sendmail.MC}; {_make()}")
+        return
+    for name in patient.live:
+        key, value = (part.decode() for part in form.record(name))
+        if not any(bt.found.get((map_, key)) == value for map_ in names):
+            evidence = f"/map {names[0]} {key}: {bt.found.get((names[0], key)) or 'no match'}"
+            yield Finding(
+                FAIL, f"{name} has a grant, and sendmail does not find it in the map", evidence, "popips-expire"
+            )
+        elif not (verdict := bt.verdicts.get(name)) or not verdict.relays:
+            yield _refused(patient, name, verdict)
+    for name in STRANGERS:
+        verdict = bt.verdicts.get(name)
+        if verdict and verdict.relays:
+            by = next(
+                (f"{map_} {key}: {value}" for map_, key, value in verdict.asked if value == "RELAY"), verdict.text
+            )
+            yield Finding(FAIL, f"sendmail relays for {name}, who has no grant: is the relay open to all?", by)
+        elif verdict and not _asks_for(patient, verdict, names):
+            found = f"no ruleset asks the map for {form.record(name)[0].decode()} when {name} wants to relay"
+            yield Finding(FAIL, found, f"sendmail -bt -d60.5: {_asked(verdict)}")
+
+
+def _refused(patient: Patient, name: str, verdict: Verdict | None) -> Finding:
+    """Return what is to be said of a client whose grant is in the map, and who is refused all the same."""
+    told = verdict.text if verdict else "no answer"
+    reject = next(
+        (
+            (map_, key, value)
+            for map_, key, value in (verdict.asked if verdict else ())
+            if value.startswith(("REJECT", "DISCARD"))
+        ),
+        None,
+    )
+    if reject:  # the admin's own will
+        found = f"{name} has a grant, and your record {reject[1]} {reject[2]} refuses it"
+        return Finding(WARN, found, f"check_rcpt: {told}", f"popips-db end {name}")
+    return Finding(
+        FAIL, f"{name} has a grant, and sendmail refuses it", f"check_rcpt: {told}", "popips-db doctor --only map,mta"
+    )
+
+
+def _asks_for(patient: Patient, verdict: Verdict, names: list[str]) -> bool:
+    """Whether the map was asked for the address; a refusal before that says nothing."""
+    key = of(patient.settings).record(verdict.address)[0].decode()
+    asked = {(map_, asked.lower()) for map_, asked, _ in verdict.asked}
+    refused = any(value.startswith(("REJECT", "DISCARD")) for _, _, value in verdict.asked)
+    return refused or any((name, key) in asked for name in names)
+
+
+def _asked(verdict: Verdict) -> str:
+    return ", ".join(f"{map_} {key}" for map_, key, _ in verdict.asked[:12]) or "nothing was asked"
+
+
+def _answers(patient: Patient) -> str:
+    """Return what sendmail said, in words."""
+    if not patient.machine.runs:
+        return f"{sendmail.CF} asks {patient.settings.map}"
+    said = [f"{name}: {'relays' if verdict.relays else verdict.text}" for name, verdict in patient.bt.verdicts.items()]
+    return "; ".join(said)
+
+
+# ---- mta.order
+
+
+def _wrong_order(patient: Patient, cf: Cf) -> Iterator[Finding]:
+    """Tell what refuses a client before its grant is looked at, and what relays although the admin has a REJECT."""
+    place = patient.settings.map
+    names = cf.names_of(place.path)
+    if "access" in names:
+        return  # a grant in the access map goes before a DNSBL
+    lists = sorted({found[2] for rule in cf.rules if (found := DNSBL.search(rule))})
+    if lists:
+        given = [name for name in ("map", "own_map") if name in vars(patient.settings)]
+        fix = (
+            f"sed -i -E '/^[ \\t]*({'|'.join(given)})[ \\t]*=/d' {patient.conf}; popips-expire; "
+            f"sed -i '/^FEATURE(`drac.*popips/d' {sendmail.MC}; {_make()}"
+        )
+        told = f"a DNSBL ({', '.join(lists)}) goes before a grant in a map of its own, and not before one in access.db"
+        yield Finding(WARN, told, f"{sendmail.CF}: the map {names[0] if names else '?'} is asked behind it", fix)
+    local = "".join(LOCAL_RULES.findall(cf.text))
+    if cf.delays_checks and "Basic_check_relay" not in local and any(f"$({name} " in local for name in names):
+        told = "with FEATURE(`delay_checks'), who has a grant relays in spite of your REJECT of it"
+        fix = f"sed -i 's/^SLocal_check_rcpt.*/&\\n{RELAY_FIRST}/' {sendmail.MC}; {_make()}"
+        yield Finding(FAIL, told, f"Local_check_rcpt in {sendmail.CF} does not call Basic_check_relay", fix)
+
+
+# ---- mta.fresh
+
+
+def _stale(patient: Patient, cf: Cf) -> Iterator[Finding]:
+    machine = patient.machine
+    pid = _daemon(patient, cf)
+    began = units.started(machine, pid) if pid else None
+    unit = units.units(machine, "sendmail.service")["sendmail.service"]
+    start = (
+        "systemctl enable sendmail; systemctl restart sendmail"
+        if units.has_systemd(machine)
+        else "service sendmail start"
+    )
+    built, source = (_mtime(machine.path(path)) for path in (sendmail.CF, sendmail.MC))
+    if source > built + 1:
+        yield Finding(WARN, f"{sendmail.MC} is newer than the .cf that is made from it", fix=_make())
+    if began is None:
+        yield Finding(FAIL, "sendmail does not run", fix=start)
+    elif began < built:
+        yield Finding(
+            FAIL,
+            "sendmail was started before its .cf was changed, and goes by the old one",
+            f"started {built - began:.0f} s before the change of {sendmail.CF}",
+            "service sendmail restart",
+        )
+    if began is not None and units.has_systemd(machine) and not unit.is_enabled:
+        yield Finding(WARN, "sendmail is not started at boot", fix="systemctl enable sendmail")
+
+
+def _daemon(patient: Patient, cf: Cf) -> int:
+    """Return the process id of the daemon, 0 if it does not run."""
+    named = cf.options.get("PidFile", "")
+    for path in dict.fromkeys([named, *PIDS]):
+        first = patient.machine.read(path).partition("\n")[0].strip() if path.startswith("/") else ""
+        if first.isdigit() and os.path.isdir(f"/proc/{first}"):
+            return int(first)
+    return 0
+
+
+def _mtime(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,116 @@
+"""Postfix: what its restrictions say, and what its tables answer."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from popips.probe.machine import Machine
+
+FOLDER, MAIN, MASTER = "/etc/postfix", "/etc/postfix/main.cf", "/etc/postfix/master.cf"
+RELAY, RECIPIENT = "smtpd_relay_restrictions", "smtpd_recipient_restrictions"
+LISTS = ("smtpd_client_restrictions", "smtpd_helo_restrictions", "smtpd_sender_restrictions", RELAY, RECIPIENT)
+OTHERS = ("mynetworks", "inet_interfaces", "smtpd_delay_reject")
+# what Postfix has built in, for a host whose programs cannot be asked: postconf(5)
+DEFAULTS = {
+    RELAY: "permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination",
+    "inet_interfaces": "all",
+    "smtpd_delay_reject": "yes",
+    "mynetworks": "127.0.0.0/8 [::1]/128",
+}
+WITH_WORD = re.compile(r"(check_\w+|reject_(rbl|rhsbl)_\w+|permit_(dnswl|rhswl)_\w+|sleep)$")  # and a word behind it
+
+
+@dataclass(frozen=True)
+class Restriction:
+    """One entry of a list: its name, and the table, list or service behind it, "" if it has none."""
+
+    name: str
+    of: str = ""
+
+    @property
+    def refuses_strangers(self) -> bool:
+        """Whether no client passes it to a domain elsewhere."""
+        return self.name in ("reject", "defer", "reject_unauth_destination", "defer_unauth_destination")
+
+    @property
+    def is_dnsbl(self) -> bool:
+        """Whether it refuses by a list in DNS."""
+        return self.name.startswith(("reject_rbl_", "reject_rhsbl_"))
+
+    def asks(self, table: str) -> bool:
+        """Whether it looks the client up in the table, TYPE:PATH."""
+        return self.name == "check_client_access" and self.of.removeprefix("proxy:") == table
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.of}".rstrip()
+
+
+@dataclass(frozen=True)
+class Config:
+    """What main.cf says, variables replaced; overrides: what master.cf sets for port 25 instead; error: postconf's."""
+
+    values: dict[str, str]
+    overrides: frozenset[str] = frozenset()
+    error: str = ""
+
+    def restrictions(self, name: str) -> list[Restriction]:
+        """Return the entries of a list."""
+        return parsed(self.values.get(name, ""))
+
+
+def is_there(machine: Machine) -> bool:
+    """Whether Postfix is installed."""
+    return bool(machine.read(MAIN)) and any(machine.glob("/usr/sbin/postconf"))
+
+
+def config(machine: Machine) -> Config:
+    """Return what the smtpd of port 25 goes by."""
+    names = (*LISTS, *OTHERS)
+    if not machine.runs:
+        return Config({**DEFAULTS, **_from_text(machine.read(MAIN))})
+    said = machine.ask("postconf", "-x", *names)
+    values = dict(re.findall(r"^(\w+) *= *(.*?)\s*$", said.out, re.M))
+    of_service = re.findall(r"^smtp/inet/(\w+) *= *(.*?)\s*$", machine.ask("postconf", "-Px").out, re.M)
+    own = {name: value for name, value in of_service if name in names}
+    error = said.err.strip() if said.status or not values else ""
+    return Config({**values, **own}, frozenset(own), error)
+
+
+def written(machine: Machine, name: str) -> str:
+    """Return a parameter as main.cf has it, variables and all; what Postfix does by itself if it is not there."""
+    is_set = re.search(rf"^{name} *=", machine.ask("postconf", "-n").out, re.M)
+    return machine.ask("postconf", "-h" if is_set else "-xh", name).out.strip()
+
+
+def parsed(text: str) -> list[Restriction]:
+    """Return the entries of a list of restrictions."""
+    words = re.findall(r"\{[^{}]*\}|[^\s,]+", text)
+    found: list[Restriction] = []
+    while words:
+        name = words.pop(0)
+        with_word = WITH_WORD.match(name) and words
+        found.append(Restriction(name, words.pop(0) if with_word else ""))
+    return found
+
+
+def query(machine: Machine, table: str, *keys: str) -> tuple[dict[str, str], str]:
+    """Return what a table says of keys, those that it has, and what postmap complains of."""
+    said = machine.ask("postmap", "-q", "-", table, typed="".join(f"{key}\n" for key in keys))
+    found = dict(line.split("\t", 1) for line in said.out.splitlines() if "\t" in line)
+    return found, said.err.strip()
+
+
+def _from_text(text: str) -> dict[str, str]:
+    """Return what main.cf sets, as far as that can be told without postconf: variables are not replaced."""
+    values: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if line[0].isspace():
+            values[name] = f"{values.get(name, '')} {line.strip()}".strip()
+        else:
+            name, _, value = (part.strip() for part in line.partition("="))
+            values[name] = value
+    return values

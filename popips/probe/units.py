@@ -1,0 +1,121 @@
+"""Services: what systemd, cron and /proc know of them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from popips.probe.machine import Machine
+
+FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
+FOLDERS_OF_OLD = ("/lib/systemd/system",)
+CRONTABS = ("/etc/crontab", "/etc/cron.d/*", "/var/spool/cron/crontabs/root")
+PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,Result,NeedDaemonReload,MainPID"
+SKIPS_SYSTEMD = "[ -d /run/systemd/system ] ||"  # a line of cron's that leaves the work to the timer where that is
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of systemd. is_active: None if systemd does not run, and nobody can tell."""
+
+    name: str
+    is_there: bool = False
+    is_enabled: bool = False
+    is_active: bool | None = None
+    has_failed: bool = False
+    is_stale: bool = False  # its file has changed since systemd read it
+    pid: int = 0
+
+
+def has_systemd(machine: Machine) -> bool:
+    """Whether systemd runs the host; of one that is only files, whether it would."""
+    path = "/run/systemd/system" if machine.runs else "/etc/systemd/system"
+    return os.path.isdir(machine.path(path))
+
+
+def units(machine: Machine, *names: str) -> dict[str, Unit]:
+    """Return units by name, with .service or .timer at the end; asked all at once."""
+    if machine.runs and has_systemd(machine):
+        said = machine.ask("systemctl", "show", "-p", PROPERTIES, *names).out
+        blocks = [dict(re.findall(r"^(\w+)=(.*)$", block, re.M)) for block in said.split("\n\n")]
+        if len(blocks) == len(names):
+            return {name: _shown(name, block) for name, block in zip(names, blocks)}
+    return {name: _by_files(machine, name) for name in names}
+
+
+def unit_file(machine: Machine, name: str) -> str:
+    """Return the path of a unit's file, "" if there is none."""
+    paths = (f"{folder}/{name}" for folder in (*FOLDERS, *FOLDERS_OF_OLD))
+    return next((path for path in paths if os.path.exists(machine.path(path))), "")
+
+
+def cron_lines(machine: Machine, program: str) -> list[tuple[str, str]]:
+    """Return the lines by which cron starts a program, each with its file, but those that leave it to systemd."""
+    found = []
+    for path in (path for pattern in CRONTABS for path in machine.glob(pattern)):
+        if path.startswith("/etc/cron.d/") and not re.fullmatch(r"[\w-]+", path.rpartition("/")[2]):
+            continue  # which cron does not read
+        for line in machine.read(path).splitlines():
+            if line.lstrip().startswith("#") or not re.search(rf"(^|[\s/]){program}(\s|$)", line):
+                continue
+            if not (SKIPS_SYSTEMD in line and has_systemd(machine)):
+                found.append((path, line.strip()))
+    return found
+
+
+def processes(machine: Machine, names: Iterable[str]) -> dict[str, list[int]]:
+    """Return the ids of the processes that run by these names, as ps -o comm shows them."""
+    found: dict[str, list[int]] = {name[:15]: [] for name in names}
+    if not machine.runs:
+        return found
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            name = machine.read(f"/proc/{entry}/comm").strip()
+            if name in found:
+                found[name].append(int(entry))
+    return found
+
+
+def started(machine: Machine, pid: int) -> float | None:
+    """Return when a process was started, in seconds since the epoch; None if it is gone."""
+    fields = machine.read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    boot = re.search(r"^btime (\d+)", machine.read("/proc/stat"), re.M)
+    if len(fields) < 20 or not boot:
+        return None
+    return int(boot[1]) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def lockers(machine: Machine, path: str) -> list[int]:
+    """Return the ids of the processes that have an exclusive lock on a file: "lock:" in /proc/PID/fdinfo, proc(5)."""
+    found = []
+    for entry in machine.glob("/proc/[0-9]*"):
+        for link in machine.glob(f"{entry}/fd/*"):
+            try:
+                is_it = os.readlink(link) == path
+                said = machine.read(link.replace("/fd/", "/fdinfo/")) if is_it else ""
+            except OSError:
+                continue  # it has closed that, or is gone
+            if re.search(r"^lock:.* WRITE ", said, re.M):
+                found.append(int(entry.rpartition("/")[2]))
+    return sorted(set(found))
+
+
+def _shown(name: str, said: dict[str, str]) -> Unit:
+    return Unit(
+        name,
+        is_there=said.get("LoadState") not in ("not-found", "masked", None),
+        is_enabled=said.get("UnitFileState", "").startswith(("enabled", "generated")),
+        is_active=said.get("ActiveState") in ("active", "activating", "reloading"),
+        has_failed=said.get("ActiveState") == "failed",
+        is_stale=said.get("NeedDaemonReload") == "yes",
+        pid=int(said.get("MainPID") or 0),
+    )
+
+
+def _by_files(machine: Machine, name: str) -> Unit:
+    """Return what the files say: a unit is enabled by a link in the folder of a target."""
+    links = (f"{folder}/*.wants/{name}" for folder in (*FOLDERS, *FOLDERS_OF_OLD))
+    is_enabled = any(True for pattern in links for _ in machine.glob(pattern))
+    return Unit(name, bool(unit_file(machine, name)), is_enabled)
