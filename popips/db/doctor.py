@@ -23,6 +23,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--only", metavar="ID,...", help="only these checks; map stands for all of map.*")
     parser.add_argument("--strict", action="store_true", help="a warning counts as a failure")
+    logs_in = "log in, too, with the password asked for or piped in, and with a wrong one; end what that grants"
+    parser.add_argument("--login", metavar="USER", help=logs_in)
     parser.add_argument("--root", metavar="DIR", default="", help="the files of a host below DIR; none of it is run")
 
 
@@ -34,7 +36,11 @@ def work(options: argparse.Namespace) -> int:
     if root and not os.path.isdir(root):
         raise UsageError(f"doctor: --root {options.root}: there is no such folder")
     machine = Machine(root.rstrip("/"))
+    if options.login and root:
+        raise UsageError("doctor: --login is for this host, not for files below --root")
     checks = examine(machine, os.path.abspath(options.conf), time.time())
+    if options.login:
+        checks += _logged_in(machine, os.path.abspath(options.conf), options.login)
     if options.only:
         checks = _only(checks, options.only)
     bad = {FAIL, WARN} if options.strict else {FAIL}
@@ -44,6 +50,24 @@ def work(options: argparse.Namespace) -> int:
     else:
         sys.stdout.writelines(f"{line}\n" for line in _words(checks, is_well))
     return os.EX_OK if is_well else 1
+
+
+def _logged_in(machine: Machine, conf: str, user: str) -> list[Check]:
+    """Return the checks of a real login; none where popips.conf cannot be used."""
+    from popips.doctor import conf as look_at_conf
+    from popips.doctor import login
+    from popips.doctor.check import Patient
+
+    settings = look_at_conf.load(machine, conf)
+    if isinstance(settings, Check):
+        return []
+    if sys.stdin.isatty():
+        import getpass
+
+        password = getpass.getpass(f"Password of {user}: ")
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    return list(login.look(Patient(machine, conf, settings, time.time()), user, password))
 
 
 def _only(checks: list[Check], text: str) -> list[Check]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from popips.doctor import conf, expirer, host, maps, mta, stamps
+from popips.doctor import conf, dovecot, expirer, host, maps, mta, pam, stamps
 from popips.doctor.check import Check, Look, Patient
 from popips.probe.machine import Machine
 
@@ -11,6 +11,8 @@ LOOKS: tuple[Look, ...] = (  # a row each: a function that yields checks, see po
     maps.look,
     stamps.look,
     mta.look,
+    dovecot.look,
+    pam.look,
     expirer.look,
     host.look,
 )

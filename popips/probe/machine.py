@@ -51,8 +51,11 @@ class Machine:
         """Return the paths that match, in order."""
         return (path[len(self.root) :] for path in sorted(glob.glob(self.path(pattern))))
 
-    def ask(self, *command: str, typed: str = "") -> Answer:
-        """Return what a program says; typed: its standard input. Nothing is run of a host that is only files."""
+    def ask(self, *command: str, typed: str = "", patience: float = PATIENCE) -> Answer:
+        """Return what a program says; typed: its standard input; patience: in seconds.
+
+        Nothing is run of a host that is only files.
+        """
         if not self.runs:
             return NOT_RUN
         try:
@@ -63,11 +66,11 @@ class Machine:
                 text=True,
                 errors="backslashreplace",
                 env=ENVIRONMENT,
-                timeout=PATIENCE,
+                timeout=patience,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Answer(NO_ANSWER, "", f"no answer after {PATIENCE:.0f} seconds")
+            return Answer(NO_ANSWER, "", f"no answer after {patience:.0f} seconds")
         except OSError as error:
             return Answer(127, "", error.strerror or str(error))
         return Answer(done.returncode, done.stdout, done.stderr)

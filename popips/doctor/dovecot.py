@@ -1,0 +1,186 @@
+"""Dovecot: whether each login that passes comes to a hook of ours, and whether that may write what it has to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from popips.doctor import pam as stack
+from popips.doctor import there
+from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, skipped
+from popips.probe import dovecot, pam, units
+from popips.probe.dovecot import Dovecot
+
+IDS = ("hook", "sandbox", "cache", "anonymous", "allow_nets", "proxies", "services")
+CONFD = "/etc/dovecot/conf.d"
+RESTART = "systemctl restart dovecot"
+POSTLOGIN = "popips-postlogin"
+UNIT = "dovecot.service"
+DROP_INS = "/etc/systemd/system/dovecot.service.d"
+
+
+def look(patient: Patient) -> Iterator[Check]:
+    """Look at Dovecot, if there is one."""
+    found = dovecot.dovecot(patient.machine)
+    if found is None or found.error:
+        told = found.error if found else "no Dovecot here"
+        if found:
+            yield judged("dovecot.hook", "a configuration that Dovecot takes", "", [Finding(FAIL, told, "doveconf -n")])
+        else:
+            yield skipped("dovecot.hook", told)
+        yield from (skipped(f"dovecot.{name}", told) for name in IDS[1:])
+        return
+    wanted = {
+        "hook": f"{POSTLOGIN} behind each login to a mailbox, or popips-hook in PAM",
+        "sandbox": "leave for what Dovecot starts to write the map and the stamps",
+        "cache": "PAM asked at each login",
+        "anonymous": "no login that needs no password",
+        "allow_nets": "a hook that runs when a login has passed all checks",
+        "proxies": "no network whose hosts may say who their client is, but your own proxies",
+        "services": "services as only_services in popips.conf names them",
+    }
+    looks = (_hook, _sandbox, _cache, _anonymous, _allow_nets, _proxies, _services)
+    for name, one in zip(IDS, looks):
+        yield judged(f"dovecot.{name}", wanted[name], "", list(one(patient, found)))
+
+
+def by_postlogin(found: Dovecot) -> list[str]:
+    """Return the protocols whose logins come to popips-postlogin."""
+    return [
+        protocol
+        for protocol in found.protocols
+        if any(POSTLOGIN in found.get(f"service {name}", "executable") for name in found.postlogin(protocol))
+    ]
+
+
+def by_pam(patient: Patient, found: Dovecot) -> list[str]:
+    """Return the PAM services that Dovecot asks and that have a line of popips-hook."""
+    return [name for name in found.pam_services if _has_line(patient, name)]
+
+
+def _has_line(patient: Patient, service: str) -> bool:
+    try:
+        stacks = pam.stacks(patient.machine, service)
+    except pam.Broken:
+        return False
+    return any(stack.is_hook(line) for lines in stacks.values() for line in lines)
+
+
+def _use_postlogin() -> str:
+    return f"cp {there.contrib('dovecot/postlogin.conf')} {CONFD}/99-popips.conf; {RESTART}"
+
+
+def _hook(patient: Patient, found: Dovecot) -> Iterator[Finding]:
+    after, of_pam = by_postlogin(found), by_pam(patient, found)
+    if after and of_pam:
+        files = " ".join(pam.file_of(patient.machine, name) for name in of_pam)
+        both = f"{POSTLOGIN} and popips-hook in PAM ({files}) both: each login is looked at twice"
+        yield Finding(WARN, both, fix=f"sed -i '/popips-hook/d' {files}")
+    missing = [name for name in found.protocols if name not in after]
+    if missing and not of_pam:
+        yield Finding(FAIL, f"no hook behind logins by {' and '.join(missing)}", "doveconf -n", _use_postlogin())
+    elif of_pam and not after and (without := [name for name in found.pam_services if name not in of_pam]):
+        said = f"Dovecot asks the PAM service {' and '.join(without)}, which has no line of popips-hook"
+        yield Finding(FAIL, said, "doveconf passdb", _use_postlogin())
+    for protocol in after:
+        for name in found.postlogin(protocol):
+            user = found.get(f"service {name}", "user") or "$default_internal_user"
+            if POSTLOGIN in found.get(f"service {name}", "executable") and user != "root":
+                text = f"service {name}: {POSTLOGIN} runs as {user}, and map and stamps are root's"
+                yield Finding(FAIL, text, "doveconf -n", _use_postlogin())
+
+
+def _sandbox(patient: Patient, found: Dovecot) -> Iterator[Finding]:
+    """Look at the mounts of the Dovecot that runs, or at what its unit says."""
+    if not (by_postlogin(found) or by_pam(patient, found)):
+        return
+    machine, settings = patient.machine, patient.settings
+    pid = dovecot.master(machine)
+    for folder in dict.fromkeys((settings.map.folder, settings.stamps)):
+        if pid:
+            closed = dovecot.is_read_only(machine, pid, folder)
+            evidence = f"/proc/{pid}/mountinfo"
+        else:
+            closed, evidence = _is_closed(patient, folder), units.unit_file(machine, UNIT)
+        if closed:
+            line = f"printf '[Service]\\nReadWritePaths=-{folder}\\n' >> {DROP_INS}/popips.conf"
+            fix = f"mkdir -p {DROP_INS}; {line}; systemctl daemon-reload; {RESTART}"
+            text = f"{folder} is read only for all that Dovecot starts (ProtectSystem): no login is granted at once"
+            yield Finding(FAIL, text, evidence, fix)
+
+
+def _is_closed(patient: Patient, folder: str) -> bool:
+    """Whether the files of Dovecot's unit keep a folder read only: systemd.exec(5), ProtectSystem=."""
+    machine = patient.machine
+    paths = [units.unit_file(machine, UNIT), *machine.glob(f"{DROP_INS}/*.conf")]
+    text = "\n".join(machine.read(path) for path in paths if path)
+    protect = (re.findall(r"(?m)^\s*ProtectSystem\s*=\s*(\S*)", text) or [""])[-1].lower()
+    covered = {"full": ("/usr", "/boot", "/efi", "/etc"), "strict": ("/",), "yes": ("/usr", "/boot", "/efi")}
+    covered |= dict.fromkeys(("true", "1", "on"), covered["yes"])
+    opened = " ".join(re.findall(r"(?m)^\s*ReadWritePaths\s*=\s*(.*)", text)).split()
+    below = f"{folder}/"
+    if any(below.startswith(path.lstrip("-+").rstrip("/") + "/") for path in opened):
+        return False
+    return any(below.startswith(path.rstrip("/") + "/") for path in covered.get(protect, ()))
+
+
+def _cache(patient: Patient, found: Dovecot) -> Iterator[Finding]:
+    if not by_pam(patient, found) or found.get("auth_cache_size") in ("", "0"):
+        return
+    size, its = found.get("auth_cache_size"), found.pam[0][1]
+    if found.version == "2.3" and "cache_key=" in its.get("args", ""):
+        fix = f"echo 'auth_cache_size = 0' > {CONFD}/99-popips-cache.conf; {RESTART}"
+    elif found.version != "2.3" and its.get("use_cache", its.get("passdb_use_cache")) != "no":
+        fix = f"printf 'passdb pam {{\\n  use_cache = no\\n}}\\n' > {CONFD}/99-popips-cache.conf; {RESTART}"
+    else:
+        return
+    text = f"auth_cache_size = {size}: a login whose password Dovecot remembers comes to no PAM, and renews nothing"
+    yield Finding(FAIL, text, "doveconf -n", fix)
+
+
+def _anonymous(patient: Patient, found: Dovecot) -> Iterator[Finding]:
+    listed = [value.name for value in found.values if value.blocks == ("auth_mechanisms",) and value.text == "yes"]
+    mechanisms = found.get("auth_mechanisms").split() or listed
+    if "anonymous" in mechanisms:
+        others = " ".join(name for name in mechanisms if name != "anonymous") or "plain"
+        fix = f"echo 'auth_mechanisms = {others}' > {CONFD}/99-popips-anonymous.conf; {RESTART}"
+        text = "anonymous is one of auth_mechanisms: whoever connects can log in, which popips grants nothing"
+        yield Finding(WARN, text, "doveconf auth_mechanisms", fix)
+
+
+def _allow_nets(patient: Patient, found: Dovecot) -> Iterator[Finding]:
+    if not by_pam(patient, found) or by_postlogin(found):
+        return
+    words = [value for value in found.values if re.search(r"allow_nets|\bnologin\b", f"{value.name} {value.text}")]
+    if words:
+        files = " ".join(pam.file_of(patient.machine, name) for name in by_pam(patient, found))
+        text = f"{words[0].name} = {words[0].text}: it refuses logins that PAM's hook has granted by then"
+        yield Finding(FAIL, text, "doveconf -n", f"sed -i '/popips-hook/d' {files}; {_use_postlogin()}")
+
+
+def _proxies(patient: Patient, found: Dovecot) -> Iterator[Finding]:
+    for name in ("login_trusted_networks", "haproxy_trusted_networks"):
+        said = found.get(name)
+        if not said:
+            continue
+        is_all = any(re.search(r"/0$", word) for word in said.replace(",", " ").split())
+        text = f"{name} = {said}: hosts there may say that a client has any address, which is then granted"
+        fix = f"echo '{name} =' > {CONFD}/99-popips-{name.partition('_')[0]}.conf; {RESTART}" if is_all else ""
+        yield Finding(FAIL if is_all else WARN, text, "doveconf -n", fix)
+
+
+def _services(patient: Patient, found: Dovecot) -> Iterator[Finding]:
+    only = patient.settings.only_services
+    if only and by_pam(patient, found) and not by_postlogin(found):
+        missing = [name for name in found.pam_services if name not in only]
+        if missing:
+            text = f"only_services does not name {', '.join(missing)}, the PAM service of Dovecot's logins"
+            named = " ".join([*only, *dict.fromkeys(missing)])
+            yield Finding(FAIL, text, f"{patient.conf}; doveconf -n", patient.set_line("only_services", named))
+    if only and (after := by_postlogin(found)) and (missing := [name for name in after if name not in only]):
+        text = f"only_services does not name {', '.join(missing)}: logins by it are granted nothing"
+        yield Finding(WARN, text, patient.conf, patient.set_line("only_services", " ".join([*only, *missing])))
+    if len(found.pam) > 1:
+        names = ", ".join(name for name, _ in found.pam)
+        text = f"Dovecot has several passdbs of PAM ({names}): a right password comes to the first one alone"
+        yield Finding(WARN, text, "doveconf -n")
