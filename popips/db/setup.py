@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from dataclasses import replace
 
 from popips import command, settings
+from popips.db import doctor
 from popips.db.report import complain
 from popips.probe.machine import Machine
 
@@ -62,7 +64,20 @@ def _set_up(options: argparse.Namespace) -> int:
     else:
         _print(options, "nothing to do")
     _print(options, *show.comments(found))
-    return _end(options, said, os.EX_OK)
+    return _examined(options, said, machine)
+
+
+def _examined(options: argparse.Namespace, said: dict[str, object], machine: Machine) -> int:
+    """Look at what was set up as doctor does; return the exit status: 1 if a check fails."""
+    if not options.json:
+        wanted = {"conf": options.conf, "json": False, "only": None, "strict": False, "login": None, "root": ""}
+        return doctor.work(argparse.Namespace(**wanted))
+    from popips.doctor.check import FAIL
+    from popips.doctor.looks import examine
+
+    checks = examine(machine, options.conf, time.time())
+    is_well = not any(check.status == FAIL for check in checks)
+    return _end(options, {**said, "checks": [vars(check) for check in checks]}, os.EX_OK if is_well else 1)
 
 
 def _undo(options: argparse.Namespace) -> int:
