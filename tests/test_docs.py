@@ -48,7 +48,7 @@ def test_man_pages_are_clean_and_have_their_sections(page: Path) -> None:
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_man_page_names_the_options_that_help_names(installed: Installed, program: str) -> None:
     told = installed.run(program, "--help", conf=False).stdout
-    for verb in ("lst", "ins", "del", "end", "deny", "undeny", "why") if program == "popips-db" else ():
+    for verb in ("lst", "ins", "del", "end", "deny", "undeny", "why", "setup") if program == "popips-db" else ():
         told += installed.run(program, verb, "--help").stdout
     options = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", told)) - {"-h"}
     page = plain(ROOT / "man" / f"{program}.8").replace("\u2010", "-")

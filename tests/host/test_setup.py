@@ -16,7 +16,9 @@ from tests.host.conftest import Boot
 from tests.host.machine import ENVIRONMENT, OTHER_V4, V4, V6, Host
 from tests.host.test_main_job import INSTALL, SENDMAIL, STAMPS, follow, let_the_window_pass
 
-SETUP = "popips-db setup"
+DRY, APPLY = readme.commands("The rest, by setup")
+(UNDO,) = readme.commands("Remove it")
+SETUP = DRY
 # Not access.db, which make has built, and in which logins and their ends have moved the records about: what it says is
 # looked at by makemap.
 FILES = r"""
@@ -72,22 +74,22 @@ def test_a_stock_host_is_set_up_and_put_back(boot: Boot, name: str) -> None:
         all_before = everything(host)
         planned = host.do(f"{SETUP} {case.options}")
         assert everything(host) ^ all_before == set()
-        host.do(f"{SETUP} --apply {case.options}")
+        host.do(f"{APPLY} {case.options}")
         logins_open_the_relay(host, case)
         let_the_window_pass(host, V4)
         host.until("run of the timer", lambda: not host.path(f"{STAMPS}/{V4}").exists())
         assert (host.rcpt(V4), host.rcpt(V6)) == (case.denied, "250")
         host.until("end of its run", lambda: host.run("systemctl is-active popips-expire").stdout == "inactive\n")
         done = etc(host)
-        assert "nothing to do" in host.do(f"{SETUP} --apply")  # it goes by what is there
+        assert "nothing to do" in host.do(APPLY)  # it goes by what is there
         assert etc(host) ^ done == set()
-        for path in host.do(f"{SETUP} --apply").split():
+        for path in host.do(APPLY).split():
             assert path not in planned or not path.startswith("/etc")
-        host.do(f"{SETUP} --undo")
+        host.do(UNDO)
         assert etc(host) ^ before == set()
         assert host.login("pop3s", V4) == "ok"
         assert (host.rcpt(V4), host.rcpt(V6)) == (case.denied, case.denied)
-        assert "nothing to undo" in host.do(f"{SETUP} --undo")
+        assert "nothing to undo" in host.do(UNDO)
         assert host.do("systemctl --failed --no-legend") == ""
         assert host.do("systemctl show -p NeedDaemonReload dovecot") == "NeedDaemonReload=no\n"
         assert not host.path("/var/lib/popips/setup").exists()
@@ -114,12 +116,12 @@ def test_the_package_is_set_up_and_put_back(boot: Boot, release: str, shared: Pa
         if layer == "sendmail":
             follow(host, readme.commands(SENDMAIL))
         before = etc(host)
-        assert "popips-expire.timer" not in host.do(f"{SETUP} --apply")
+        assert "popips-expire.timer" not in host.do(APPLY)
         assert host.login("imaps", V4) == "ok"
         assert host.rcpt(V4) == "250", host.said()
         assert host.run("apt-get purge -y popips").returncode != 0
         assert host.login("imaps", V4) == "ok"
-        host.do(f"{SETUP} --undo")
+        host.do(UNDO)
         # the package has made its settings' file; the journal beside access.db is its timer's
         assert [line for line in etc(host) ^ before if ".db.popips" not in line] == []
         assert host.do("systemctl is-enabled popips-expire.timer") == "enabled\n"
@@ -132,12 +134,12 @@ def test_the_package_is_set_up_and_put_back(boot: Boot, release: str, shared: Pa
 def test_a_killed_set_up_is_undone_to_the_byte_or_continued(boot: Boot, case: Case) -> None:
     """At each of its steps, as it says that it begins with it; make, say, goes on after that."""
     with installed(boot, case.layer) as host:
-        apply = f"{SETUP} --apply {case.options}"
+        apply = f"{APPLY} {case.options}"
         before = etc(host)
         steps = host.do(apply).splitlines()
         steps = steps[: max(number for number, line in enumerate(steps) if line.startswith("run ")) + 1]
         whole = etc(host)
-        host.do(f"{SETUP} --undo")
+        host.do(UNDO)
         assert len(steps) > 8
         for number, step in enumerate(steps):
             killed(host, apply, number)
@@ -147,7 +149,7 @@ def test_a_killed_set_up_is_undone_to_the_byte_or_continued(boot: Boot, case: Ca
                 assert same(etc(host), whole), step
                 assert host.login("pop3s", V4) == "ok"
                 host.until("MTA that was restarted again and again", lambda: host.rcpt(V4) == "250")
-            host.do(f"{SETUP} --undo")
+            host.do(UNDO)
             assert etc(host) ^ before == set(), step
         assert host.login("imaps", V6) == "ok"
         assert host.rcpt(V6) == case.denied
@@ -174,16 +176,16 @@ def killed(host: Host, command: str, number: int) -> None:
 def test_what_somebody_else_has_changed_is_left_to_him(boot: Boot) -> None:
     with installed(boot, "postfix") as host:
         before = etc(host)
-        host.do(f"{SETUP} --apply", "postconf -e 'message_size_limit = 12345678'")
+        host.do(APPLY, "postconf -e 'message_size_limit = 12345678'")
         changed = etc(host)
-        refused = host.run(f"{SETUP} --undo --json")
+        refused = host.run(f"{UNDO} --json")
         assert refused.returncode == 1
         assert "/etc/postfix/main.cf" in refused.stderr
         assert json.loads(refused.stdout)["ok"] is False
         assert etc(host) ^ changed == set()
         assert host.login("imaps", V4) == "ok"
         assert host.rcpt(V4) == "250"
-        host.do(f"{SETUP} --undo --force")
+        host.do(f"{UNDO} --force")
         assert etc(host) ^ before == set()
         assert "12345678" in host.do("cat /var/lib/popips/replaced/etc-postfix-main.cf")
         assert host.rcpt(V4) == "454"
@@ -243,12 +245,12 @@ def test_where_it_cannot_be_sure_it_changes_nothing(boot: Boot, layer: str) -> N
             host.do(f"rm -rf /tmp/kept{number}; cp -a /etc /tmp/kept{number}")
             host.do(change)
             changed = everything(host)
-            done = host.run(f"{SETUP} --apply {options}")
+            done = host.run(f"{APPLY} {options}")
             assert said in done.stdout + done.stderr, (change, options, done.stdout, done.stderr)
             assert done.returncode in (1, 64)
             assert everything(host) ^ changed == set()
             host.do(f"{PUT_BACK} /tmp/kept{number}")
-        host.do(f"{SETUP} --apply")
+        host.do(APPLY)
         assert host.login("imaps", V4) == "ok"
         assert host.rcpt(V4) == "250", host.said()
 
@@ -265,7 +267,7 @@ def test_a_dovecot_that_does_not_come_up_is_put_back_and_started(boot: Boot) -> 
         )
         before = etc(host)
         for _ in range(3):
-            failed = host.run(f"{SETUP} --apply")
+            failed = host.run(APPLY)
             assert failed.returncode == 1
             assert "systemctl restart dovecot: status 1" in failed.stderr
             assert etc(host) ^ before == set()
@@ -277,7 +279,7 @@ def test_a_set_up_by_hand_needs_nothing_more(boot: Boot) -> None:
     with installed(boot, "sendmail") as host:
         follow(host, [*readme.commands("3. The expirer"), *readme.commands("4. A hook at each login")])
         done = etc(host)
-        assert "nothing to do" in host.do(f"{SETUP} --apply")
+        assert "nothing to do" in host.do(APPLY)
         assert etc(host) ^ done == set()
 
 
@@ -288,5 +290,5 @@ def test_a_sendmail_for_its_own_host_only_is_named(boot: Boot, release: str) -> 
         assert said["schema"] == 1 and said["ok"]
         assert any("127.0.0.1 only" in line for line in said["left"])
         assert any("not started at boot" in line for line in said["left"]) == (release == "trixie")
-        host.do(f"{SETUP} --apply")
+        host.do(APPLY)
         assert host.do("ss -ltnH 'sport = :25'").split()[3:4] == ([] if release == "trixie" else ["127.0.0.1:25"])
