@@ -225,6 +225,11 @@ def load(path: str) -> Settings:
     """Return what the file says; the usual one need not be there. Raise SettingsError for all but `key = value`."""
     path = path if path.startswith("/") else f"{os.getcwd()}/{path}"
     identity, data = _content(path)
+    return parsed(path, data, identity)
+
+
+def parsed(path: str, data: bytes, identity: str = "-") -> Settings:
+    """Return what a file with these bytes says; identity: that of the file. Raise SettingsError."""
     try:
         lines = data.decode().split("\n")
     except UnicodeDecodeError as error:

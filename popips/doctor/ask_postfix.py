@@ -78,7 +78,8 @@ class _Postfix:
             try:
                 if address.is_in(name, address.networks(numbers)):
                     found = f"mynetworks holds {name}, an address that nobody has: is the relay open to all?"
-                    yield Finding(FAIL, found, f"mynetworks = {self.config.values['mynetworks']}")
+                    fix = "postconf -X mynetworks; postconf -e 'mynetworks_style = host'; postfix reload"
+                    yield Finding(FAIL, found, f"mynetworks = {self.config.values['mynetworks']}", fix)
             except address.Refused:
                 return
 
@@ -145,7 +146,8 @@ class _Postfix:
     def edit(self, name: str, value: str) -> str:
         """Return the command that sets a list."""
         if name in self.config.overrides:
-            return f"postconf -P 'smtp/inet/{name}={value}'; postfix reload"
+            words = value.replace(", ", ",").replace(" ", ",")  # for master.cf takes no blanks
+            return f"postconf -P 'smtp/inet/{name}={words}'; postfix reload"
         return f"postconf -e '{name} = {value}'; postfix reload"
 
 

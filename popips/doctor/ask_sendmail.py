@@ -6,15 +6,14 @@ import os
 import re
 from collections.abc import Iterator
 
-from popips.doctor.check import FAIL, STRANGERS, WARN, Check, Finding, Patient, judged, place_name, skipped
+from popips.doctor.check import FAIL, STRANGERS, WARN, Check, Finding, Patient, judged, skipped
 from popips.form import of
-from popips.maps import Place
 from popips.probe import sendmail, units
 from popips.probe.sendmail import Cf, Verdict
 
 PIDS = ("/run/sendmail/mta/sendmail.pid", "/run/sendmail.pid")
 DNSBL = re.compile(r"\$\((\w+) \$4\.\$3\.\$2\.\$1\.(\S+?)\.? ")
-LOCAL_RULES = re.compile(r"^SLocal_check_rcpt\b.*?(?=^S)", re.M | re.S)
+LOCAL_RULES = re.compile(r"^SLocal_check_rcpt\b.*?(?=^S|\Z)", re.M | re.S)
 # rules for Local_check_rcpt, as sed puts them: what access.db says of the client comes first
 RELAY_FIRST = (
     "R$*\\t$: $1 $| $>Basic_check_relay $\\&{client_name} $| $\\&{client_addr}\\nR$* $| $#$*\\t$#$2\\nR$* $| $*\\t$: $1"
@@ -60,7 +59,7 @@ def _wrong_asks(patient: Patient, cf: Cf) -> Iterator[Finding]:
 
 def _not_asked(patient: Patient, cf: Cf, is_named: bool) -> Finding:
     """Return what is wrong where no rule asks the map, and the cheapest way to have one ask it."""
-    place, access = patient.settings.map, cf.maps.get("access")
+    place = patient.settings.map
     found = f"sendmail does not ask {place}: " + (
         "its .cf names it, and no rule asks it" if is_named else "no map of its .cf is that file"
     )
@@ -68,9 +67,8 @@ def _not_asked(patient: Patient, cf: Cf, is_named: bool) -> Finding:
     evidence = f"{sendmail.CF} has {there or 'no map that is a file'}"
     if place.own:
         return Finding(FAIL, found, evidence, _feature(patient, f"FEATURE(`drac', `{place.kind} -o {place.path}')dnl"))
-    if access and access.path:
-        fix = patient.set_line("map", place_name(Place(access.kind, access.path)))
-        return Finding(FAIL, found, evidence, f"{fix}; popips-expire")
+    if patient.asked_instead:
+        return Finding(FAIL, found, evidence, patient.asked_instead)
     return Finding(
         FAIL, found, evidence, _feature(patient, f"FEATURE(`access_db', `{place.kind} -T<TMPF> {place.path}')dnl")
     )
@@ -103,10 +101,13 @@ def _any_value_relays(cf: Cf, name: str) -> bool:
 def _wrong_answers(patient: Patient, names: list[str]) -> Iterator[Finding]:
     """Ask sendmail itself."""
     bt, form = patient.bt, of(patient.settings)
-    if bt.error:
+    if bt.is_silent:
         yield Finding(
-            FAIL, "sendmail cannot be asked", f"sendmail -bt: {bt.error}", f"sendmail -bt -C {sendmail.CF} < /dev/null"
+            FAIL, "sendmail gives no answer: is the map locked, or DNS out of order?", f"sendmail -bt: {bt.error}"
         )
+        return
+    if bt.error:
+        yield Finding(FAIL, "sendmail cannot be asked", f"sendmail -bt: {bt.error}", f"touch {sendmail.MC}; {_make()}")
         return
     for name in patient.live:
         key, value = (part.decode() for part in form.record(name))
@@ -186,13 +187,8 @@ def _wrong_order(patient: Patient, cf: Cf) -> Iterator[Finding]:
         )
         told = f"a DNSBL ({', '.join(lists)}) goes before a grant in a map of its own, and not before one in access.db"
         yield Finding(WARN, told, f"{sendmail.CF}: the map {names[0] if names else '?'} is asked behind it", fix)
-    local = LOCAL_RULES.search(cf.text)
-    if (
-        local
-        and any(f"$({name} " in local[0] for name in names)
-        and "Basic_check_relay" not in local[0]
-        and cf.delays_checks
-    ):
+    local = "".join(LOCAL_RULES.findall(cf.text))
+    if cf.delays_checks and "Basic_check_relay" not in local and any(f"$({name} " in local for name in names):
         told = "with FEATURE(`delay_checks'), who has a grant relays in spite of your REJECT of it"
         fix = f"sed -i 's/^SLocal_check_rcpt.*/&\\n{RELAY_FIRST}/' {sendmail.MC}; {_make()}"
         yield Finding(FAIL, told, f"Local_check_rcpt in {sendmail.CF} does not call Basic_check_relay", fix)

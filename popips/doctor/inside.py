@@ -12,7 +12,7 @@ from popips.maps import Busy, Lookup, MapError, kinds
 from popips.maps.text import Text
 from popips.settings import Settings
 
-PATIENCE = 0.2  # seconds for the map's lock
+PATIENCE = 0.5  # seconds for the map's lock
 BIGGEST = 256 << 20  # bytes of a map that is read as a whole
 
 

@@ -17,7 +17,7 @@ from popips.maps.file import TRUSTED_USER
 from popips.maps.journal import is_idle
 from popips.maps.seal import AHEAD, SECOND
 from popips.maps.text import Text
-from popips.probe import sendmail
+from popips.probe import sendmail, units
 
 BIG = 32 << 20  # bytes from which on it is felt that a map of the admin's is copied at each change
 VERSIONS = {"5.": {"hash": 9, "btree": 9}}  # by the beginning of libdb's version: the newest that it reads, dbmeta.h
@@ -56,6 +56,8 @@ class _Map:
         """The command that makes it from what there is."""
         if self.place.own:
             return "popips-expire"
+        if another := self.patient.asked_instead:
+            return another
         return self.place.build(self.place.source if exists(self.here.source) else "/dev/null")
 
     @cached_property
@@ -163,10 +165,14 @@ class _Map:
     def wrong_lock(self) -> Iterator[Finding]:
         if not self.inside.is_busy or not self.state:
             return
-        holders = _lockers(self.state)
+        holders = units.lockers(self.patient.machine, self.place.path)
         any_user = self.state.st_mode & 0o004
-        fix = f"chmod o-r {self.place.path}" if any_user else f"ps -p {','.join(holders)}" if holders else ""
-        yield Finding(FAIL, self.inside.error, f"/proc/locks: {', '.join(holders) or '?'}", fix)
+        names = [self.patient.machine.read(f"/proc/{pid}/comm").strip() for pid in holders]
+        is_rebuilt = {"makemap", "postmap"} & set(names)  # which is to come to its end
+        end = f"kill {' '.join(map(str, holders))}" if holders and not is_rebuilt else ""
+        fix = "; ".join([*([f"chmod o-r {self.place.path}"] if any_user else []), *([end] if end else [])])
+        evidence = ", ".join(f"{name} (process {pid})" for name, pid in zip(names, holders))
+        yield Finding(FAIL, self.inside.error.partition("; ")[0], evidence, fix)
 
     def wrong_journal(self) -> Iterator[Finding]:
         path = self.place.journal
@@ -245,14 +251,3 @@ def _user_of(patient: Patient) -> int:
     name = (patient.cf.options.get("TrustedUser") if patient.cf else "") or TRUSTED_USER
     found = re.search(rf"^{re.escape(name)}:[^:]*:(\d+):", patient.machine.read("/etc/passwd"), re.M)
     return int(found[1]) if found else 0
-
-
-def _lockers(state: os.stat_result) -> list[str]:
-    """Return the ids of the processes that have a lock on a file: /proc/locks, proc(5)."""
-    file = f"{os.major(state.st_dev):02x}:{os.minor(state.st_dev):02x}:{state.st_ino}"
-    try:
-        with open("/proc/locks") as locks:
-            words = [line.split() for line in locks]
-    except OSError:
-        return []
-    return sorted({line[4] for line in words if len(line) > 5 and line[5] == file and line[1] != "->"})

@@ -20,6 +20,7 @@ class Answer:
     err: str
 
 
+NO_ANSWER = 124  # status, as timeout(1) has it
 NOT_RUN = Answer(127, "", "not run")
 
 
@@ -69,7 +70,7 @@ class Machine:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Answer(124, "", f"no answer after {patience:.0f} seconds")
+            return Answer(NO_ANSWER, "", f"no answer after {patience:.0f} seconds")
         except OSError as error:
             return Answer(127, "", error.strerror or str(error))
         return Answer(done.returncode, done.stdout, done.stderr)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from popips import address
-from popips.probe.machine import Machine
+from popips.probe.machine import NO_ANSWER, Machine
 
 PROGRAM = "/usr/sbin/sendmail"
 FOLDER, CF, MC = "/etc/mail", "/etc/mail/sendmail.cf", "/etc/mail/sendmail.mc"
@@ -97,9 +97,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Answers:
-    """What sendmail -bt said. libdb: the version that it was linked with, "" if it does not say."""
+    """What sendmail -bt said, or why it did not; is_silent: it took too long.
+
+    libdb: the version that it was linked with, "" if it does not say.
+    """
 
     error: str = ""
+    is_silent: bool = False
     libdb: str = ""
     has_flock: bool = False
     verdicts: dict[str, Verdict] = field(default_factory=dict)
@@ -130,6 +134,8 @@ def ask(machine: Machine, clients: Iterable[str], lookups: Iterable[tuple[str, s
         typed += f"check_relay [{name}] $| {name}\ncheck_rcpt {RECIPIENT}\n"
     typed += "".join(f"/map {name} {key}\n" for name, key in lookups)
     said = machine.ask(PROGRAM, "-bt", "-d0.13", "-d60.5", typed=typed + "/quit\n")
+    if said.status == NO_ANSWER:
+        return Answers(error=said.err, is_silent=True)
     if said.status:
         return Answers(error=(said.err or said.out).strip() or f"sendmail -bt: status {said.status}")
     libdb = re.search(r"\bNEWDB=([\d.]+)", said.out)

@@ -87,6 +87,21 @@ def started(machine: Machine, pid: int) -> float | None:
     return int(boot[1]) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
+def lockers(machine: Machine, path: str) -> list[int]:
+    """Return the ids of the processes that have an exclusive lock on a file: "lock:" in /proc/PID/fdinfo, proc(5)."""
+    found = []
+    for entry in machine.glob("/proc/[0-9]*"):
+        for link in machine.glob(f"{entry}/fd/*"):
+            try:
+                is_it = os.readlink(link) == path
+                said = machine.read(link.replace("/fd/", "/fdinfo/")) if is_it else ""
+            except OSError:
+                continue  # it has closed that, or is gone
+            if re.search(r"^lock:.* WRITE ", said, re.M):
+                found.append(int(entry.rpartition("/")[2]))
+    return sorted(set(found))
+
+
 def _shown(name: str, said: dict[str, str]) -> Unit:
     return Unit(
         name,
