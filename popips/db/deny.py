@@ -9,6 +9,7 @@ import sys
 from popips import address, command, denials, parsers, revoke
 from popips.db import report, shape
 from popips.db.task import Task
+from popips.db.words import host_bits
 from popips.denials import Denial
 
 HELP = "keep an address or network out, or list who is"
@@ -31,7 +32,7 @@ def work(task: Task) -> int:
             _list(there, as_json)
             return os.EX_OK
         new = denial(words, site.now)
-        report.complain(host_bits(words[0], new))
+        report.complain(host_bits(words[0]))
         denials.add(site.folder, new, site.now)
         report.note([f"denied: address={new.text} until={report.moment(new.until)}"], task.place)
         gone = []
@@ -58,14 +59,6 @@ def denial(words: list[str], now: float) -> Denial:
     except ValueError as error:
         cure = "write ADDRESS or ADDRESS/BITS, and `for 1d` if not for ever"
         raise command.UsageError(f"{' '.join(words)}: {error}; {cure}") from None
-
-
-def host_bits(word: str, one: Denial) -> list[str]:
-    """Return a warning where a word names an address in the network that it means."""
-    base, slash, _ = word.partition("/")
-    if not slash or address.networks(base)[0].first == one.network.first:
-        return []
-    return [f"{word}: taken for the network {one.text}; for the address alone write {base}"]
 
 
 def _list(there: list[Denial], as_json: bool) -> None:

@@ -51,7 +51,9 @@ def work(task: Task) -> int:
     if not wanted.addresses:
         return os.EX_OK
     with task.site() as site:
-        return max(_grant(site, text) for text in wanted.addresses)
+        statuses = {text: _grant(site, text) for text in wanted.addresses}
+    report.did("granted", [text for text, status in statuses.items() if status == os.EX_OK])
+    return max(statuses.values())
 
 
 def _put(task: Task, records: list[tuple[str, str]]) -> None:
@@ -65,6 +67,7 @@ def _put(task: Task, records: list[tuple[str, str]]) -> None:
                 register.drop(edited.site.folder, lambda *pair: pair in new)
             raise
     report.note((f"inserted: key={word(key)} value={value}" for key, value in records), task.place)
+    report.did("inserted", [f"{key} {value}" for key, value in records])
     report.complain(_not_in_text(Text(edited.text, task.place.postfix), pairs))
 
 

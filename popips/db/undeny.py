@@ -7,7 +7,7 @@ import os
 import time
 
 from popips import denials
-from popips.db import deny, report
+from popips.db import deny, report, words
 from popips.db.task import Task
 
 HELP = "end what deny began"
@@ -25,5 +25,7 @@ def work(task: Task) -> int:
     with task.site() as site:
         if not denials.lift(site.folder, text):
             return report.complain([f"{text}: not denied"])
+    report.complain(words.host_bits(task.options.text))
     report.note([f"undenied: address={text}"], task.settings.map)
+    report.did("undenied", [text])
     return os.EX_OK

@@ -38,6 +38,23 @@ def address_of(word: str) -> str:
     return address.of_key(word.lower()) or canonical(word)
 
 
+def network(word: str) -> address.Network:
+    """Return the network, or address, that a word is; raise UsageError if it is neither."""
+    try:
+        (found,) = address.networks(word)
+    except ValueError as reason:
+        raise command.UsageError(f"{word}: {reason}; write ADDRESS/BITS") from None
+    return found
+
+
+def host_bits(word: str) -> list[str]:
+    """Return a warning where a word has an address in the place of a network, as 203.0.113.5/24 does."""
+    base, slash, _ = word.partition("/")
+    if not slash or network(word).first == network(base).first:
+        return []
+    return [f"{word}: taken for the network {network(word)}; for the address alone write {base}"]
+
+
 def normal_key(settings: Settings, text: str) -> str:
     """Return the key by which the MTA asks for what a text says: lower case, and an IPv6 address in its own form."""
     text = text.lower()
