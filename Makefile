@@ -115,6 +115,7 @@ testdeps:
 	@tests/lab/packages.sh $(SERVERS) $(BUILD)
 	@$(MAKE) -s deps .venv/made
 	@tests/lab/postfix.sh .venv/postfix
+	@tests/lab/unpack.sh .venv/tools prometheus fail2ban
 
 .venv/made: setup.cfg
 	@$(PYTHON) -m venv .venv

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import popips
+from expirer.metrics import METRICS, OF_LOG
 from follower import formats
 from man import pages
 from popips import command
@@ -140,6 +141,16 @@ def test_debians_own_stack_has_the_line_of_the_hook_behind_the_account_checks() 
     assert hook in [line.split() for line in (ROOT / "man/popips-hook.8").read_text().splitlines()]
     theirs = [["@include", f"common-{phase}"] for phase in ("auth", "account", "session")]
     assert [line for line in stack if line != hook] == theirs
+
+
+def test_the_page_of_popips_expire_names_each_metric() -> None:
+    page = (ROOT / "man/popips-expire.8").read_text().partition("\n.SH METRICS\n")[2].partition("\n.SH ")[0]
+    assert set(re.findall(r"\bpopips_\w+", page)) == set(METRICS)
+    of_log = set(re.findall(r'^\.BR (popips_\w+) "[^"]*\*"', page, re.MULTILINE))
+    assert of_log == {name for name in METRICS if name.startswith(OF_LOG)}
+    for name, (_, _, label) in METRICS.items():
+        for value in label[1] if label and name != "popips_info" else ():
+            assert re.search(rf"\b{value}\b", page), (name, value)
 
 
 def test_version_changelog_and_entry_points_agree() -> None:

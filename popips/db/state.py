@@ -52,7 +52,7 @@ class State:
     left: list[Left]
     last: float | None
     run: LastRun | None
-    logged: log.Counted | None
+    logged: log.Logged | None
     unbuilt: str
     trouble: str = ""  # why the map cannot be read
     versions: dict[str, str] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class State:
                 "by": run.by if run else None,
                 "seconds": run.seconds if run else None,
             },
-            "log": {"where": self.logged.where, "events": self.logged.events} if self.logged else None,
+            "log": {"where": self.logged.where, "events": dict(self.logged.events())} if self.logged else None,
             "edit": self.unbuilt or None,
             "versions": self.versions,
         }
@@ -146,7 +146,7 @@ def state(site: Site, checks: list[Check]) -> State:
         left=histogram(there, now, settings.window),
         last=site.folder.time_of(RUN_FILE) or None,
         run=last_run.load(site.folder),
-        logged=log.count(Machine(), now - HOUR, now),
+        logged=log.read(Machine(), now - HOUR, now),
         unbuilt=unbuilt,
         trouble=trouble,
         versions={"popips": popips.__version__, "python": sys.version.partition(" ")[0], "libdb": version()},

@@ -80,7 +80,8 @@ def _rows(seen: State) -> Iterator[tuple[str, str]]:
     yield "users", _top(seen.users, 5)
     yield "expirer", _expirer(seen)
     if seen.logged:
-        events = ", ".join(f"{event} {seen.logged.events.get(event, 0)}" for event in EVENTS)
+        counted = seen.logged.events()
+        events = ", ".join(f"{event} {counted[event]}" for event in EVENTS)
         yield "last hour", f"{events} ({seen.logged.where})"
     else:
         yield "last hour", "nobody keeps the log here, or it cannot be read"

@@ -27,6 +27,12 @@ def look(patient: Patient) -> Iterator[Check]:
         yield skipped("mta.fresh", "only files are here")
 
 
+def have_asked(patient: Patient) -> str:
+    """Return the command that has Postfix ask the map of popips.conf."""
+    this = _Postfix(patient)
+    return this.edit(RELAY, this.wanted(RELAY))
+
+
 class _Postfix:
     """Postfix's lists of restrictions, and where they ask the map."""
 
@@ -88,7 +94,9 @@ class _Postfix:
         form = of(self.patient.settings)
         found, error = postfix.query(self.machine, self.table, *self.patient.live, *STRANGERS)
         if error:
-            yield Finding(FAIL, "Postfix cannot read the map, and answers 451", error, "popips-expire")
+            is_unknown = "unsupported dictionary type" in error
+            fix = f"apt-get install -y postfix-{self.patient.settings.map.kind}" if is_unknown else "popips-expire"
+            yield Finding(FAIL, "Postfix cannot read the map, and answers 451", error, fix)
             return
         for name in self.patient.live:
             if found.get(name) != form.value:

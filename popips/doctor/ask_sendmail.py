@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterator
 
 from popips.doctor.check import FAIL, STRANGERS, WARN, Check, Finding, Patient, judged, skipped
+from popips.doctor.there import contrib
 from popips.form import of
 from popips.probe import sendmail, units
 from popips.probe.sendmail import Cf, Verdict
 
+DRAC = "/usr/share/sendmail/cf/feature/drac.m4"
 PIDS = ("/run/sendmail/mta/sendmail.pid", "/run/sendmail.pid")
 DNSBL = re.compile(r"\$\((\w+) \$4\.\$3\.\$2\.\$1\.(\S+?)\.? ")
 LOCAL_RULES = re.compile(r"^SLocal_check_rcpt\b.*?(?=^S|\Z)", re.M | re.S)
@@ -65,13 +67,19 @@ def _not_asked(patient: Patient, cf: Cf, is_named: bool) -> Finding:
     )
     there = ", ".join(f"{line.name} {line.kind}:{line.path}" for line in cf.maps.values() if line.path)
     evidence = f"{sendmail.CF} has {there or 'no map that is a file'}"
-    if place.own:
-        return Finding(FAIL, found, evidence, _feature(patient, f"FEATURE(`drac', `{place.kind} -o {place.path}')dnl"))
-    if patient.asked_instead:
-        return Finding(FAIL, found, evidence, patient.asked_instead)
-    return Finding(
-        FAIL, found, evidence, _feature(patient, f"FEATURE(`access_db', `{place.kind} -T<TMPF> {place.path}')dnl")
-    )
+    fix = "" if place.own else patient.asked_instead
+    return Finding(FAIL, found, evidence, fix or have_asked(patient))
+
+
+def have_asked(patient: Patient) -> str:
+    """Return the command that has sendmail ask the map of popips.conf."""
+    place = patient.settings.map
+    if not place.own:
+        return _feature(patient, f"FEATURE(`access_db', `{place.kind} -T<TMPF> {place.path}')dnl")
+    if os.path.exists(patient.machine.path(DRAC)):
+        return _feature(patient, f"FEATURE(`drac', `{place.kind} -o {place.path}')dnl")
+    sample = contrib("sendmail/own-check-rcpt.mc")
+    return f"sed 's|hash -o .*|{place.kind} -o {place.path}|' {sample} >> {sendmail.MC}; {_make()}"
 
 
 def _feature(patient: Patient, line: str) -> str:
@@ -144,9 +152,7 @@ def _refused(patient: Patient, name: str, verdict: Verdict | None) -> Finding:
     if reject:  # the admin's own will
         found = f"{name} has a grant, and your record {reject[1]} {reject[2]} refuses it"
         return Finding(WARN, found, f"check_rcpt: {told}", f"popips-db end {name}")
-    return Finding(
-        FAIL, f"{name} has a grant, and sendmail refuses it", f"check_rcpt: {told}", "popips-db doctor --only map,mta"
-    )
+    return Finding(FAIL, f"{name} has a grant, and sendmail refuses it", f"check_rcpt: {told}")
 
 
 def _asks_for(patient: Patient, verdict: Verdict, names: list[str]) -> bool:
@@ -158,7 +164,8 @@ def _asks_for(patient: Patient, verdict: Verdict, names: list[str]) -> bool:
 
 
 def _asked(verdict: Verdict) -> str:
-    return ", ".join(f"{map_} {key}" for map_, key, _ in verdict.asked[:12]) or "nothing was asked"
+    told = {f"{map_} {key}": None for map_, key, _ in verdict.asked if key.endswith(verdict.address.rpartition(":")[2])}
+    return ", ".join(list(told)[:6]) or "it was asked for nothing"
 
 
 def _answers(patient: Patient) -> str:
@@ -199,8 +206,7 @@ def _wrong_order(patient: Patient, cf: Cf) -> Iterator[Finding]:
 
 def _stale(patient: Patient, cf: Cf) -> Iterator[Finding]:
     machine = patient.machine
-    pid = _daemon(patient, cf)
-    began = units.started(machine, pid) if pid else None
+    began = _began(patient, cf)
     unit = units.units(machine, "sendmail.service")["sendmail.service"]
     start = (
         "systemctl enable sendmail; systemctl restart sendmail"
@@ -223,14 +229,17 @@ def _stale(patient: Patient, cf: Cf) -> Iterator[Finding]:
         yield Finding(WARN, "sendmail is not started at boot", fix="systemctl enable sendmail")
 
 
-def _daemon(patient: Patient, cf: Cf) -> int:
-    """Return the process id of the daemon, 0 if it does not run."""
-    named = cf.options.get("PidFile", "")
-    for path in dict.fromkeys([named, *PIDS]):
+def _began(patient: Patient, cf: Cf) -> float | None:
+    """Return when the daemon has read its .cf, in seconds since the epoch; None if it does not run.
+
+    After SIGHUP it is the same process that begins anew, and writes its pid file again.
+    """
+    for path in dict.fromkeys([cf.options.get("PidFile", ""), *PIDS]):
         first = patient.machine.read(path).partition("\n")[0].strip() if path.startswith("/") else ""
-        if first.isdigit() and os.path.isdir(f"/proc/{first}"):
-            return int(first)
-    return 0
+        started = units.started(patient.machine, int(first)) if first.isdigit() else None
+        if started is not None:
+            return max(started, _mtime(path))
+    return None
 
 
 def _mtime(path: str) -> float:

@@ -92,7 +92,8 @@ class Patient:
         form = of(self.settings)
         keys = [form.record(name)[0].decode() for name in (*self.live, *STRANGERS)]
         lookups = [(name, key) for name in self.cf.names_of(self.settings.map.path) for key in keys]
-        return sendmail.ask(self.machine, [*self.live, *STRANGERS], lookups)
+        is_compressed = self.cf.says_yes("UseCompressedIPv6Addresses")
+        return sendmail.ask(self.machine, [*self.live, *STRANGERS], lookups, is_compressed)
 
     @cached_property
     def live(self) -> list[str]:

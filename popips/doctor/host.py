@@ -76,6 +76,8 @@ def _programs(machine: Machine) -> Iterator[Finding]:
     named = _named(machine)
     if machine.runs and there.is_installed():
         named |= {there.hook(name): "" for name in there.HOOKS if there.hook(name) not in named}
+        if unfit := there.unfit_pack():
+            yield Finding(WARN, f"{unfit}: not for this Python: a login takes longer", fix=there.pack_again())
     for path, file in named.items():
         try:
             state = os.stat(machine.path(path))
@@ -101,7 +103,7 @@ def _missing(machine: Machine, path: str, file: str) -> Finding:
     ours = there.hook(name)
     if path != ours and os.path.exists(machine.path(ours)) and file:
         return Finding(FAIL, found, file, f"sed -i 's|{path}|{ours}|' {file}; service dovecot reload")
-    return Finding(FAIL, found, file, "make install")
+    return Finding(FAIL, found, file, there.install_again())
 
 
 def _named(machine: Machine) -> dict[str, str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from stat import S_IMODE, S_ISREG
 
-from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, skipped
+from popips.doctor import ask_postfix, ask_sendmail
+from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, place_name, skipped
 from popips.doctor.inside import Inside
 from popips.doctor.inside import look as look_inside
 from popips.maps import exists
@@ -19,6 +21,7 @@ from popips.maps.seal import AHEAD, SECOND
 from popips.maps.text import Text
 from popips.probe import sendmail, units
 
+OWN_MAP = "/var/lib/popips/popips.db"
 BIG = 32 << 20  # bytes from which on it is felt that a map of the admin's is copied at each change
 VERSIONS = {"5.": {"hash": 9, "btree": 9}}  # by the beginning of libdb's version: the newest that it reads, dbmeta.h
 IDS = ("format", "owner", "key", "lock", "journal", "ahead", "size", "pending")
@@ -207,12 +210,22 @@ class _Map:
         if not self.place.own and self.state.st_size >= BIG:
             status = FAIL if self.state.st_size >= MOST else WARN
             found = f"{self.place.path}: {self.state.st_size >> 20} MiB, which each new login copies"
-            yield Finding(status, found, fix="popips-db setup --map own --dry-run")
+            yield Finding(status, found, fix=self.own())
+
+    def own(self) -> str:
+        """Return the commands that put the grants into a map of popips' own, and have the MTA ask it."""
+        place = replace(self.place, kind="hash", path=OWN_MAP, own=True)
+        moved = replace(self.patient, settings=self.settings.replace(map=place, own_map=True))
+        ask = (ask_postfix if self.settings.mta == "postfix" else ask_sendmail).have_asked(moved)
+        lines = [self.patient.set_line("map", place_name(place)), self.patient.set_line("own_map", "yes")]
+        return "; ".join([*lines, "popips-expire", ask])
 
     def of_text(self) -> str:
         return f"all that {self.text.path} says" if self.text.path else "no text: it is popips' own"
 
     def pending(self) -> Iterator[Finding]:
+        if self.inside.text_error:
+            yield Finding(FAIL, self.inside.text_error, fix=self.patient.set_line("static_source", "auto"))
         if self.inside.unbuilt:
             found = f"{self.text.path}: not in {self.place.path} yet: {self.inside.unbuilt}"
             yield Finding(WARN, found, fix=self.place.build(self.text.path))

@@ -1,4 +1,4 @@
-"""The log: how many lines of popips' own it has of each kind, from the journal or from a file of the syslog daemon."""
+"""The log: the lines of popips' own, from the journal or from a file of the syslog daemon."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from popips.probe.machine import Machine
 PROGRAMS = ("popips-hook", "popips-postlogin", "popips-follow", "popips-expire", "popips-db")
 FILES = ("/var/log/mail.log", "/var/log/maillog", "/var/log/syslog", "/var/log/messages")
 MOST = 4 << 20  # bytes of the end of a file that are looked at
-EVENT = re.compile(
-    r"(?:(\w{3} [ \d]\d \d\d:\d\d:\d\d)|(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\S*) \S+ popips-\w+\[\d+\]: (\w+): "
-)
+HEAD = re.compile(r"(?:(\w{3} [ \d]\d \d\d:\d\d:\d\d)|(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\S*) \S+ popips-\w+\[\d+\]: ")
 
 
 @dataclass(frozen=True)
-class Counted:
-    """How many lines there were of each kind, granted, refused ...; where: the journal, or the file's path."""
+class Logged:
+    """What popips logged. where: the journal, or a file's path; lines: each without its head, oldest first."""
 
     where: str
-    events: dict[str, int]
+    lines: list[str]
+
+    def events(self) -> Counter[str]:
+        """Return how many lines there are of each kind: granted, refused ..."""
+        return Counter(line.partition(":")[0] for line in self.lines if re.match(r"\w+: ", line))
 
 
 def place(machine: Machine) -> str:
@@ -42,15 +44,15 @@ def show(machine: Machine, name: str) -> str:
     return f"journalctl {named} --grep 'address={re.escape(name)} '"
 
 
-def count(machine: Machine, since: float, now: float) -> Counted | None:
-    """Return what was logged from then on, times in seconds since the epoch; None if it cannot be read."""
+def read(machine: Machine, since: float, until: float) -> Logged | None:
+    """Return what was logged from then on, before that, in seconds since the epoch; None if it cannot be read."""
     where = place(machine)
     if where == "journal":
         named = [word for program in PROGRAMS for word in ("-t", program)]
-        said = machine.ask("journalctl", *named, "-q", "-o", "cat", "--no-pager", f"--since=@{since:.0f}")
-        if said.status:
-            return None
-        return Counted(where, dict(Counter(re.findall(r"^(\w+): ", said.out, re.M))))
+        span = (f"--since=@{since:.6f}", f"--until=@{until - 1e-6:.6f}")  # which takes what is of that very time, too
+        # of root's processes alone: any user can send lines in the name of any program
+        said = machine.ask("journalctl", "_UID=0", *named, "-q", "-o", "cat", "--no-pager", *span)
+        return None if said.status else Logged(where, said.out.splitlines())
     if not where:
         return None
     try:
@@ -59,8 +61,9 @@ def count(machine: Machine, since: float, now: float) -> Counted | None:
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return None
-    found = (EVENT.match(line) for line in lines)
-    return Counted(where, dict(Counter(one[3] for one in found if one and since <= _time(one[1], one[2], now) <= now)))
+    heads = ((line, HEAD.match(line)) for line in lines)
+    found = [line[head.end() :] for line, head in heads if head and since <= _time(head[1], head[2], until) < until]
+    return Logged(where, found)
 
 
 def _time(plain: str | None, iso: str | None, now: float) -> float:

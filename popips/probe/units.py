@@ -72,7 +72,7 @@ def processes(machine: Machine, names: Iterable[str]) -> dict[str, list[int]]:
         return found
     for entry in os.listdir("/proc"):
         if entry.isdigit():
-            name = machine.read(f"/proc/{entry}/comm").strip()
+            name = _proc(machine, f"{entry}/comm").strip()
             if name in found:
                 found[name].append(int(entry))
     return found
@@ -80,8 +80,8 @@ def processes(machine: Machine, names: Iterable[str]) -> dict[str, list[int]]:
 
 def started(machine: Machine, pid: int) -> float | None:
     """Return when a process was started, in seconds since the epoch; None if it is gone."""
-    fields = machine.read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    boot = re.search(r"^btime (\d+)", machine.read("/proc/stat"), re.M)
+    fields = _proc(machine, f"{pid}/stat").rpartition(")")[2].split()
+    boot = re.search(r"^btime (\d+)", _proc(machine, "stat"), re.M)
     if len(fields) < 20 or not boot:
         return None
     return int(boot[1]) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
@@ -100,6 +100,14 @@ def lockers(machine: Machine, path: str) -> list[int]:
             if re.search(r"^lock:.* WRITE ", said, re.M):
                 found.append(int(entry.rpartition("/")[2]))
     return sorted(set(found))
+
+
+def _proc(machine: Machine, path: str) -> str:
+    """Return what a file of /proc says, "" if its process is gone."""
+    try:
+        return machine.read(f"/proc/{path}")
+    except OSError:
+        return ""
 
 
 def _shown(name: str, said: dict[str, str]) -> Unit:

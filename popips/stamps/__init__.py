@@ -25,7 +25,7 @@ REGISTER = ".register"  # what popips-db ins has put: see popips.register
 # files whose times, or lines, say what the admin was told
 TOLD = {
     what: f".told-{what}"
-    for what in ("expirer", "edit", "phase", "orphans", "future", "readable", "noexec", "settings")
+    for what in ("expirer", "edit", "phase", "orphans", "future", "readable", "noexec", "settings", "metrics")
 }
 NEVER = ".never-"  # before an address in a network of `never`: when the log was told of its login
 NEW = ".new"  # behind the name of a file that is being written, to be renamed over it
