@@ -167,4 +167,4 @@ def _say(options: argparse.Namespace, log: Log, text: str) -> None:
     if text and options.dry_run:
         sys.stderr.write(f"{PROGRAM}: {text}\n")
     elif text:
-        log.line(WARNING, text)
+        log.line(WARNING, f"warning: {text}")
