@@ -53,7 +53,7 @@ files:
 	install -m 0644 contrib/completion/bash/* '$(DESTDIR)$(BASH_COMPLETION)'; \
 	install -m 0644 contrib/completion/zsh/* '$(DESTDIR)$(ZSH_COMPLETION)'; \
 	cp -R contrib README.md LICENSE CHANGELOG.md '$(DESTDIR)$(DOC)'; chmod -R u=rwX,go=rX '$(DESTDIR)$(DOC)'; \
-	cp -R contrib '$(DESTDIR)$(LIB)'; chmod -R u=rwX,go=rX '$(DESTDIR)$(LIB)/contrib'; \
+	install -d '$(DESTDIR)$(LIB)/contrib'; cp -R $(addprefix contrib/,cron.d dovecot sendmail systemd) '$(DESTDIR)$(LIB)/contrib'; chmod -R u=rwX,go=rX '$(DESTDIR)$(LIB)/contrib'; \
 	find '$(DESTDIR)$(LIB)' '$(DESTDIR)$(MAN)' '$(DESTDIR)$(DOC)' -type f \
 	    -exec sed -i 's,/usr/local/\(libexec/popips/\|sbin/popips-\),$(PREFIX)/\1,g' {} +; \
 	$(call launcher,$(SBIN)/popips-db,popips.db.main); \

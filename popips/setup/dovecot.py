@@ -34,7 +34,7 @@ def again(host: Host, files: list[Write]) -> list[Step]:
     units: list[Command] = [RELOAD] if any(file.path == DROP_IN for file in files) else []
     restart = host.restart("dovecot")
     end = (
-        f"{host.prefix}/sbin/popips-db",
+        host.program("sbin/popips-db"),
         "end",
         "--all",
     )  # nobody is granted any more, and what there is must not last

@@ -31,7 +31,7 @@ def first_run(host: Host) -> list[Step]:
 
 def steps(host: Host) -> list[Step]:
     """Return what runs popips-expire each minute; raise ByHand."""
-    end = (f"{host.prefix}/sbin/popips-db", "end", "--all")
+    end = (host.program("sbin/popips-db"), "end", "--all")
     by_cron = crontabs(host)
     if not host.systemd:
         return [] if by_cron else _cron(host, end)
@@ -45,11 +45,11 @@ def steps(host: Host) -> list[Step]:
         [] if found else [Write(PART, f"{UNITS[0]}/{name}", contrib(f"systemd/{name}")) for name in (SERVICE, TIMER)]
     )
     reload = [RELOAD] if units else []
-    stop = ("systemctl", "disable", "--now", TIMER)
+    stop = (("systemctl", "disable", "--now", TIMER), ("systemctl", "stop", SERVICE))  # a run that goes on, too
     start = Run(
         PART,
         ("systemctl", "enable", "--now", TIMER),
-        before_undo=(end, stop),
+        before_undo=(end, *stop),
         undo=tuple(reload),
     )
     return [*units, *(Run(PART, command) for command in reload), start]

@@ -32,7 +32,7 @@ class Host:
     def prefix(self) -> str:
         """Where popips is installed; raise ByHand if these modules are not those of an installation."""
         prefix = os.path.dirname(os.path.dirname(ROOM))
-        if not os.access(f"{prefix}/sbin/popips-expire", os.X_OK) or os.path.basename(ROOM) != "popips":
+        if not os.access(os.path.join(prefix, "sbin/popips-expire"), os.X_OK) or os.path.basename(ROOM) != "popips":
             raise ByHand("popips is not installed: make install, and then the popips-db that this has installed")
         return prefix
 
