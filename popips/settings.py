@@ -70,9 +70,7 @@ class Settings:
         """the stamp folder.
         It must be root's, and nobody else may write to it.""",
     )
-    window = Setting(
-        "15m", parsers.duration, "how long a grant lasts after the last login: a number and s, m, h, d or w."
-    )
+    window = Setting("15m", parsers.duration, "how long a grant lasts after a login: a number and s, m, h, d or w.")
     value = Setting("RELAY", parsers.value, "the value of the records, of at most 3000 characters; OK for postfix.")
     key = Setting(
         "bare",
