@@ -9,8 +9,8 @@ SBIN = $(PREFIX)/sbin
 LIBEXEC = $(PREFIX)/libexec/popips
 MAN = $(PREFIX)/share/man
 DOC = $(PREFIX)/share/doc/popips
-BASH_COMPLETION = $(PREFIX)/share/bash-completion/completions
-ZSH_COMPLETION = $(PREFIX)/share/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
+BASH = $(PREFIX)/share/bash-completion/completions
+ZSH = $(PREFIX)/share/zsh/site-functions
 ROOMS = popips popips/maps popips/stamps popips/db popips/probe popips/doctor popips/setup pam_hook expirer follower
 
 VENV = .venv/bin
@@ -45,7 +45,10 @@ launcher = printf '%s\n' '\#!$(PYTHON) -IS' 'import sys' "sys.path = ['$(LIB)', 
 files:
 	@umask 022; set -e; \
 	install -d $(foreach room,$(ROOMS),'$(DESTDIR)$(LIB)/$(room)') '$(DESTDIR)$(LIB)/follower/formats' \
-	    '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(SBIN)' $(foreach section,5 7 8,'$(DESTDIR)$(MAN)/man$(section)') '$(DESTDIR)$(DOC)'; \
+	    '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(SBIN)' $(foreach section,5 7 8,'$(DESTDIR)$(MAN)/man$(section)') '$(DESTDIR)$(DOC)' \
+	    '$(DESTDIR)$(BASH)' '$(DESTDIR)$(ZSH)'; \
+	install -m 0644 contrib/completion/bash/* '$(DESTDIR)$(BASH)'; \
+	install -m 0644 contrib/completion/zsh/* '$(DESTDIR)$(ZSH)'; \
 	for room in $(ROOMS); do install -m 0644 $$room/*.py '$(DESTDIR)$(LIB)'/$$room; done; \
 	install -m 0644 follower/formats/* '$(DESTDIR)$(LIB)/follower/formats'; \
 	for section in 5 7 8; do install -m 0644 man/*.$$section '$(DESTDIR)$(MAN)'/man$$section; done; \
@@ -90,11 +93,10 @@ uninstall:
 	    [ $$? = 66 ] || { echo "uninstall: the grants could not be ended, and would relay for ever: mend that first" >&2; exit 1; }
 	rm -rf '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)'
 	rm -f '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire' '$(DESTDIR)$(SBIN)/popips-follow'
-	cd contrib/completion && for file in bash/*; do rm -f '$(DESTDIR)$(BASH_COMPLETION)'/$${file#*/}; done
-	cd contrib/completion && for file in zsh/*; do rm -f '$(DESTDIR)$(ZSH_COMPLETION)'/$${file#*/}; done
+	cd contrib/completion/bash && for file in *; do rm -f '$(DESTDIR)$(BASH)'/$$file '$(DESTDIR)$(ZSH)'/_$$file; done
 	cd man && for page in *.[578]; do rm -f '$(DESTDIR)$(MAN)'/man$${page##*.}/$$page; done
 
-# pages: the settings, in the manual page and the sample, as popips/settings.py says; what shells complete, as --help does
+# pages: the settings, in the manual page and the sample, as popips/settings.py says; and the completion of command lines
 pages: .venv/made
 	@$(VENV)/python -B -m man.pages
 	@$(VENV)/python -B -m man.completion

@@ -31,7 +31,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
     made = command.parser(
         PROGRAM,
         "Remove the grants whose last login is older than the window, and put back those that the map has lost. "
