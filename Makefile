@@ -52,11 +52,10 @@ files:
 	for room in $(ROOMS); do install -m 0644 $$room/*.py '$(DESTDIR)$(LIB)'/$$room; done; \
 	install -m 0644 follower/formats/* '$(DESTDIR)$(LIB)/follower/formats'; \
 	for section in 5 7 8; do install -m 0644 man/*.$$section '$(DESTDIR)$(MAN)'/man$$section; done; \
-	install -d '$(DESTDIR)$(BASH_COMPLETION)' '$(DESTDIR)$(ZSH_COMPLETION)'; \
-	install -m 0644 contrib/completion/bash/* '$(DESTDIR)$(BASH_COMPLETION)'; \
-	install -m 0644 contrib/completion/zsh/* '$(DESTDIR)$(ZSH_COMPLETION)'; \
 	cp -R contrib README.md LICENSE CHANGELOG.md '$(DESTDIR)$(DOC)'; chmod -R u=rwX,go=rX '$(DESTDIR)$(DOC)'; \
-	install -d '$(DESTDIR)$(LIB)/contrib'; cp -R $(addprefix contrib/,cron.d dovecot sendmail systemd) '$(DESTDIR)$(LIB)/contrib'; chmod -R u=rwX,go=rX '$(DESTDIR)$(LIB)/contrib'; \
+	install -d '$(DESTDIR)$(LIB)/contrib'; \
+	cp -R $(addprefix contrib/,cron.d dovecot sendmail systemd) '$(DESTDIR)$(LIB)/contrib'; \
+	chmod -R u=rwX,go=rX '$(DESTDIR)$(LIB)/contrib'; \
 	find '$(DESTDIR)$(LIB)' '$(DESTDIR)$(MAN)' '$(DESTDIR)$(DOC)' -type f \
 	    -exec sed -i 's,/usr/local/\(libexec/popips/\|sbin/popips-\),$(PREFIX)/\1,g' {} +; \
 	$(call launcher,$(SBIN)/popips-db,popips.db.main); \
