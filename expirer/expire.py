@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 
 from expirer import drop, metrics, notice, sessions, starter
-from popips import command, denials, fate, grant, lane, last_run, parsers, policy, run, watch
+from popips import command, denials, fate, grant, lane, last_run, parsers, policy, progress, run, watch
 from popips.grant import Outcome
 from popips.log import ERROR, Log
 from popips.login import Login
@@ -31,6 +31,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     made = command.parser(
         PROGRAM,
         "Remove the grants whose last login is older than the window, and put back those that the map has lost. "
@@ -52,7 +53,7 @@ def _work(options: argparse.Namespace, log: Log) -> int:
         except ValueError as error:
             raise command.UsageError(f"--window {options.window}: {error}") from None
     told = _Told(conf, log)
-    with site(conf, time.time()) as host:
+    with site(conf, time.time(), progress=progress.of(PROGRAM)) as host:
         if options.dry_run:
             return _dry(host, told)
         with run.alone(host.folder) as is_alone:

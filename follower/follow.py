@@ -39,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     made = command.parser(
         PROGRAM,
         "Grant the addresses of the logins in a log that comes on standard input: "

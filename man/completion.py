@@ -1,4 +1,4 @@
-"""`make pages`: writes what completes the command lines of popips' programs in bash and zsh, into contrib/completion."""
+"""`make pages`: writes what completes command lines in bash and zsh, into contrib/completion."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def files() -> Iterator[tuple[Path, str]]:
     os.environ["COLUMNS"] = "80"  # whatever terminal this runs on
     for program, made in PARSERS.items():
         for shell, name in (("bash", program), ("zsh", f"_{program}")):
-            preamble = PREAMBLE if program == "popips-db" else None
+            preamble = PREAMBLE[shell] if program == "popips-db" else ""
             parser = made()
             _mark(parser, "")
             yield FOLDER / shell / name, shtab.complete(parser, shell, preamble=preamble)

@@ -186,7 +186,8 @@ class _Run:
     def look_at_all(self) -> str:
         """Settle each grant whose record is not as it should be; return what the map lacks of the admin's text."""
         with self.site.reader() as records:
-            names = (name for name, _ in self.site.folder.scan() if self.fate(records, name) != fate.LEAVE)
+            there = self.site.followed("grants looked at", self.site.folder.scan())
+            names = (name for name, _ in there if self.fate(records, name) != fate.LEAVE)
             for batch in batches(names):
                 self.settle(batch)
             return seen.unbuilt(self.site, records)
