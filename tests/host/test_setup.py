@@ -119,7 +119,7 @@ def test_the_package_is_set_up_and_put_back(boot: Boot, release: str, shared: Pa
         if layer == "sendmail":
             follow(host, readme.commands(SENDMAIL))
         before = etc(host)
-        assert "popips-expire.timer" not in host.do(APPLY)
+        assert "enable --now popips-expire.timer" not in host.do(APPLY)
         assert host.login("imaps", V4) == "ok"
         assert host.rcpt(V4) == "250", host.said()
         assert host.run("apt-get purge -y popips").returncode != 0
