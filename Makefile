@@ -20,7 +20,7 @@ FIND_BINDING = $(PYTHON) -c 'import importlib.util as u, os; \
     print(next(os.path.dirname(os.path.dirname(s.origin)) for s in map(u.find_spec, ("bsddb3", "berkeleydb")) if s))'
 # what the tests and the demo run on: the real servers, and what the binding is built from for their own Python
 SERVERS = sendmail-bin sendmail-base sendmail-cf m4 make dovecot-core dovecot-pop3d dovecot-imapd cron libpam-modules \
-    openssh-server openssh-client zsh db5.3-util e2fsprogs patch strace iproute2 util-linux bsdutils procps man-db groff
+    openssh-server openssh-client db5.3-util e2fsprogs patch strace iproute2 util-linux bsdutils procps man-db groff zsh
 BUILD = gcc libc6-dev libdb-dev python3-dev python3-venv
 
 .PHONY: help deps files pages install uninstall deb demo test torture bench clean testdeps hosts
@@ -53,6 +53,9 @@ files:
 	install -m 0644 follower/formats/* '$(DESTDIR)$(LIB)/follower/formats'; \
 	for section in 5 7 8; do install -m 0644 man/*.$$section '$(DESTDIR)$(MAN)'/man$$section; done; \
 	cp -R contrib README.md LICENSE CHANGELOG.md docs/json.schema.json '$(DESTDIR)$(DOC)'; chmod -R u=rwX,go=rX '$(DESTDIR)$(DOC)'; \
+	install -d '$(DESTDIR)$(LIB)/contrib'; \
+	cp -R $(addprefix contrib/,cron.d dovecot sendmail systemd) '$(DESTDIR)$(LIB)/contrib'; \
+	chmod -R u=rwX,go=rX '$(DESTDIR)$(LIB)/contrib'; \
 	find '$(DESTDIR)$(LIB)' '$(DESTDIR)$(MAN)' '$(DESTDIR)$(DOC)' -type f \
 	    -exec sed -i 's,/usr/local/\(libexec/popips/\|sbin/popips-\),$(PREFIX)/\1,g' {} +; \
 	$(call launcher,$(SBIN)/popips-db,popips.db.main); \

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from popips.doctor import there
 from popips.doctor.check import FAIL, OK, SKIP, WARN, Check, Patient
 from popips.probe import pam
 from popips.probe.machine import Machine
@@ -122,6 +123,6 @@ def _cure(machine: Machine, service: str, hooks: list[Line]) -> str:
 
 def _line(hooks: list[Line]) -> str:
     """Return the line to put behind the checks of the account phase: it has the options of the one that is there."""
-    words = " ".join(hooks[0].words) if hooks else f"quiet /usr/local/libexec/popips/{HOOK}"
+    words = " ".join(hooks[0].words) if hooks else f"quiet {there.hook(HOOK)}"
     words = re.sub(r" --phase[ =]\w+", "", words)
     return f"account optional pam_exec.so {words}"

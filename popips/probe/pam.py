@@ -93,14 +93,14 @@ class _Reader:
         if not text or within.depth > DEEPEST:
             return False
         for number, words in _lines(text, self.ends_at_comment):
-            self.line(f"{path}:{number}", words, within)
+            self._take(f"{path}:{number}", words, within)
         return True
 
     def add(self, kind: str, line: Line) -> None:
         """Add a line behind the others of its type."""
         self.lines.setdefault(kind, []).append(line)
 
-    def line(self, where: str, text: str, within: _Within) -> None:
+    def _take(self, where: str, text: str, within: _Within) -> None:
         """Add one logical line."""
         kind, _, rest = text.partition(" ")
         kind, rest = kind.lower().removeprefix("-"), rest.strip()

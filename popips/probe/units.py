@@ -41,7 +41,7 @@ def units(machine: Machine, *names: str) -> dict[str, Unit]:
         said = machine.ask("systemctl", "show", "-p", PROPERTIES, *names).out
         blocks = [dict(re.findall(r"^(\w+)=(.*)$", block, re.M)) for block in said.split("\n\n")]
         if len(blocks) == len(names):
-            return {name: _shown(name, block) for name, block in zip(names, blocks)}
+            return {name: _shown(machine, name, block) for name, block in zip(names, blocks)}
     return {name: _by_files(machine, name) for name in names}
 
 
@@ -110,11 +110,16 @@ def _proc(machine: Machine, path: str) -> str:
         return ""
 
 
-def _shown(name: str, said: dict[str, str]) -> Unit:
+def _shown(machine: Machine, name: str, said: dict[str, str]) -> Unit:
+    state = said.get("UnitFileState", "")
+    if state == "generated":  # of a script in /etc/init.d, which links by runlevel start
+        is_enabled = any(True for _ in machine.glob(f"/etc/rc[2-5].d/S??{name.removesuffix('.service')}"))
+    else:
+        is_enabled = state.startswith("enabled")
     return Unit(
         name,
         is_there=said.get("LoadState") not in ("not-found", "masked", None),
-        is_enabled=said.get("UnitFileState", "").startswith(("enabled", "generated")),
+        is_enabled=is_enabled,
         is_active=said.get("ActiveState") in ("active", "activating", "reloading"),
         has_failed=said.get("ActiveState") == "failed",
         is_stale=said.get("NeedDaemonReload") == "yes",

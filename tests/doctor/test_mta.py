@@ -34,6 +34,7 @@ OLD_RULES = DRAC_CF.split("Kdrac", maxsplit=1)[0] + (
     "Kpopips hash -o /var/lib/popips/popips.db\nSLocal_check_rcpt\n"
     "R$*\t$: $(popips $&{client_addr} $: NONE $)\nRRELAY\t$#OK\n"
 )
+AT_CONNECT = OLD_RULES.replace("$>checkrelay $&{client_name}", "")  # no FEATURE(`delay_checks')
 CURED = OLD_RULES.replace("RRELAY\t$#OK", "RRELAY\t$: RELAY $| $>Basic_check_relay $1\nRRELAY $| $*\t$#OK")
 SEQUENCE = SENDMAIL_CF.replace(
     "Kaccess hash -T<TMPF> /etc/mail/access",
@@ -104,6 +105,7 @@ SENDMAIL = [
     Case(
         "an old rule", cf(OLD_RULES, popips=OWN_CONF), FAIL, "in spite of your REJECT", "Basic_check_relay", "mta.order"
     ),
+    Case("an old rule, the client judged at connect", cf(AT_CONNECT, popips=OWN_CONF), OK, id="mta.order"),
     Case("the rule, cured", cf(CURED, popips=OWN_CONF), OK, id="mta.order"),
     Case("a DNSBL", cf(DRAC_CF + DNSBL, popips=OWN_CONF), WARN, "dnsbl.example", "own_map", "mta.order"),
     Case("a DNSBL, a sequence", cf(SEQUENCE + DNSBL, popips=OWN_CONF), OK, id="mta.order"),

@@ -80,6 +80,7 @@ SENDMAIL = [
     Mistake("mta.fresh", f"touch -d '+2 seconds' {CF}", "before its .cf was changed"),
     Mistake("mta.fresh", f"touch -d '+5 seconds' {MC}", "is newer than the .cf"),
     Mistake("mta.fresh", "service sendmail stop", "does not run"),
+    Mistake("mta.fresh", "systemctl disable sendmail", "not started at boot"),
     Mistake("mta.asks", f"echo Knonsense nosuch >> {CF}", "cannot be asked"),
     Mistake(
         "mta.asks",
