@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from tests.host.conftest import Boot
 from tests.host.machine import OTHER_V4, V4, V6, Host
 from tests.host.test_main_job import INSTALL, SETUPS, follow
+from tests.test_json import of
 
 MTAS = {"access": "sendmail", "own": "sendmail", "postfix": "Postfix"}
 FOLDER = "/var/lib/prometheus/node-exporter"
@@ -37,7 +37,9 @@ def test_an_admin_sees_that_it_works_and_why(boot: Boot, name: str) -> None:
 def told_by_status(host: Host) -> None:
     done = host.run("popips-db status")
     assert (done.returncode, done.stdout.startswith("open to logins")) == (0, True), host.do("popips-db doctor || true")
-    document = json.loads(host.do("popips-db status --json"))
+    for verb in ("doctor", "setup"):
+        of(verb, host.run(f"popips-db {verb} --json").stdout)
+    document = of("status", host.do("popips-db status --json"))
     assert document["grants"]["live"] == 2
     assert {one["service"]: one["grants"] for one in document["services"]} == {"pop3": 1, "imap": 1}
     assert document["log"]["where"] == "journal"
