@@ -66,7 +66,8 @@ def left(host: Host) -> list[str]:
 def crontabs(host: Host) -> list[str]:
     """Return the tables of cron that run popips-expire."""
     patterns = ("/etc/crontab", "/etc/cron.d/*", "/var/spool/cron/crontabs/root")
-    paths = [path for pattern in patterns for path in host.machine.glob(pattern)]
+    found = [path for pattern in patterns for path in host.machine.glob(pattern)]
+    paths = [path for path in found if os.path.isfile(host.machine.path(path))]
     return [
         path for path in paths if re.fullmatch(r"[\w/-]+", path) and any(map(runs_it, lines(text(host.machine, path))))
     ]
@@ -81,6 +82,8 @@ def _cron(host: Host, end: Command) -> list[Step]:
     if not os.path.exists(host.machine.path("/usr/sbin/cron")):
         raise ByHand("neither systemd nor cron is here: run popips-expire each minute by what there is")
     there = text(host.machine, CRON)
-    if NOT_UNDER_SYSTEMD in there:
+    if any(NOT_UNDER_SYSTEMD in line and "popips-expire" in line for line in lines(there)):
         return []
+    if there:
+        raise ByHand(f"{CRON} is there, and does not run popips-expire: let it say what contrib/cron.d/popips does")
     return [Write(PART, CRON, contrib("cron.d/popips"), before_undo=(end,))]

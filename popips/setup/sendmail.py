@@ -42,6 +42,8 @@ def steps(host: Host) -> list[Step]:
         source = source.replace(f"{wanted}\n", "", 1)
     else:
         changed = with_line(source, wanted)
+    if waiting := _waiting(machine):
+        raise ByHand(f"make has not seen your last edit of {', '.join(waiting)}, and would now: make -C {FOLDER} first")
     _try(machine, source, changed, built, place.path)
     return [
         *([] if changed == text(machine, MC) else [Write(PART, MC, changed)]),
@@ -86,6 +88,22 @@ def left(host: Host) -> list[str]:
     if host.systemd and host.machine.ask("systemctl", "is-enabled", "sendmail").out.strip() == "disabled":
         told.append("sendmail is not started at boot: systemctl enable --now sendmail")
     return told
+
+
+def _waiting(machine: Machine) -> list[str]:
+    """Return what else make would build: texts that are newer than the map, or the submit.cf, that is made of them."""
+    made = {path: path.removesuffix(".db") for path in machine.glob(f"{FOLDER}/*.db")}
+    made[f"{FOLDER}/submit.cf"] = f"{FOLDER}/submit.mc"
+    times = {path: _time(machine, path) for pair in made.items() for path in pair}
+    return [text for path, text in made.items() if times[path] < times[text]]
+
+
+def _time(machine: Machine, path: str) -> int:
+    """Return when a file was changed, in ns as make compares it; 0 if it is not there."""
+    try:
+        return os.stat(machine.path(path)).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _is_smtp(line: str) -> bool:

@@ -60,6 +60,16 @@ def link(path: str, target: str) -> Change:
     return change
 
 
+def folder_and_pipe(path: str) -> Change:
+    """Put something else than files where files are read: what an admin has put aside, a pipe that nobody writes to."""
+
+    def change(host: Host) -> None:
+        host.path(f"{path}/old").mkdir(parents=True)
+        os.mkfifo(host.path(f"{path}/pipe"))
+
+    return change
+
+
 def each(*changes: Change) -> Change:
     return lambda host: [change(host) for change in changes]
 
@@ -145,6 +155,8 @@ CASES: list[tuple[str, Change, str, str, str]] = [
     ("expirer.run", time_of(f"{STAMPS}/.expire", 3600), FAIL, "for 60 minutes", "popips-expire"),
     ("expirer.run", gone(f"{STAMPS}/.expire"), FAIL, "never finished a run", "popips-expire"),
     ("expirer.run", gone("/etc/popips.conf.lane"), WARN, "each login starts Python", "popips-expire"),
+    ("expirer.run", folder_and_pipe("/etc/cron.d"), OK, "", ""),
+    ("expirer.run", folder_and_pipe("/etc/pam.d"), OK, "", ""),
     ("clock", lambda host: None, SKIP, "only files", ""),
 ]
 

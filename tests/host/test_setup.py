@@ -216,6 +216,8 @@ BY_HAND = {  # a host that setup cannot be sure of: how it is made, and what is 
         ("echo 'map = hash:/etc/mail/relays' >> /etc/popips.conf", "", "has no map hash:/etc/mail/relays.db"),
         ("echo '# mine' >> /etc/mail/sendmail.cf; echo Kmine hash /etc/mine >> /etc/mail/sendmail.cf", "--map own",
          "is not what /etc/mail/sendmail.mc makes"),
+        ("echo 'dnl half an edit' >> /etc/mail/submit.mc", "--map own", "your last edit of /etc/mail/submit.mc"),
+        ("echo 'Connect:10.1 REJECT' >> /etc/mail/access", "--map own", "your last edit of /etc/mail/access"),
         ("echo \"define(\\`confLOG_LEVEL', \\`3')dnl\" >> /etc/mail/sendmail.mc", "--map own",
          "is not what /etc/mail/sendmail.mc makes"),
         ("sed -i \"/^MAILER_DEF/i FEATURE(\\`drac', \\`hash /etc/mail/drac')dnl\" /etc/mail/sendmail.mc; "

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from popips.probe.machine import Machine
+from popips.settings import Settings
 from popips.setup import expirer, pam, postfix, sendmail
-from popips.setup.step import ByHand
+from popips.setup.step import ByHand, Write
+from popips.setup.there import Host
 from tests.box import ROOT
 
 MAP = "hash:/var/lib/popips/popips"
@@ -143,3 +148,32 @@ def test_the_packages_line_for_cron_is_no_second_expirer_under_systemd() -> None
         "* * * * * root [ -d /run/systemd/system ] || [ ! -x /usr/sbin/popips-expire ] || /usr/sbin/popips-expire"
     )
     assert not expirer.runs_it("* * * * * root run-parts /etc/cron.hourly")
+
+
+class Installed(Host):
+    """A host that has the programs of popips, wherever these modules are."""
+
+    def program(self, name: str) -> str:
+        return f"/usr/local/{name}"
+
+
+CRON = {  # a /etc/cron.d/popips, and whether setup leaves it to the admin
+    "": False,
+    "# * * * * * root /usr/local/sbin/popips-expire\n": True,
+    "5 4 * * * root /usr/local/sbin/mine\n": True,
+}
+
+
+@pytest.mark.parametrize("there", CRON)
+def test_a_table_of_the_admins_is_not_replaced(tmp_path: Path, there: str) -> None:
+    for path in ("etc/cron.d/old", "usr/sbin"):
+        (tmp_path / path).mkdir(parents=True)
+    (tmp_path / "usr/sbin/cron").touch()
+    if there:
+        (tmp_path / "etc/cron.d/popips").write_text(there)
+    aimed = Installed(Machine(str(tmp_path)), Settings(), None, "")
+    if CRON[there]:
+        with pytest.raises(ByHand, match="cron.d/popips is there"):
+            expirer.steps(aimed)
+    else:
+        assert [step.path for step in expirer.steps(aimed) if isinstance(step, Write)] == ["/etc/cron.d/popips"]
