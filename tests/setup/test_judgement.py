@@ -173,7 +173,7 @@ def test_a_table_of_the_admins_is_not_replaced(tmp_path: Path, there: str) -> No
         (tmp_path / "etc/cron.d/popips").write_text(there)
     aimed = Installed(Machine(str(tmp_path)), Settings(), None, "")
     if CRON[there]:
-        with pytest.raises(ByHand, match="cron.d/popips is there"):
+        with pytest.raises(ByHand, match=r"cron\.d/popips is there"):
             expirer.steps(aimed)
     else:
         assert [step.path for step in expirer.steps(aimed) if isinstance(step, Write)] == ["/etc/cron.d/popips"]
