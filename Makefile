@@ -9,6 +9,8 @@ SBIN = $(PREFIX)/sbin
 LIBEXEC = $(PREFIX)/libexec/popips
 MAN = $(PREFIX)/share/man
 DOC = $(PREFIX)/share/doc/popips
+BASH = $(PREFIX)/share/bash-completion/completions
+ZSH = $(PREFIX)/share/zsh/site-functions
 ROOMS = popips popips/maps popips/stamps popips/db popips/probe popips/doctor popips/setup pam_hook expirer follower
 
 VENV = .venv/bin
@@ -18,7 +20,7 @@ FIND_BINDING = $(PYTHON) -c 'import importlib.util as u, os; \
     print(next(os.path.dirname(os.path.dirname(s.origin)) for s in map(u.find_spec, ("bsddb3", "berkeleydb")) if s))'
 # what the tests and the demo run on: the real servers, and what the binding is built from for their own Python
 SERVERS = sendmail-bin sendmail-base sendmail-cf m4 make dovecot-core dovecot-pop3d dovecot-imapd cron libpam-modules \
-    openssh-server openssh-client db5.3-util e2fsprogs patch strace iproute2 util-linux bsdutils procps man-db groff
+    openssh-server openssh-client db5.3-util e2fsprogs patch strace iproute2 util-linux bsdutils procps man-db groff zsh
 BUILD = gcc libc6-dev libdb-dev python3-dev python3-venv
 
 .PHONY: help deps files pages install uninstall deb demo test torture bench clean testdeps hosts
@@ -43,11 +45,17 @@ launcher = printf '%s\n' '\#!$(PYTHON) -IS' 'import sys' "sys.path = ['$(LIB)', 
 files:
 	@umask 022; set -e; \
 	install -d $(foreach room,$(ROOMS),'$(DESTDIR)$(LIB)/$(room)') '$(DESTDIR)$(LIB)/follower/formats' \
-	    '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(SBIN)' $(foreach section,5 7 8,'$(DESTDIR)$(MAN)/man$(section)') '$(DESTDIR)$(DOC)'; \
+	    '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(SBIN)' $(foreach section,5 7 8,'$(DESTDIR)$(MAN)/man$(section)') '$(DESTDIR)$(DOC)' \
+	    '$(DESTDIR)$(BASH)' '$(DESTDIR)$(ZSH)'; \
+	install -m 0644 contrib/completion/bash/* '$(DESTDIR)$(BASH)'; \
+	install -m 0644 contrib/completion/zsh/* '$(DESTDIR)$(ZSH)'; \
 	for room in $(ROOMS); do install -m 0644 $$room/*.py '$(DESTDIR)$(LIB)'/$$room; done; \
 	install -m 0644 follower/formats/* '$(DESTDIR)$(LIB)/follower/formats'; \
 	for section in 5 7 8; do install -m 0644 man/*.$$section '$(DESTDIR)$(MAN)'/man$$section; done; \
-	cp -R contrib README.md LICENSE CHANGELOG.md '$(DESTDIR)$(DOC)'; chmod -R u=rwX,go=rX '$(DESTDIR)$(DOC)'; \
+	cp -R contrib README.md LICENSE CHANGELOG.md docs/json.schema.json '$(DESTDIR)$(DOC)'; chmod -R u=rwX,go=rX '$(DESTDIR)$(DOC)'; \
+	install -d '$(DESTDIR)$(LIB)/contrib'; \
+	cp -R $(addprefix contrib/,cron.d dovecot sendmail systemd) '$(DESTDIR)$(LIB)/contrib'; \
+	chmod -R u=rwX,go=rX '$(DESTDIR)$(LIB)/contrib'; \
 	find '$(DESTDIR)$(LIB)' '$(DESTDIR)$(MAN)' '$(DESTDIR)$(DOC)' -type f \
 	    -exec sed -i 's,/usr/local/\(libexec/popips/\|sbin/popips-\),$(PREFIX)/\1,g' {} +; \
 	$(call launcher,$(SBIN)/popips-db,popips.db.main); \
@@ -84,14 +92,16 @@ uninstall:
 	    [ $$? = 66 ] || { echo "uninstall: the grants could not be ended, and would relay for ever: mend that first" >&2; exit 1; }
 	rm -rf '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)'
 	rm -f '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire' '$(DESTDIR)$(SBIN)/popips-follow'
+	cd contrib/completion/bash && for file in *; do rm -f '$(DESTDIR)$(BASH)'/$$file '$(DESTDIR)$(ZSH)'/_$$file; done
 	cd man && for page in *.[578]; do rm -f '$(DESTDIR)$(MAN)'/man$${page##*.}/$$page; done
 
-# pages: the settings, in the manual page and the sample, as popips/settings.py says
-pages:
-	@$(PYTHON) -B -m man.pages
+# pages: the settings, in the manual page and the sample, as popips/settings.py says; and the completion of command lines
+pages: .venv/made
+	@$(VENV)/python -B -m man.pages
+	@$(VENV)/python -B -m man.completion
 
 # ---- a package for Debian, in build/: the same to the byte from the same files, whatever the folder, the clock, the umask
-PACKAGED = Makefile README.md LICENSE CHANGELOG.md contrib debian expirer follower man pam_hook popips
+PACKAGED = Makefile README.md LICENSE CHANGELOG.md contrib debian docs/json.schema.json expirer follower man pam_hook popips
 
 deb:
 	@tests/lab/packages.sh build-essential debhelper dh-python || { echo 'make deb needs build-essential, debhelper, dh-python' >&2; exit 1; }
@@ -106,6 +116,7 @@ testdeps:
 	@tests/lab/packages.sh $(SERVERS) $(BUILD)
 	@$(MAKE) -s deps .venv/made
 	@tests/lab/postfix.sh .venv/postfix
+	@tests/lab/unpack.sh .venv/tools prometheus fail2ban
 
 .venv/made: setup.cfg
 	@$(PYTHON) -m venv .venv

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
 from dataclasses import replace
 
-from expirer import drop, notice, sessions
-from popips import command, denials, fate, grant, lane, parsers, policy, run, watch
+from expirer import drop, metrics, notice, sessions, starter
+from popips import command, denials, fate, grant, lane, last_run, parsers, policy, progress, run, watch
 from popips.grant import Outcome
 from popips.log import ERROR, Log
 from popips.login import Login
 from popips.maps import MapError
+from popips.probe.machine import Machine
 from popips.settings import Settings, load
 from popips.site import Site, site
 from popips.stamps import TOLD, StampError
@@ -23,12 +25,13 @@ PROGRAM = "popips-expire"
 
 def main(argv: list[str] | None = None) -> int:
     """Run with the arguments after the program's name; return the exit status."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     log = Log(PROGRAM)
-    return command.run(PROGRAM, lambda: _work(options, log), log)
+    return command.run(PROGRAM, lambda: _work(options, log), command.to_log(log))
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     made = command.parser(
         PROGRAM,
         "Remove the grants whose last login is older than the window, and put back those that the map has lost. "
@@ -37,6 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("-n", "--dry-run", action="store_true", help="print what would be done, change nothing")
     made.add_argument("-v", "--verbose", action="store_true", help="print what is done")
     made.add_argument("--window", metavar="TIME", help="instead of the window of the configuration: 90s, 15m, 2h, 1d")
+    measured = "write what the run did there, as Prometheus' node exporter reads it: a name that ends in .prom"
+    made.add_argument("--metrics", metavar="FILE", type=os.path.abspath, help=measured)
     return made
 
 
@@ -48,12 +53,12 @@ def _work(options: argparse.Namespace, log: Log) -> int:
         except ValueError as error:
             raise command.UsageError(f"--window {options.window}: {error}") from None
     told = _Told(conf, log)
-    with site(conf, time.time()) as host:
+    with site(conf, time.time(), progress=progress.of(PROGRAM)) as host:
         if options.dry_run:
             return _dry(host, told)
         with run.alone(host.folder) as is_alone:
             if is_alone:
-                _run(host, told)
+                _run(host, told, options.metrics)
             elif dead := watch.expirer_is_dead(host.folder, host.now):
                 told.say(ERROR, f"error: another run hangs: {dead}")
     # without the lock: where the users' data base, or who reads our output, hangs, expiry must go on
@@ -91,13 +96,36 @@ def _dry(host: Site, told: _Told) -> int:
     return os.EX_CONFIG if wrong else os.EX_OK
 
 
-def _run(host: Site, told: _Told) -> None:
+def _run(host: Site, told: _Told, path: str | None) -> None:
+    """Do a run; path: of the file for metrics, if there is to be one, of a run that fails, too."""
+    if path is None:
+        _expire(host, told, math.inf)
+        return
+    before, began = metrics.load(path), time.monotonic()
+    done: run.Run | None = None
+    try:
+        done = _expire(host, told, before.since)
+    finally:
+        _measure(host, told, before, metrics.Ran(time.time(), time.monotonic() - began, done))
+
+
+def _measure(host: Site, told: _Told, before: metrics.Metrics, ran: metrics.Ran) -> None:
+    try:
+        before.add(ran, Machine()).write()
+    except metrics.MetricsError as error:
+        if watch.is_news(host.folder, TOLD["metrics"], host.now):
+            told.say(ERROR, f"error: {error}")
+
+
+def _expire(host: Site, told: _Told, since: float) -> run.Run:
     if host.settings.renew == "sessions":
         try:
             sessions.renew(host, time.time)
         except (sessions.SessionError, policy.NoAnswer) as error:  # whoever does not answer, expiry must go on
             told.say(ERROR, f"error: {error}")
-    done = run.run(replace(host, now=time.time()), told.login)
+    began = time.monotonic()
+    done = run.run(replace(host, now=time.time()), told.login, since)
+    last_run.keep(host.folder, last_run.LastRun(starter.starter(), time.monotonic() - began))
     for level, text in done.describe(str(host.settings.map)):
         told.say(level, text)
     told.lines.append(f"{done.live} live, {sum(done.count.get(what, 0) for what in fate.ENDING)} ended")
@@ -108,6 +136,7 @@ def _run(host: Site, told: _Told) -> None:
         told.say(ERROR, f"error: {text}")
     lane.lead(host)
     denials.load(host.folder)  # of a line in it that cannot be read the admin must hear
+    return done
 
 
 def _take_up(conf: Settings, told: _Told) -> None:

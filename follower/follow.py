@@ -33,12 +33,13 @@ NO_MATCH_IN_JOURNAL = (
 
 def main(argv: list[str] | None = None) -> int:
     """Run with the arguments after the program's name; give the exit status."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     log = Log(PROGRAM)
-    return command.run(PROGRAM, lambda: _work(options, log), log)
+    return command.run(PROGRAM, lambda: _work(options, log), command.to_log(log))
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     made = command.parser(
         PROGRAM,
         "Grant the addresses of the logins in a log that comes on standard input: "
@@ -166,4 +167,4 @@ def _say(options: argparse.Namespace, log: Log, text: str) -> None:
     if text and options.dry_run:
         sys.stderr.write(f"{PROGRAM}: {text}\n")
     elif text:
-        log.line(WARNING, text)
+        log.line(WARNING, f"warning: {text}")

@@ -14,15 +14,26 @@ from popips import maps, stamps, watch
 from popips.log import ERROR, Log
 from popips.settings import PATH, SettingsError
 
+Told = Callable[[int, str], None]  # what hears of an error: the exit status, and what is wrong
+
 
 class UsageError(Exception):
     """The command line asks for something that cannot be; str() says what to write instead."""
 
 
+class WrongArguments(SystemExit):
+    """The command line cannot be read: the usage was shown, and the program ends with EX_USAGE; text: what is wrong."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(os.EX_USAGE)
+        self.text = text
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(os.EX_USAGE, f"{self.prog}: {message}\n")
+        sys.stderr.write(f"{self.prog}: {message}\n")
+        raise WrongArguments(message)
 
 
 def parser(program: str, description: str) -> argparse.ArgumentParser:
@@ -47,18 +58,23 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
 )
 
 
-def run(program: str, work: Callable[[], int], log: Log | None = None) -> int:
+def to_log(log: Log) -> Told:
+    """Return what writes errors into the log."""
+    return lambda status, text: log.line(ERROR, f"error: {text}")
+
+
+def run(program: str, work: Callable[[], int], told: Told | None = None) -> int:
     """Do the work in a process of its own, for a damaged map can crash libdb, and return its exit status.
 
-    An error becomes a line on standard error, one in the log if there is one, and a status of its own.
+    An error becomes a line on standard error, and a status of its own; told hears of both.
     """
     sys.stdout.flush()
     try:
         child = os.fork()
     except OSError:  # where no process is to be had, grants must end all the same
-        return _status_of(program, work, log)
+        return _status_of(program, work, told)
     if child == 0:
-        os._exit(_status_of(program, work, log))
+        os._exit(_status_of(program, work, told))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda number, _: os.kill(child, number))
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -67,11 +83,10 @@ def run(program: str, work: Callable[[], int], log: Log | None = None) -> int:
     if -status in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL):
         return 128 - status
     text = f"libdb crashed ({signal.strsignal(-status)}): the map is damaged; make it anew with makemap"
-    _tell(program, text, log)
-    return os.EX_DATAERR
+    return _fail(program, os.EX_DATAERR, text, told)
 
 
-def _status_of(program: str, work: Callable[[], int], log: Log | None) -> int:
+def _status_of(program: str, work: Callable[[], int], told: Told | None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     try:
@@ -83,11 +98,13 @@ def _status_of(program: str, work: Callable[[], int], log: Log | None) -> int:
     except BrokenPipeError:
         return os.EX_IOERR  # the reader of our output has left: nobody to tell
     except tuple(kind for kind, _ in STATUS) as error:
-        _tell(program, watch.reason(error, program), log)
-        return next(status for kind, status in STATUS if isinstance(error, kind))
+        status = next(status for kind, status in STATUS if isinstance(error, kind))
+        return _fail(program, status, watch.reason(error, program), told)
 
 
-def _tell(program: str, text: str, log: Log | None) -> None:
+def _fail(program: str, status: int, text: str, told: Told | None) -> int:
     sys.stderr.write(f"{program}: {text}\n")
-    if log:
-        log.line(ERROR, f"error: {text}")
+    if told:
+        told(status, text)
+        sys.stdout.flush()
+    return status

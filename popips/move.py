@@ -66,7 +66,7 @@ def _named_now(site: Site, kept: Form) -> Form:
 
 def _empty(site: Site, writer: Writer, kept: Form, text: Text) -> None:
     """Unsettle all stamps, which the next run then looks at whatever it has seen, and take their records out."""
-    for batch in batches(name for name, _ in site.folder.scan()):
+    for batch in batches(name for name, _ in site.followed("grants moved", site.folder.scan())):
         for name in batch:
             site.folder.unsettle(name)
         if not kept.place.own:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Meaning = TypeVar("Meaning")
 Value = TypeVar("Value")
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 SERVICE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"  # what a service's name may hold
 LONGEST_VALUE = 3000  # characters
 LONGEST_WAIT = 2.0  # seconds: a login is not held up for longer, whatever it waits for
@@ -45,10 +45,10 @@ def yes_or_no(text: str) -> bool:
 
 
 def duration(text: str) -> float:
-    """Return the seconds in a text like 90s, 15m, 2h or 1d."""
+    """Return the seconds in a text like 90s, 15m, 2h, 1d or 1w."""
     number, unit = text[:-1], text[-1:]
     if unit not in UNITS or not number.isascii() or not number.replace(".", "", 1).isdigit():
-        raise ValueError("write a number and a unit, s m h or d: 15m")
+        raise ValueError("write a number and a unit, s m h d or w: 15m")
     seconds = float(number) * UNITS[unit]
     if not 0 < seconds <= 366 * 86400:
         raise ValueError("a time is more than 0 and at most a year")

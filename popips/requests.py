@@ -95,6 +95,11 @@ def addresses(folder: Folder) -> set[str]:
     return {name for file in _files(folder) if (name := address.of_key(_address(file)))}
 
 
+def count(folder: Folder) -> int:
+    """Return how many there are."""
+    return len(_files(folder))
+
+
 def _files(folder: Folder) -> list[str]:
     with folder.naming(REQUESTS):
         try:

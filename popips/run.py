@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import math
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,9 @@ class Run:
     """What a run found and did: addresses by their fate, the first so many, and how many there were in all."""
 
     live: int = 0
+    recent: int = 0  # of those, with a login since the last run, if that was told
+    waiting: int = 0  # logins that nobody had looked at
+    waited: float = 0.0  # seconds, for the writers' lock
     done: dict[str, list[str]] = field(default_factory=dict)
     count: dict[str, int] = field(default_factory=dict)
     foreign: list[str] = field(default_factory=list)  # files that are no stamps: left alone
@@ -84,8 +88,10 @@ def alone(folder: Folder) -> Iterator[bool]:
         yield True
 
 
-def run(site: Site, told: grant.Told) -> Run:
+def run(site: Site, told: grant.Told, since: float = math.inf) -> Run:
     """Do all that there is to do; told hears of the logins that were waiting. Raise MapError or StampError.
+
+    since: what counts as a recent login, in seconds since the epoch.
 
     Where nothing but logins has changed the grants since the last run, only the stamps that are due or not settled are
     looked at, else all.
@@ -93,7 +99,7 @@ def run(site: Site, told: grant.Told) -> Run:
     saw = seen.saw(site)  # before any of it is read
     site.text.records()  # if it cannot be read, that is to be told before it is needed
     one = _run(site)
-    one.whole(told, saw)
+    one.whole(told, saw, since)
     return one.run
 
 
@@ -114,17 +120,21 @@ class _Run:
     bars: Bars
     run: Run = field(default_factory=Run)
 
-    def whole(self, told: grant.Told, saw: str) -> None:
+    def whole(self, told: grant.Told, saw: str, since: float) -> None:
         """Do all that there is to do; saw: what seen.saw() said before popips.conf's other files were read."""
         site = self.site
         requests.make_room(site.folder)
+        self.run.waiting = requests.count(site.folder)
         move(site)
+        began = time.monotonic()
         with site.writer() as writer:
+            self.run.waited = time.monotonic() - began
             is_known = seen.holds(site) and writer.sealed()
             if not is_known:
                 self.begin(writer)
         grant.serve(site, told)
-        found = self.look()
+        found = self.look(Bound(since=since))
+        self.run.recent = found.recent
         while True:
             self.clear_up(found)
             self.settle([*found.due, *found.unsettled])
@@ -176,7 +186,8 @@ class _Run:
     def look_at_all(self) -> str:
         """Settle each grant whose record is not as it should be; return what the map lacks of the admin's text."""
         with self.site.reader() as records:
-            names = (name for name, _ in self.site.folder.scan() if self.fate(records, name) != fate.LEAVE)
+            there = self.site.followed("grants looked at", self.site.folder.scan())
+            names = (name for name, _ in there if self.fate(records, name) != fate.LEAVE)
             for batch in batches(names):
                 self.settle(batch)
             return seen.unbuilt(self.site, records)

@@ -70,7 +70,7 @@ class Settings:
         """the stamp folder.
         It must be root's, and nobody else may write to it.""",
     )
-    window = Setting("15m", parsers.duration, "how long a grant lasts after the last login: a number and s, m, h or d.")
+    window = Setting("15m", parsers.duration, "how long a grant lasts after a login: a number and s, m, h, d or w.")
     value = Setting("RELAY", parsers.value, "the value of the records, of at most 3000 characters; OK for postfix.")
     key = Setting(
         "bare",
@@ -223,6 +223,11 @@ def load(path: str) -> Settings:
     """Return what the file says; the usual one need not be there. Raise SettingsError for all but `key = value`."""
     path = path if path.startswith("/") else f"{os.getcwd()}/{path}"
     identity, data = _content(path)
+    return parsed(path, data, identity)
+
+
+def parsed(path: str, data: bytes, identity: str = "-") -> Settings:
+    """Return what a file with these bytes says; identity: that of the file. Raise SettingsError."""
     try:
         lines = data.decode().split("\n")
     except UnicodeDecodeError as error:

@@ -124,7 +124,7 @@ def rebuild(site: Site, writer: Writer, bars: Bars, until: float) -> None:
     unsettled = []
 
     def records() -> Iterable[tuple[bytes, bytes]]:
-        for name, stamp in site.folder.scan():
+        for name, stamp in site.followed("records put", site.folder.scan()):
             if time.monotonic() > until:
                 raise Busy(f"{site.form.place.path}: there is too much to be done; popips-expire does it")
             barred = bool(bars(name))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from popips import address, form
 from popips.fate import ADMINS, DUE, LIVE, NONE, OURS, SETTLED, Case
@@ -18,12 +19,18 @@ from popips.stamps.folder import Folder
 Said = Mapping[bytes, bytes]  # the records that a text says
 PATIENCE = 10.0  # seconds to wait for a lock where no login waits
 
+if TYPE_CHECKING:
+    from popips.progress import Progress
+
+STEP = 500  # things that are done until it is told
+Thing = TypeVar("Thing")
+
 
 @dataclass(frozen=True)
 class Site:
     """Settings, open stamp folder and text of a host; use it in a `with`.
 
-    now: seconds since the epoch. wait: seconds to wait for a lock.
+    now: seconds since the epoch. wait: seconds to wait for a lock. progress: what hears how far long work has come.
     """
 
     settings: Settings
@@ -32,15 +39,18 @@ class Site:
     wait: float
     text: Text
     form: Form
+    progress: Progress | None = None
 
     def at(self, now: float) -> Site:
         """Return the same host at another moment."""
-        return Site(self.settings, self.folder, now, self.wait, self.text, self.form)
+        return Site(self.settings, self.folder, now, self.wait, self.text, self.form, self.progress)
 
     def __enter__(self) -> Site:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.progress:
+            self.progress.end()
         self.folder.__exit__()
 
     def writer(self, gone: Callable[[], bool] | None = None) -> Writer:
@@ -50,6 +60,13 @@ class Site:
     def reader(self) -> Reader:
         """Return the records of the map as they are now, for a `with`; raise Busy when the wait is over, MapError."""
         return kinds.reader(self.form.place, time.monotonic() + self.wait)
+
+    def followed(self, what: str, things: Iterable[Thing]) -> Iterator[Thing]:
+        """Return the things one by one, and tell how many there were so far."""
+        for number, thing in enumerate(things, 1):
+            if self.progress and not number % STEP:
+                self.progress.step(what, number)
+            yield thing
 
     def is_due(self, stamp: Stamp) -> bool:
         """Whether the last login is longer ago than the window."""
@@ -88,8 +105,8 @@ class Site:
         return any(key in said and records.get(key) != said[key] for key in wider)
 
 
-def site(settings: Settings, now: float, wait: float = PATIENCE) -> Site:
+def site(settings: Settings, now: float, wait: float = PATIENCE, progress: Progress | None = None) -> Site:
     """Return the host that popips.conf describes; raise StampError if its stamp folder cannot be used."""
     place = settings.map
     text = Text(settings.source(place), place.postfix)
-    return Site(settings, Folder(settings.stamps), now, wait, text, form.of(settings))
+    return Site(settings, Folder(settings.stamps), now, wait, text, form.of(settings), progress)

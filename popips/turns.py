@@ -29,7 +29,7 @@ def in_turns(site: Site, names: Iterable[str], bars: Bars) -> Iterator[dict[str,
 
     Raise MapError or StampError; what was done until then is whole. Where the disk is full, smaller batches are tried.
     """
-    left = iter(names)
+    left = site.followed("grants settled", names)
     batch = list(islice(left, BATCH))
     if not batch:
         return

@@ -6,6 +6,7 @@ import re
 import subprocess
 import time
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
@@ -15,9 +16,13 @@ from tests.conftest import Installed, Site
 A, SIX, SIX_KEY = "192.0.2.10", "2001:db8::10", "ipv6:2001:db8:0:0:0:0:0:10"
 B, C, D, E = "192.0.2.11", "192.0.2.12", "192.0.2.13", "192.0.2.14"
 
-# a command, what is on its standard input, its status, and what it must answer
+MANY = [f"10.0.0.{number}" for number in range(1, 13)]
 
-DIALOGUES: list[tuple[str, list[tuple[str, str, int, str, str]]]] = [
+# a command, what is on its standard input, its status, and what it must answer; None: whatever that is
+
+Turn = tuple[str, str, int, Optional[str], str]
+
+DIALOGUES: list[tuple[str, list[Turn]]] = [
     (
         "permanent records",
         [
@@ -25,22 +30,22 @@ DIALOGUES: list[tuple[str, list[tuple[str, str, int, str, str]]]] = [
                 "ins 192.0.2.1 RELAY Example.COM REJECT",
                 "",
                 0,
-                "",
+                "inserted: 192.0.2.1 RELAY, example.com REJECT\n",
                 "popips-db: 192.0.2.1 example.com: not in {text}: write it",
             ),
             ("lst 192.0.2.1 EXAMPLE.com", "", 0, "192.0.2.1\tRELAY\nexample.com\tREJECT\n", ""),
-            ("lst --grants", "", 0, "", ""),
+            ("lst --grants", "", 0, "", "popips-db: no grants\n"),
             ("lst nix", "", 1, "", "popips-db: nix: no such record in hash:{db}\n"),
-            ("del 192.0.2.1 nix", "", 1, "", "popips-db: nix: no such record in hash:{db}\n"),
+            ("del 192.0.2.1 nix", "", 1, "deleted: 192.0.2.1\n", "popips-db: nix: no such record in hash:{db}\n"),
             ("lst", "", 0, "example.com\tREJECT\n", ""),
         ],
     ),
     (
         "grants",
         [
-            ("ins 192.0.2.10 2001:DB8::10", "", 0, "", ""),
+            ("ins 192.0.2.10 2001:DB8::10", "", 0, "granted: 192.0.2.10, 2001:db8::10\n", ""),
             ("lst 2001:db8::10", "", 0, f"{SIX_KEY}\tRELAY\n", ""),
-            ("del 2001:db8::10", "", 0, "", ""),
+            ("del 2001:db8::10", "", 0, "deleted: 2001:db8::10\n", ""),
             ("lst", "", 0, "192.0.2.10\tRELAY\n", ""),
             ("ins 127.0.0.1", "", 1, "", "popips-db: 127.0.0.1: refused: in a network of `never`\n"),
             ("lst --grants 2001:db8::10", "", 1, "", "popips-db: 2001:db8::10: no grant\n"),
@@ -53,7 +58,7 @@ DIALOGUES: list[tuple[str, list[tuple[str, str, int, str, str]]]] = [
                 "ins 2001:DB8::10 REJECT connect:IPv6:2001:db8::11 REJECT ipv6:2001:db8 REJECT",
                 "",
                 0,
-                "",
+                f"inserted: {SIX_KEY} REJECT, connect:ipv6:2001:db8:0:0:0:0:0:11 REJECT, ipv6:2001:db8 REJECT\n",
                 "popips-db: ipv6:",
             ),
             ("lst 2001:db8::10", "", 0, f"{SIX_KEY}\tREJECT\n", ""),
@@ -61,22 +66,57 @@ DIALOGUES: list[tuple[str, list[tuple[str, str, int, str, str]]]] = [
             ("lst ipv6:2001:db8::10", "", 0, f"{SIX_KEY}\tREJECT\n", ""),
             ("lst ipv6:2001:db8", "", 0, "ipv6:2001:db8\tREJECT\n", ""),
             ("ins 2001:db8 REJECT", "", 64, "", "popips-db: 2001:db8: sendmail asks for IPv6 networks by another key"),
-            ("del IPv6:2001:db8::10 connect:ipv6:2001:db8::11", "", 0, "", ""),
-            ("ins 2001:db8::10", "", 0, "", ""),
-            ("del ipv6:2001:db8::10 ipv6:2001:db8", "", 0, "", ""),
+            (
+                "del IPv6:2001:db8::10 connect:ipv6:2001:db8::11",
+                "",
+                0,
+                "deleted: IPv6:2001:db8::10, connect:ipv6:2001:db8::11\n",
+                "",
+            ),
+            ("ins 2001:db8::10", "", 0, "granted: 2001:db8::10\n", ""),
+            ("del ipv6:2001:db8::10 ipv6:2001:db8", "", 0, "deleted: ipv6:2001:db8::10, ipv6:2001:db8\n", ""),
             ("lst", "", 0, "", ""),
         ],
     ),
     (
         "standard input",
         [
-            ("ins -", "192.0.2.1\tERROR:550 go away\n\nexample.com REJECT\n", 0, "", "popips-db: 192.0.2.1 "),
+            (
+                "ins -",
+                "192.0.2.1\tERROR:550 go away\n\nexample.com REJECT\n",
+                0,
+                "inserted: 192.0.2.1 ERROR:550 go away, example.com REJECT\n",
+                "popips-db: 192.0.2.1 ",
+            ),
             ("lst 192.0.2.1", "", 0, "192.0.2.1\tERROR:550 go away\n", ""),
-            ("ins -", "# two\n192.0.2.10\n\nd.example OK\n192.0.2.11\n", 0, "", "popips-db: d.example: not in"),
-            ("del d.example", "", 0, "", ""),
+            (
+                "ins -",
+                "# two\n192.0.2.10\n\nd.example OK\n192.0.2.11\n",
+                0,
+                "inserted: d.example OK\ngranted: 192.0.2.10, 192.0.2.11\n",
+                "popips-db: d.example: not in",
+            ),
+            ("del d.example", "", 0, "deleted: d.example\n", ""),
             ("lst -", "192.0.2.10\n192.0.2.11\n", 0, "192.0.2.10\tRELAY\n192.0.2.11\tRELAY\n", ""),
-            ("del -", "192.0.2.10\nexample.com\n192.0.2.1\n", 0, "", ""),
+            ("del -", "192.0.2.10\nexample.com\n192.0.2.1\n", 0, "deleted: 192.0.2.10, example.com, 192.0.2.1\n", ""),
             ("lst", "", 0, "192.0.2.11\tRELAY\n", ""),
+        ],
+    ),
+    (
+        "grants of whom",
+        [
+            ("end --user bob", "", 1, "", "popips-db: bob: no grant\n"),
+            ("end --all", "", 0, "", "popips-db: no grants\n"),
+            ("end --orphans", "", 0, "", "popips-db: no orphans\n"),
+            ("del --network 192.0.2.0/24", "", 1, "", "popips-db: 192.0.2.0/24: no grant\n"),
+            ("ins 192.0.2.10 192.0.2.11 198.51.100.7", "", 0, "granted: 192.0.2.10, 192.0.2.11, 198.51.100.7\n", ""),
+            ("end --network 192.0.2.11/32", "", 0, "ended: 192.0.2.11\n", ""),
+            ("end 192.0.2.11 192.0.2.10", "", 1, "ended: 192.0.2.10\n", "popips-db: 192.0.2.11: no grant\n"),
+            ("end --all", "", 0, "ended: 198.51.100.7\n", ""),
+            (f"ins {' '.join(MANY)}", "", 0, f"granted: {', '.join(MANY[:10])} and 2 more\n", ""),
+            ("deny 10.0.0.5/24 for 1w", "", 0, None, "popips-db: 10.0.0.5/24: taken for the network 10.0.0.0/24; for"),
+            ("undeny 10.0.0.0/24", "", 0, "undenied: 10.0.0.0/24\n", ""),
+            ("undeny 10.0.0.0/24", "", 1, "", "popips-db: 10.0.0.0/24: not denied\n"),
         ],
     ),
     (
@@ -85,6 +125,12 @@ DIALOGUES: list[tuple[str, list[tuple[str, str, int, str, str]]]] = [
             ("", "", 64, "", "usage: popips-db"),
             ("lst --wrong", "", 64, "", "usage: popips-db"),
             ("ins", "", 64, "", "usage: popips-db"),
+            ("del", "", 64, "", "popips-db: del: write keys, --user USER, --network ADDRESS/BITS, or --orphans"),
+            ("del --user bob 192.0.2.1", "", 64, "", "popips-db: del: write keys, --user USER"),
+            ("-m hash:/x del --user bob", "", 64, "", "popips-db: del --user, --network or --orphans: grants are in"),
+            ("end", "", 64, "", "popips-db: end: write addresses, --all, --user USER, --network ADDRESS/BITS, or"),
+            ("end --all --user bob", "", 64, "", "popips-db: end: write addresses, --all"),
+            ("end --network 192.0.2", "", 64, "", "popips-db: 192.0.2: 192.0.2: not an address or ADDRESS/BITS; write"),
             ("ins 192.0.2.1 RELAY 192.0.2.2", "", 64, "", "popips-db: 192.0.2.2: a key without a value"),
             ("ins 192.0.2.6 192.0.2.300", "", 64, "", "popips-db: 192.0.2.300: not an IPv4 or IPv6 address"),
             ("ins 224.0.0.1", "", 64, "", "popips-db: 224.0.0.1: not a unicast address"),
@@ -120,13 +166,13 @@ DIALOGUES: list[tuple[str, list[tuple[str, str, int, str, str]]]] = [
 
 
 @pytest.mark.parametrize("dialogue", [turns for _, turns in DIALOGUES], ids=[name for name, _ in DIALOGUES])
-def test_dialogues_with_popips_db(installed: Installed, dialogue: list[tuple[str, str, int, str, str]]) -> None:
+def test_dialogues_with_popips_db(installed: Installed, dialogue: list[Turn]) -> None:
     names = {"db": str(installed.site.db), "conf": str(installed.site.conf), "text": str(installed.site.access)}
     for command, stdin, status, out, err in dialogue:
         done = installed.run("popips-db", *command.format(**names).split(), stdin=stdin)
         errors = "".join(line for line in done.stderr.splitlines(True) if "cannot log" not in line)
         expected = err.format(**names)
-        assert (done.returncode, done.stdout) == (status, out), (command, done)
+        assert (done.returncode, done.stdout) == (status, done.stdout if out is None else out), (command, done)
         assert errors.startswith(expected) if expected else not errors, (command, done)
         assert "Traceback" not in done.stderr
 
@@ -225,3 +271,37 @@ def test_a_reader_that_leaves_early_gets_no_traceback(installed: Installed) -> N
     done = subprocess.run(["sh", "-c", command], env=CRON_ENVIRONMENT, capture_output=True, text=True)
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1
+
+
+def test_the_grants_of_a_user_end_and_nobody_elses(installed: Installed) -> None:
+    site = installed.site
+    site.now = time.time()
+    for address, user in ((A, "bob"), (B, "eve"), (C, "bob")):
+        site.login(address, user)
+    wait(site, D)  # of dave's
+    done = installed.run("popips-db", "end", "--user", "bob")
+    assert (done.returncode, sorted(done.stdout.split(": ")[1].strip().split(", "))) == (0, [A, C])
+    assert site.names() == {B}
+    assert installed.run("popips-db", "end", "--user", "dave").returncode == 1  # he never had one
+    installed.run("popips-expire")
+    assert site.names() == {B}  # his request is withdrawn, or he would have one now
+
+
+def test_del_takes_what_is_in_a_network_the_admins_records_too(installed: Installed) -> None:
+    site = installed.site
+    site.now = time.time()
+    site.build(f"{B} REJECT\nconnect:{C} REJECT\n192.0.2 REJECT\n198.51.100.7 REJECT\n")
+    site.login(A)
+    done = installed.run("popips-db", "del", "--network", "192.0.2.77/24")
+    assert "192.0.2.77/24: taken for the network 192.0.2.0/24; for the address alone write 192.0.2.77" in done.stderr
+    assert (done.returncode, sorted(done.stdout.split(": ")[1].strip().split(", "))) == (0, [A, B, f"connect:{C}"])
+    assert site.records() == {"192.0.2": "REJECT", "198.51.100.7": "REJECT"}
+    assert site.names() == set()
+
+
+def test_orphans_end_by_del_as_by_end(installed: Installed) -> None:
+    installed.site.now = time.time()
+    installed.site.login(A)
+    (installed.site.stamps / A).unlink()
+    done = installed.run("popips-db", "del", "--orphans")
+    assert (done.returncode, done.stdout, installed.site.records()) == (0, f"ended: {A}\n", {})

@@ -130,7 +130,7 @@ def test_a_login_just_after_deny_has_ended_the_grant_gets_no_other(site: Site, m
         told.append(site.login(A))
 
     monkeypatch.setattr(revoke, "denied", then_logs_in)
-    assert deny.work(Task(site.settings, site.place, Namespace(words=[A], map=None))) == 0
+    assert deny.work(Task(site.settings, site.place, Namespace(words=[A], map=None, json=False))) == 0
     assert (told, site.names(), site.records()) == ([REFUSED], set(), {})
 
 

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 import popips
+from expirer.metrics import METRICS, OF_LOG
 from follower import formats
 from man import pages
 from popips import command
+from popips.db.main import VERBS
 from popips.settings import ROWS, Settings, load
 from tests.conftest import Installed
 
@@ -48,7 +50,7 @@ def test_man_pages_are_clean_and_have_their_sections(page: Path) -> None:
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_man_page_names_the_options_that_help_names(installed: Installed, program: str) -> None:
     told = installed.run(program, "--help", conf=False).stdout
-    for verb in ("lst", "ins", "del", "end", "deny", "undeny", "why") if program == "popips-db" else ():
+    for verb in VERBS if program == "popips-db" else ():
         told += installed.run(program, verb, "--help").stdout
     options = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", told)) - {"-h"}
     page = plain(ROOT / "man" / f"{program}.8").replace("\u2010", "-")
@@ -141,6 +143,16 @@ def test_debians_own_stack_has_the_line_of_the_hook_behind_the_account_checks() 
     assert [line for line in stack if line != hook] == theirs
 
 
+def test_the_page_of_popips_expire_names_each_metric() -> None:
+    page = (ROOT / "man/popips-expire.8").read_text().partition("\n.SH METRICS\n")[2].partition("\n.SH ")[0]
+    assert set(re.findall(r"\bpopips_\w+", page)) == set(METRICS)
+    of_log = set(re.findall(r'^\.BR (popips_\w+) "[^"]*\*"', page, re.MULTILINE))
+    assert of_log == {name for name in METRICS if name.startswith(OF_LOG)}
+    for name, (_, _, label) in METRICS.items():
+        for value in label[1] if label and name != "popips_info" else ():
+            assert re.search(rf"\b{value}\b", page), (name, value)
+
+
 def test_version_changelog_and_entry_points_agree() -> None:
     assert f"## {popips.__version__}" in (ROOT / "CHANGELOG.md").read_text()
     setup = configparser.ConfigParser()
@@ -161,14 +173,19 @@ def test_systemd_never_gives_the_follower_up() -> None:
     assert unit.getint("Service", "RestartSec") * 5 > 10
 
 
+TOOL = ("popips.db", "popips.doctor", "popips.setup", "popips.probe")  # the rooms of popips-db
+
+
 def test_the_rooms_stand_on_each_other_in_one_direction() -> None:
-    """Nothing in popips/ knows a program, and no two modules need each other."""
+    """Nothing in popips/ but the admin's tool knows a program, and no two modules need each other."""
     paths = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.glob("popips/**/*.py")}
     modules = {name.removesuffix(".__init__"): path for name, path in paths.items()}
     needs = {name: set(imported(path)) for name, path in modules.items()}
     for name, needed in needs.items():
+        if name.startswith(TOOL):
+            continue
         assert not {room.partition(".")[0] for room in needed} & {"pam_hook", "expirer", "follower"}, name
-        assert name.startswith("popips.db.") or not any(room.startswith("popips.db") for room in needed), name
+        assert not any(room.startswith(TOOL) for room in needed), name
     list(graphlib.TopologicalSorter({name: needed & set(modules) for name, needed in needs.items()}).static_order())
 
 

@@ -45,7 +45,8 @@ def test_all_that_is_installed_names_the_prefix_that_it_was_installed_with(tmp_p
     subprocess.run([*MAKE, f"DESTDIR={tmp_path}", "PREFIX=/opt/mail", "install"], check=True)
     texts = [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     naming = {path: set(re.findall(r"[\w/.]*/(?:libexec/popips/|sbin/popips-)", path.read_text())) for path in texts}
-    assert set().union(*naming.values()) == {"/opt/mail/libexec/popips/", "/opt/mail/sbin/popips-"}
+    found_out = {"/libexec/popips/", "/sbin/popips-"}  # popips-db looks where it is installed itself
+    assert set().union(*naming.values()) - found_out == {"/opt/mail/libexec/popips/", "/opt/mail/sbin/popips-"}
     pages = {path.name for path, names in naming.items() if names}
     assert {"popips-hook.8", "popips-expire.8", "hook.py", "postlogin.py", "popips-expire.service"} <= pages
 

@@ -94,6 +94,7 @@ def test_it_holds_its_own_files_and_nobody_elses(root: Root) -> None:
     assert set(executable) <= set(MODES)
     own = r"etc/popips\.conf|etc/cron\.d/popips|(usr/)?lib/systemd/system/popips-expire\.(service|timer)"
     own += r"|usr/sbin/popips-\w+|usr/(lib|libexec|share/doc)/popips/.*|usr/share/man/man\d/popips[\w.-]*\.gz"
+    own += r"|usr/share/(bash-completion/completions/|zsh/vendor-completions/_)popips-\w+"
     own += r"|usr/share/(python3/runtime\.d/popips\.rtupdate|lintian/overrides/popips)"
     assert [path for path in modes if not re.fullmatch(own, path)] == []
     assert [path for path in modes if path.endswith(".pyc")] == []

@@ -86,7 +86,7 @@ def test_expire_takes_a_window_of_its_own(installed: Installed) -> None:
     installed.run("popips-expire", "--window", "9m")
     assert installed.site.names() == set()
     wrong = installed.run("popips-expire", "--window", "9")
-    assert (wrong.returncode, "s m h or d" in wrong.stderr) == (64, True)
+    assert (wrong.returncode, "s m h d or w" in wrong.stderr) == (64, True)
 
 
 def test_a_second_expirer_leaves_quietly(installed: Installed) -> None:

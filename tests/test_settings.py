@@ -104,7 +104,7 @@ def test_a_map_is_named_with_or_without_db(tmp_path: Path, path: str) -> None:
         ("windw = 15m", "unknown key 'windw': the keys are mta, map, "),
         ("window", "write `key = value`"),
         ("window =", "write `key = value`"),
-        ("window = 15", "write a number and a unit, s m h or d"),
+        ("window = 15", "write a number and a unit, s m h d or w"),
         ("window = 15m # long", "a comment needs a line of its own"),
         ("never =", "a value must not be empty"),
         ("window = 15 minutes", "write a number and a unit"),

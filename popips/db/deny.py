@@ -1,52 +1,72 @@
-"""popips-db deny and undeny: keep an address or network out although its users log in, and let it in again."""
+"""popips-db deny: keeps an address or network out although its users log in, and lists who is."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-import time
 
 from popips import address, command, denials, parsers, revoke
-from popips.db import report
+from popips.db import report, shape
 from popips.db.task import Task
+from popips.db.words import host_bits
+from popips.denials import Denial
+
+HELP = "keep an address or network out, or list who is"
+KEEP_OUT = "no login opens the relay for it, and what grants it has end; for ever, or for 90s, 15m, 2h, 1d, 1w"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    shape.option(parser)
+    parser.add_argument("words", nargs="*", metavar="ADDRESS[/BITS] [for TIME]", help=KEEP_OUT)
 
 
 def work(task: Task) -> int:
     """Keep an address or network out; without one, list who is kept out."""
     task.needs_grants("deny")
+    words, as_json = task.options.words, task.options.json
     with task.site() as site:
-        if not task.options.words:
-            for denial in denials.load(site.folder):
-                if denial.until > site.now:
-                    sys.stdout.write(f"{denial.text}\t{report.moment(denial.until)}\t{denial.by}\n")
+        if not words:
+            there = [one for one in denials.load(site.folder) if one.until > site.now]
+            _list(there, as_json)
             return os.EX_OK
-        denial = _denial(task.options.words, site.now)
-        denials.add(site.folder, denial, site.now)
-        report.note([f"denied: address={denial.text} until={report.moment(denial.until)}"], task.place)
-        for ended in revoke.denied(site, denial):
+        new = denial(words, site.now)
+        report.complain(host_bits(words[0]))
+        denials.add(site.folder, new, site.now)
+        report.note([f"denied: address={new.text} until={report.moment(new.until)}"], task.place)
+        gone = []
+        for ended in revoke.denied(site, new):
             report.note((f"removed: address={name}" for name in ended), task.place)
+            gone += ended
+    if as_json:
+        shape.write({"denials": [_document(new)], "ended": gone})
+    else:
+        report.did("denied", [f"{new.text} until {report.moment(new.until)}"])
+        report.did("ended", gone)
     return os.EX_OK
 
 
-def lift(task: Task) -> int:
-    """End what deny began."""
-    task.needs_grants("undeny")
-    text = _denial([task.options.text], time.time()).text
-    with task.site() as site:
-        if not denials.lift(site.folder, text):
-            return report.complain([f"{text}: not denied"])
-    report.note([f"undenied: address={text}"], task.settings.map)
-    return os.EX_OK
-
-
-def _denial(words: list[str], now: float) -> denials.Denial:
+def denial(words: list[str], now: float) -> Denial:
+    """Return what the words say; raise UsageError for all but ADDRESS, ADDRESS/BITS, and a time behind `for`."""
     text = address.of_key(words[0].lower()) or words[0]
     try:
         if words[1:2] == ["for"] and len(words) == 3:
-            return denials.Denial(text, now + parsers.duration(words[2]), report.admin())
+            return Denial(text, now + parsers.duration(words[2]), report.admin())
         if len(words) == 1:
-            return denials.Denial(text, denials.FOR_EVER, report.admin())
+            return Denial(text, denials.FOR_EVER, report.admin())
         raise ValueError("one address or network at a time")
     except ValueError as error:
         cure = "write ADDRESS or ADDRESS/BITS, and `for 1d` if not for ever"
         raise command.UsageError(f"{' '.join(words)}: {error}; {cure}") from None
+
+
+def _list(there: list[Denial], as_json: bool) -> None:
+    if as_json:
+        shape.write({"denials": [_document(one) for one in there]})
+        return
+    sys.stdout.writelines(f"{one.text}\t{report.moment(one.until)}\t{one.by}\n" for one in there)
+
+
+def _document(one: Denial) -> dict[str, object]:
+    return {"network": one.text, **shape.moment("until", one.until), "by": one.by}

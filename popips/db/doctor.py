@@ -7,14 +7,17 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from popips.command import UsageError
 from popips.db import report
-from popips.doctor.check import FAIL, OK, SKIP, WARN, Check
-from popips.probe.machine import Machine
+
+if TYPE_CHECKING:  # the other verbs need not wait for what is imported for a look
+    from popips.doctor.check import Check
+    from popips.probe.machine import Machine
 
 HELP = "look for what keeps logins from opening the relay, and say how to mend it"
-COLOURS = {FAIL: "31", WARN: "33", OK: "32", SKIP: "2"}
+COLOURS = {"fail": "31", "warn": "33", "ok": "32", "skip": "2"}  # by status, in the order of what is printed
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +34,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def work(options: argparse.Namespace) -> int:
     """Print the checks; return 0 if none fails, else 1."""
     from popips.doctor.looks import examine
+    from popips.probe.machine import Machine
 
     root = os.path.abspath(options.root) if options.root else ""
     if root and not os.path.isdir(root):
@@ -43,12 +47,12 @@ def work(options: argparse.Namespace) -> int:
         checks += _logged_in(machine, os.path.abspath(options.conf), options.login)
     if options.only:
         checks = _only(checks, options.only)
-    bad = {FAIL, WARN} if options.strict else {FAIL}
+    bad = ("fail", "warn") if options.strict else ("fail",)
     is_well = not any(check.status in bad for check in checks)
     if options.json:
         _write_json(machine, checks, is_well)
     else:
-        sys.stdout.writelines(f"{line}\n" for line in _words(checks, is_well))
+        sys.stdout.writelines(f"{line}\n" for line in _words(checks, is_well, bool(options.only)))
     return os.EX_OK if is_well else 1
 
 
@@ -56,7 +60,7 @@ def _logged_in(machine: Machine, conf: str, user: str) -> list[Check]:
     """Return the checks of a real login; none where popips.conf cannot be used."""
     from popips.doctor import conf as look_at_conf
     from popips.doctor import login
-    from popips.doctor.check import Patient
+    from popips.doctor.check import Check, Patient
 
     settings = look_at_conf.load(machine, conf)
     if isinstance(settings, Check):
@@ -91,17 +95,18 @@ def _write_json(machine: Machine, checks: list[Check], is_well: bool) -> None:
     shape.write({"host": host, "ok": is_well, "checks": [vars(check) for check in checks]})
 
 
-def _words(checks: list[Check], is_well: bool) -> Iterator[str]:
+def _words(checks: list[Check], is_well: bool, is_part: bool) -> Iterator[str]:
     """Return the lines for people: the verdict, then what is wrong, then what is well."""
     is_coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
     def painted(status: str, text: str) -> str:
         return f"\x1b[{COLOURS[status]}m{text}\x1b[0m" if is_coloured else text
 
-    counts = [f"{sum(check.status == status for check in checks)} {status}" for status in (FAIL, WARN, OK, SKIP)]
-    verdict = "open to logins" if is_well else "NOT open to logins, or not as it should be"
-    yield painted(OK if is_well else FAIL, f"{verdict}: {', '.join(counts)}")
-    for status in (FAIL, WARN, OK, SKIP):
+    counts = [f"{sum(check.status == status for check in checks)} {status}" for status in COLOURS]
+    well, bad = ("well", "NOT well") if is_part else ("open to logins", "NOT open to logins")
+    verdict = well if is_well else bad
+    yield painted("ok" if is_well else "fail", f"{verdict}: {', '.join(counts)}")
+    for status in COLOURS:
         for check in checks:
             if check.status == status:
                 yield from _told(check, painted(status, f"{status:<4}"))
@@ -109,7 +114,7 @@ def _words(checks: list[Check], is_well: bool) -> Iterator[str]:
 
 def _told(check: Check, status: str) -> Iterator[str]:
     yield f"{status}  {check.id}: {report.printable(check.found.encode())}"
-    if check.status not in (FAIL, WARN):
+    if check.status not in ("fail", "warn"):
         return
     for name, text in (("wanted", check.wanted), ("evidence", check.evidence), ("fix", check.fix)):
         for index, line in enumerate(text.splitlines()):

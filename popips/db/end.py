@@ -1,41 +1,55 @@
-"""popips-db end and del: both end grants before their time, and del deletes records of the admin's, too."""
+"""popips-db end: ends grants before their time."""
 
 from __future__ import annotations
 
+import argparse
 import os
 
-from popips import address, command, orphans, register, revoke
-from popips.db import report, words
+from popips import address, orphans, revoke
+from popips.db import choice, report, words
 from popips.db.task import Task
 from popips.login import word
+from popips.site import Site
+
+HELP = "end grants at once; records of yours stay"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.epilog = words.FROM_STANDARD_INPUT
+    parser.add_argument("--all", action="store_true", help="all grants")
+    choice.options(parser)
+    parser.add_argument("words", nargs="*", metavar="ADDRESS")
 
 
 def work(task: Task) -> int:
-    """End the grants of these addresses, or all, or what looks like a grant and is none."""
+    """End the grants that are chosen, or what looks like a grant and is none."""
     options = task.options
     task.needs_grants("end")
-    if [bool(options.words), options.all, options.orphans].count(True) != 1:
-        raise command.UsageError("end: write addresses, or --all, or --orphans")
-    names = [words.address_of(word) for word in words.arguments(options.words)]
-    ended: set[str] = set()
+    choice.check(options, options.words, "addresses, --all")
+    report.complain(words.host_bits(options.network or ""))
+    named = [words.address_of(word) for word in words.arguments(options.words)]
     with task.site() as site:
         if options.orphans:
-            for keys in orphans.end(site):
-                report.note((f"removed: orphan={address.of_key(key)} key={word(key)}" for key in keys), task.place)
-            return os.EX_OK
-        for batch in revoke.end(site, revoke.all_grants(site) if options.all else names):
+            return end_orphans(task, site)
+        ended: dict[str, None] = {}
+        for batch in revoke.end(site, named or choice.names(site, options)):
             report.note((f"removed: address={name}" for name in batch), task.place)
-            ended.update(batch)
-    return report.complain(f"{name}: no grant" for name in names if name not in ended)
+            ended.update(dict.fromkeys(batch))
+    report.did("ended", ended)
+    if named:
+        return report.complain(f"{name}: no grant" for name in named if name not in ended)
+    status = report.complain([] if ended else [choice.none(options)])
+    return os.EX_OK if options.all else status  # which are none, too
 
 
-def delete(task: Task) -> int:
-    """Delete the records of these keys and addresses, and end the grants that go with them."""
-    wanted = {text: words.keys(task.settings, text) for text in words.arguments(task.options.keys)}
-    with task.map() as edited:
-        missing = revoke.take_out(edited, wanted)
-        if edited.site:
-            gone = {key.encode() for keys in wanted.values() for key in keys}
-            register.drop(edited.site.folder, lambda key, _: key in gone)
-    report.note((f"deleted: key={word(text)}" for text in wanted if text not in missing), task.place)
-    return report.complain(f"{text}: no such record in {task.place}" for text in missing)
+def end_orphans(task: Task, site: Site) -> int:
+    """End what looks like a grant and is none."""
+    ended: list[str] = []
+    for keys in orphans.end(site):
+        report.note((f"removed: orphan={address.of_key(key)} key={word(key)}" for key in keys), task.place)
+        ended += keys
+    report.did("ended", ended)
+    if not ended:
+        report.complain(["no orphans"])
+    return os.EX_OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from popips.maps.text import Text
 from popips.settings import Settings
 from popips.site import Site
 
+HELP = "grant addresses, or put permanent records"
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -24,6 +27,13 @@ class Wanted:
 
     addresses: list[str]
     records: list[tuple[str, str]]
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.epilog = words.OF_RECORDS
+    put = "addresses get a grant, as by a login; pairs of key and value become permanent records"
+    parser.add_argument("words", nargs="+", metavar="ADDRESS | KEY VALUE", help=put)
 
 
 def work(task: Task) -> int:
@@ -41,7 +51,9 @@ def work(task: Task) -> int:
     if not wanted.addresses:
         return os.EX_OK
     with task.site() as site:
-        return max(_grant(site, text) for text in wanted.addresses)
+        statuses = {text: _grant(site, text) for text in wanted.addresses}
+    report.did("granted", [text for text, status in statuses.items() if status == os.EX_OK])
+    return max(statuses.values())
 
 
 def _put(task: Task, records: list[tuple[str, str]]) -> None:
@@ -55,6 +67,7 @@ def _put(task: Task, records: list[tuple[str, str]]) -> None:
                 register.drop(edited.site.folder, lambda *pair: pair in new)
             raise
     report.note((f"inserted: key={word(key)} value={value}" for key, value in records), task.place)
+    report.did("inserted", [f"{key} {value}" for key, value in records])
     report.complain(_not_in_text(Text(edited.text, task.place.postfix), pairs))
 
 

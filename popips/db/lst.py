@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
+from collections.abc import Iterable, Iterator
 
-from popips import address, fate, policy, requests
-from popips.db import report, words
+from popips import address
+from popips.db import grants, report, shape, words
+from popips.db.grants import Listed
 from popips.db.task import Task
 from popips.login import word
-from popips.maps import kinds
+from popips.maps import Records, kinds
 from popips.maps.journal import is_idle
 from popips.site import PATIENCE, Site
 
-LEFT = {fate.YIELD: "static", fate.BAR: "barred", fate.EXPIRE: "due", fate.PUT: "pending"}  # in place of a time
+HELP = "print records: key, TAB, value"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.epilog = words.OF_RECORDS
+    only = "only grants: address, user, service, last login, time left"
+    parser.add_argument("--grants", action="store_true", help=only)
+    shape.option(parser)
+    parser.add_argument("keys", nargs="*", metavar="KEY", help="only these (default: all)")
 
 
 def work(task: Task) -> int:
@@ -23,41 +35,69 @@ def work(task: Task) -> int:
         return _records(task, keys)
     task.needs_grants("lst --grants")
     with task.site() as site:
-        return _grants(site, {address.of_key(key.lower()) or key for key in keys})
+        return _grants(site, {address.of_key(key.lower()) or key for key in keys}, task.options.json)
 
 
 def _records(task: Task, keys: list[str]) -> int:
-    missing, until = [], time.monotonic() + PATIENCE
+    until = time.monotonic() + PATIENCE
     if not is_idle(task.place):
         with kinds.writer(task.place, task.settings.source(task.place), time.time(), until):
             pass  # it finishes what a dead one left
     with kinds.reader(task.place, until) as records:
-        if not keys:
-            for key, value in records.items():
-                sys.stdout.write(f"{report.printable(key)}\t{report.printable(value)}\n")
-        for text in keys:
-            found = [(form, records.get(form.encode())) for form in words.forms(task.settings, text)]
-            there = [f"{form}\t{report.printable(value)}\n" for form, value in found if value is not None]
-            sys.stdout.writelines(there)
-            if not there:
-                missing.append(text)
+        found = {text: list(_found(task, records, text)) for text in keys}
+        missing = [text for text, there in found.items() if not there]
+        pairs = (pair for there in found.values() for pair in there) if keys else records.items()
+        if task.options.json:
+            shape.write({"map": str(task.place), "records": shape.of_records(list(pairs)), "missing": missing})
+        else:
+            _print(pairs)
     return report.complain(f"{text}: no such record in {task.place}" for text in missing)
 
 
-def _grants(site: Site, wanted: set[str]) -> int:
-    """Print address, user, service, last login and time left of these addresses, or all."""
-    names = {name for name, _ in site.folder.scan()}
-    waiting = {name: one for one in requests.there(site.folder, site.now) if (name := address.of_key(one.address))}
-    bars = policy.bars(site)
+def _found(task: Task, records: Records, text: str) -> Iterator[tuple[bytes, bytes]]:
+    for form in words.forms(task.settings, text):
+        value = records.get(form.encode())
+        if value is not None:
+            yield form.encode(), value
+
+
+def _print(pairs: Iterable[tuple[bytes, bytes]]) -> None:
+    for key, value in pairs:
+        sys.stdout.write(f"{report.printable(key)}\t{report.printable(value)}\n")
+
+
+def _grants(site: Site, wanted: set[str], as_json: bool) -> int:
+    """Print these grants, or all."""
+    shown: list[Listed] = []
+    names: set[str] = set()
     with report.records_or_none(site) as records:
-        for name in sorted(names | set(waiting)):
-            stamp, request = site.folder.get(name), waiting.get(name)
-            if (wanted and name not in wanted) or not (stamp or request):
-                continue
-            what = fate.fate(site.case(records, site.text.records(), name, bool(request), bool(bars(name))))
-            login = request.login if request else site.folder.login(name)
-            last = max(one.time for one in (stamp, request) if one)
-            who = f"{word(login.user)}\t{word(login.service)}" if login else "-\t-"
-            left = LEFT.get(what) or report.span(last + site.settings.window - site.now)
-            sys.stdout.write(f"{name}\t{who}\t{report.moment(last)}\t{left}\n")
-    return report.complain(f"{name}: no grant" for name in sorted(wanted - names - set(waiting)))
+        for one in grants.listed(site, records, wanted or None):
+            names.add(one.address)
+            if as_json or sys.stdout.isatty():
+                shown.append(one)
+            else:  # at once, and not all of them at the end: there may be a million
+                sys.stdout.write("\t".join(_row(one, site.now, report.moment(one.last))) + "\n")
+    missing = sorted(wanted - names)
+    if as_json:
+        known = {"map": str(site.settings.map), "window": site.settings.window, **shape.moment("time", site.now)}
+        shape.write({**known, "grants": [one.document(site.now) for one in shown], "missing": missing})
+    elif shown:
+        zone = time.strftime("%Z", time.localtime(site.now))
+        head = ("ADDRESS", "USER", "SERVICE", f"LAST LOGIN ({zone})", "TIME LEFT")
+        sys.stdout.writelines(_table([head, *(_row(one, site.now, report.local(one.last)) for one in shown)]))
+    if not (names or wanted):
+        report.complain(["no grants"])
+    return report.complain(f"{name}: no grant" for name in missing)
+
+
+def _row(one: Listed, now: float, last: str) -> tuple[str, ...]:
+    who = (word(one.login.user), word(one.login.service)) if one.login else ("-", "-")
+    left = report.span(one.until - now) if one.state == grants.GRANTED else one.state
+    return (one.address, *who, last, left)
+
+
+def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    """Return lines with columns as wide as what is in them."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() + "\n"

@@ -4,82 +4,90 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from dataclasses import replace
+from typing import Protocol
 
 from popips import command, seen, watch
-from popips.db import deny, doctor, end, ins, lst, report, setup, status, why
+from popips.db import delete, deny, doctor, end, ins, lst, report, setup, shape, status, undeny, why
 from popips.db.task import PROGRAM, Task
-from popips.db.words import FROM_STANDARD_INPUT
 from popips.log import ERROR, Log
 from popips.maps import MapError, Place
 from popips.settings import Settings, load
 from popips.site import Site
 from popips.stamps import TOLD
 
-OF_RECORDS = FROM_STANDARD_INPUT[:-1] + "; for ins a line is ADDRESS or KEY VALUE."
-KEEP_OUT = "no login opens the relay for it, and what grants it has end; for ever, or for 90s, 15m, 2h, 1d"
+
+class Verb(Protocol):
+    """What the module of a verb has besides work(), which gets a Task."""
+
+    HELP: str
+
+    def options(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options of the verb."""
+
+
+VERBS: dict[str, Verb] = {
+    "lst": lst,
+    "ins": ins,
+    "del": delete,
+    "end": end,
+    "deny": deny,
+    "undeny": undeny,
+    "why": why,
+    "status": status,
+    "doctor": doctor,
+    "setup": setup,
+}
+OF_HOST = (
+    "doctor",
+    "setup",
+)  # their work() gets the options alone: it finds out itself whether popips.conf can be used
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run with the arguments (those of the process by default) after the program's name; return the exit status."""
-    options = _parser().parse_args(argv)
-    return command.run(PROGRAM, lambda: _work(options))
+    words = sys.argv[1:] if argv is None else argv
+    told = shape.failed if "--json" in words else None
+    try:
+        options = parser().parse_args(words)
+    except command.WrongArguments as error:
+        if told:
+            told(os.EX_USAGE, error.text)
+        return os.EX_USAGE
+    return command.run(PROGRAM, lambda: _work(options), told)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs."""
     made = command.parser(PROGRAM, "List, insert and delete records of a map, and grants; keep addresses out.")
     named = "a map (hash or btree) instead of the one in the configuration"
     made.add_argument("-m", dest="map", metavar="TYPE:PATH", help=named)
     verbs = made.add_subparsers(dest="verb", required=True, metavar="VERB")
-
-    def verb(name: str, work: object, text: str, epilog: str = "") -> argparse.ArgumentParser:
-        its = verbs.add_parser(name, help=text, epilog=epilog, allow_abbrev=False)
-        its.set_defaults(work=work)
-        return its
-
-    its = verb("lst", lst.work, "print records: key, TAB, value", OF_RECORDS)
-    its.add_argument("--grants", action="store_true", help="only grants: address, user, service, last login, time left")
-    its.add_argument("keys", nargs="*", metavar="KEY", help="only these (default: all)")
-    its = verb("ins", ins.work, "grant addresses, or put permanent records", OF_RECORDS)
-    put = "addresses get a grant, as by a login; pairs of key and value become permanent records"
-    its.add_argument("words", nargs="+", metavar="ADDRESS | KEY VALUE", help=put)
-    its = verb("del", end.delete, "delete records and their stamps", OF_RECORDS)
-    its.add_argument("keys", nargs="+", metavar="KEY", help="an address, or the key of a record")
-    its = verb("end", end.work, "end grants at once; records of yours stay", FROM_STANDARD_INPUT)
-    its.add_argument("--all", action="store_true", help="all grants")
-    orphans = "records that look like a grant, and belong to no login and no record of yours"
-    its.add_argument("--orphans", action="store_true", help=orphans)
-    its.add_argument("words", nargs="*", metavar="ADDRESS")
-    its = verb("deny", deny.work, "keep an address or network out, or list who is")
-    its.add_argument("words", nargs="*", metavar="ADDRESS[/BITS] [for TIME]", help=KEEP_OUT)
-    its = verb("undeny", deny.lift, "end what deny began")
-    its.add_argument("text", metavar="ADDRESS[/BITS]", help="as it was denied")
-    its = verb("why", why.work, "tell who opened the relay for an address, or why it is not")
-    its.add_argument("text", metavar="ADDRESS")
-    its = verb("status", status.work, "tell in one screen whether logins open the relay")
-    for name, of_host in (("doctor", doctor), ("setup", setup)):
-        its = verbs.add_parser(name, help=of_host.HELP, allow_abbrev=False)
-        of_host.options(its)
-        its.set_defaults(of_host=of_host.work)
+    for name, verb in VERBS.items():
+        its = verbs.add_parser(name, help=verb.HELP, allow_abbrev=False)
+        verb.options(its)
+        its.set_defaults(work=vars(verb)["work"])
     return made
 
 
 def _work(options: argparse.Namespace) -> int:
-    if "of_host" in options:  # which finds out itself whether popips.conf can be used
-        told: int = options.of_host(options)
-        return told
+    done: int
+    if options.verb in OF_HOST:
+        done = options.work(options)
+        return done
     settings = load(options.conf)
     task = Task(settings, _place(options.map, settings), options)
-    if task.has_grants and os.path.lexists(settings.stamps):
+    if task.has_grants and options.verb != "status" and os.path.lexists(settings.stamps):
         with task.site() as site:
             _warn(site)
     try:
-        status: int = options.work(task)
+        done = options.work(task)
     except MapError as error:
         if options.map and task.place.source not in options.map:
             raise type(error)(f"{options.map}: {error}") from None  # the admin knows it by another name
         raise
-    return status
+    return done
 
 
 def _place(text: str | None, settings: Settings) -> Place:

@@ -6,7 +6,7 @@ import getpass
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import cast
 
@@ -16,6 +16,9 @@ from popips.log import INFO, Log
 from popips.login import word
 from popips.maps import MapError, Place, Records
 from popips.site import Site
+
+GREEN, RED = "32", "31"  # of a terminal: ECMA-48, SGR
+SHOWN = 10  # names in a line
 
 
 def complain(texts: Iterable[str]) -> int:
@@ -32,6 +35,14 @@ def note(events: Iterable[str], place: Place) -> None:
         log.line(INFO, f"{event} user={word(admin())} map={place}")
 
 
+def did(what: str, names: Collection[str]) -> None:
+    """Print in a line what was done, and to whom: the first so many."""
+    if names:
+        shown = ", ".join(printable(name.encode()) for name in list(names)[:SHOWN])
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        sys.stdout.write(f"{what}: {shown}{more}\n")
+
+
 def admin() -> str:
     """Return the name of whoever runs the program."""
     return os.environ.get("SUDO_USER") or getpass.getuser()
@@ -42,9 +53,19 @@ def printable(data: bytes) -> str:
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in data.decode("utf-8", "backslashreplace"))
 
 
+def painted(text: str, colour: str) -> str:
+    """Return the text in a colour, on a terminal whose user has not asked for none: no-color.org."""
+    return f"\x1b[{colour}m{text}\x1b[0m" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
+
+
 def moment(seconds: float) -> str:
     """Return a time, in seconds since the epoch, in words."""
     return "ever" if seconds == denials.FOR_EVER else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def local(seconds: float) -> str:
+    """Return a time, in seconds since the epoch, as the clock on the wall has it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def span(seconds: float) -> str:

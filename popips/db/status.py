@@ -2,12 +2,110 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+from popips.db import grants, report, shape
 from popips.db.task import Task
+from popips.login import word
+
+if TYPE_CHECKING:
+    from popips.db.state import State
+
+HELP = "tell in one screen whether logins open the relay"
+EVERY = 2.0  # seconds between two looks
+JUDGED_FOR = 30.0  # seconds that the doctor's checks count for: they ask other programs
+WIDEST = 40  # columns of a bar
+CLEAR = "\x1b[H\x1b[2J"
+EVENTS = ("granted", "renewed", "static", "refused", "deferred", "removed", "restored", "error")
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.epilog = "The status is 0 if logins open the relay, else 1: then popips-db doctor tells why."
+    shape.option(parser)
+    parser.add_argument("--watch", action="store_true", help="again and again, until it is interrupted")
 
 
 def work(task: Task) -> int:
     """Print the state of the grants; return 0 if logins open the relay, else 1."""
+    from popips.db import state
+
     task.needs_grants("status")
-    return os.EX_OK
+    is_terminal = sys.stdout.isatty() and not task.options.json
+    checks, judged = state.examined(task.settings, time.time()), time.monotonic()
+    while True:
+        with task.site() as site:
+            seen = state.state(site, checks)
+        if task.options.watch and is_terminal:
+            sys.stdout.write(CLEAR)
+        if task.options.json:
+            shape.write(seen.document())
+        else:
+            sys.stdout.writelines(f"{line}\n" for line in lines(seen))
+        sys.stdout.flush()
+        if not task.options.watch:
+            return os.EX_OK if seen.is_well else 1
+        time.sleep(EVERY)
+        if time.monotonic() > judged + JUDGED_FOR:
+            checks, judged = state.examined(task.settings, time.time()), time.monotonic()
+
+
+def lines(seen: State) -> Iterator[str]:
+    """Return the screen: the verdict, and then what there is."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    yield report.painted(seen.verdict, report.GREEN if seen.is_well else report.RED)
+    for name, text in _rows(seen):
+        line = report.printable(f"{name:<10}{text}".encode())
+        yield line[:width] if width else line
+    if any(bar.grants for bar in seen.left):
+        yield from _histogram(seen, max(1, min(WIDEST, (width or 80) - 24)))
+
+
+def _rows(seen: State) -> Iterator[tuple[str, str]]:
+    place, states = seen.settings.map, seen.states
+    own = ", popips' own" if place.own else ""
+    there = f"{seen.records} records" if seen.records is not None else "cannot be read"
+    yield "map", f"{place}: {there}{own}; asked by {seen.settings.mta}"
+    counts = {"live": states[grants.GRANTED], **{state: states[state] for state in grants.OTHERS}}
+    counts = {**counts, "denied": seen.denied, "orphans": seen.orphans}
+    yield "grants", ", ".join(f"{name} {count}" for name, count in counts.items())
+    yield "services", _top(seen.services, len(seen.services))
+    yield "users", _top(seen.users, 5)
+    yield "expirer", _expirer(seen)
+    if seen.logged:
+        counted = seen.logged.events()
+        events = ", ".join(f"{event} {counted[event]}" for event in EVENTS)
+        yield "last hour", f"{events} ({seen.logged.where})"
+    else:
+        yield "last hour", "nobody keeps the log here, or it cannot be read"
+    if seen.unbuilt:
+        yield "edit", seen.unbuilt
+    yield "versions", ", ".join(f"{name} {version}" for name, version in seen.versions.items())
+
+
+def _top(counted: Counter[str], most: int) -> str:
+    named = ", ".join(f"{word(name)} {count}" for name, count in counted.most_common(most))
+    return named + (f" and {len(counted) - most} more" if len(counted) > most else "") or "none"
+
+
+def _expirer(seen: State) -> str:
+    if seen.last is None:
+        return "no whole run yet"
+    moment = report.local(seen.last) if sys.stdout.isatty() else report.moment(seen.last)
+    by = f" by {word(seen.run.by)}, took {seen.run.seconds:.2f} s" if seen.run else ""
+    return f"last whole run {moment}, {report.span(max(0.0, seen.now - seen.last))} ago{by}"
+
+
+def _histogram(seen: State, width: int) -> Iterator[str]:
+    most = max(bar.grants for bar in seen.left)
+    yield "time left"
+    for bar in seen.left:
+        span = f"{report.span(bar.least)}-{report.span(bar.most)}"
+        yield f"  {span:>15} {bar.grants:>5} {'#' * -(-bar.grants * width // most)}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from popips import command
+from popips import command, progress
 from popips.maps import Place
 from popips.revoke import Edited
 from popips.settings import Settings
@@ -33,7 +33,7 @@ class Task:
 
     def site(self) -> Site:
         """Return the host, for a `with`; raise StampError if its stamp folder cannot be used."""
-        return site(self.settings, time.time())
+        return site(self.settings, time.time(), progress=progress.of(PROGRAM))
 
     @contextmanager
     def map(self) -> Iterator[Edited]:

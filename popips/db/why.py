@@ -2,36 +2,77 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from popips import address, denials, fate, form, policy, requests
-from popips.db import report, words
+from popips.db import report, shape, words
 from popips.db.task import Task
-from popips.login import word
+from popips.login import Login, word
 from popips.maps import Records
 from popips.site import Site
+from popips.stamps import Stamp
 
-GRANTED = (fate.LEAVE, fate.SETTLE, fate.RENEW)  # of an address that has a stamp
+HELP = "tell who opened the relay for an address, or why it is not"
+GRANTS = (fate.LEAVE, fate.SETTLE, fate.RENEW)  # of an address that has a stamp
+GRANTED, OPEN, CLOSED = "granted", "open", "closed"
+IN_WORDS = {GRANTED: "granted", OPEN: "open until the next run of popips-expire", CLOSED: "not granted"}
+Pairs = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True)
+class Why:
+    """What is to be told of an address. verdict: granted; open, until the next run ends the grant; or closed.
+
+    statics: the admin's records on the address, wider: those on its networks, the most specific first.
+    """
+
+    name: str
+    verdict: str
+    reason: str
+    stamp: Stamp | None
+    login: Login | None
+    statics: Pairs
+    wider: Pairs
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    shape.option(parser)
+    parser.add_argument("text", metavar="ADDRESS")
 
 
 def work(task: Task) -> int:
-    """Print in a line what becomes of an address; the status is 0 if the address relays by a grant."""
+    """Print what becomes of an address, and what the MTA says of it; the status is 0 if it relays by a grant."""
+    from popips.db import asks
+    from popips.probe import log
+    from popips.probe.machine import Machine
+
     task.needs_grants("why")
     name = words.address_of(task.options.text)
-    with task.site() as site, report.records_or_none(site) as records:
-        return _why(site, records, name)
+    with task.site() as site:
+        with report.records_or_none(site) as records:
+            why = _why(site, records, name)
+        answer, logged = asks.answer(site.settings, name), log.show(Machine(), name)
+        if task.options.json:
+            shape.write({**_document(site, why), "mta": answer.document(), "log": logged or None})
+        else:
+            sys.stdout.writelines(
+                f"{line}\n" for line in (_line(site, why), *answer.lines(), f"log: {logged or 'nobody keeps it here'}")
+            )
+    return os.EX_OK if why.verdict != CLOSED else 1
 
 
-def _why(site: Site, records: Records, name: str) -> int:
+def _why(site: Site, records: Records, name: str) -> Why:
     barred = policy.bars(site, denials.load(site.folder))(name)
     asked = any(address.of_key(one.address) == name for one in requests.there(site.folder, site.now))
     case = site.case(records, site.text.records(), name, asked, bool(barred))
-    what, login = fate.fate(case), _login(site, name)
-    if case.stamp != fate.NONE and what in GRANTED:
-        sys.stdout.write(f"{name}: granted: {login}\n")
-        return os.EX_OK
+    what = fate.fate(case)
+    statics = _there(records, [key.encode() for key in words.forms(site.settings, name)])
+    wider = _there(records, [key for its in form.keys(site.settings, name) for key in address.wider(its)])
     reason = {
         fate.EXPIRE: "due: the last login is longer ago than the window",
         fate.PUT: "pending: the record comes with the next run of popips-expire",
@@ -39,31 +80,67 @@ def _why(site: Site, records: Records, name: str) -> int:
         fate.REFUSE: barred,
     }.get(what, "")
     if what in (fate.STATIC, fate.YIELD) or (what == fate.LEAVE and (case.record == fate.ADMINS or case.named)):
-        admins = _admins(records, [key.encode() for key in words.forms(site.settings, name)])
-        is_built = admins and case.record == fate.ADMINS
-        reason = f"static: {admins if is_built else 'the text of the map has a record on it'}"
+        is_built = statics and case.record == fate.ADMINS
+        reason = f"static: {_told(statics) if is_built else 'the text of the map has a record on it'}"
     elif what == fate.LEAVE:
         window = report.span(site.settings.window)
         reason = barred or f"no grant in the last {window}; a login that was refused is in the mail log"
-        wider = _admins(records, [key for its in form.keys(site.settings, name) for key in address.wider(its)])
-        reason += f"; static for its network: {wider}" if wider else ""
-    is_open = case.record == fate.OURS  # whatever the next run will do
-    verdict = "open until the next run of popips-expire" if is_open else "not granted"
-    sys.stdout.write(f"{name}: {verdict}: {reason}{'; ' if login else ''}{login}\n")
-    return os.EX_OK if is_open else 1
+    is_granted = case.stamp != fate.NONE and what in GRANTS
+    verdict = GRANTED if is_granted else OPEN if case.record == fate.OURS else CLOSED  # whatever the next run will do
+    stamp = site.folder.get(name)
+    return Why(
+        name,
+        verdict,
+        "" if is_granted else reason,
+        stamp,
+        site.folder.login(name),
+        statics if case.record == fate.ADMINS else [],
+        wider,
+    )
 
 
-def _login(site: Site, name: str) -> str:
+def _line(site: Site, why: Why) -> str:
+    parts = [why.reason]
+    if why.wider and not why.stamp:
+        parts.append(f"static for its network: {_told(why.wider)}")
+    elif why.wider:
+        parts.append(f"its own record wins over the network's: {_told(why.wider)}")
+    who = _who(site, why)
+    parts.insert(0 if why.verdict == GRANTED else len(parts), who)
+    return f"{why.name}: {IN_WORDS[why.verdict]}: {'; '.join(part for part in parts if part)}"
+
+
+def _who(site: Site, why: Why) -> str:
     """Return what the stamp says, in words, "" if there is none."""
-    stamp, login = site.folder.get(name), site.folder.login(name)
-    if not stamp:
+    if not why.stamp:
         return ""
+    last, login = why.stamp.time, why.login
     who = f"user={word(login.user)} service={word(login.service)} by={word(login.writer)} " if login else ""
-    return f"{who}last={report.moment(stamp.time)} until={report.moment(stamp.time + site.settings.window)}"
+    return f"{who}last={report.moment(last)} until={report.moment(last + site.settings.window)}"
 
 
-def _admins(records: Records, keys: Iterable[bytes]) -> str:
-    """Return those of the records that are there in words, "" if none is."""
+def _document(site: Site, why: Why) -> dict[str, object]:
+    grant: dict[str, object] | None = None
+    if why.stamp:
+        last = why.stamp.time
+        of_time = {**shape.moment("last", last), **shape.moment("until", last + site.settings.window)}
+        grant = {**shape.of_login(why.login), **of_time}
+    return {
+        "address": why.name,
+        "verdict": why.verdict,
+        "open": why.verdict != CLOSED,
+        "reason": why.reason,
+        "grant": grant,
+        "records": shape.of_records(why.statics),
+        "networks": shape.of_records(why.wider),
+    }
+
+
+def _there(records: Records, keys: Iterable[bytes]) -> Pairs:
+    """Return those of the records that are there."""
     found = [(key, records.get(key)) for key in dict.fromkeys(keys)]
-    there = [f"{report.printable(key)} {report.printable(value)}" for key, value in found if value is not None]
-    return f"the admin has {', '.join(there)}" if there else ""
+    return [(key, value) for key, value in found if value is not None]
+
+
+def _told(pairs: Pairs) -> str:
+    return "the admin has " + ", ".join(f"{report.printable(key)} {report.printable(value)}" for key, value in pairs)

@@ -9,6 +9,7 @@ from popips import address, command, form
 from popips.settings import Settings
 
 FROM_STANDARD_INPUT = "Where an argument is -, arguments are read from standard input, one on a line."
+OF_RECORDS = FROM_STANDARD_INPUT[:-1] + "; for ins a line is ADDRESS or KEY VALUE."
 
 
 def arguments(words: list[str]) -> list[str]:
@@ -35,6 +36,23 @@ def canonical(word: str, cure: str = "write an address") -> str:
 def address_of(word: str) -> str:
     """Return the address that a word is, or that it is the key of; raise UsageError if it is neither."""
     return address.of_key(word.lower()) or canonical(word)
+
+
+def network(word: str) -> address.Network:
+    """Return the network, or address, that a word is; raise UsageError if it is neither."""
+    try:
+        (found,) = address.networks(word)
+    except ValueError as reason:
+        raise command.UsageError(f"{word}: {reason}; write ADDRESS/BITS") from None
+    return found
+
+
+def host_bits(word: str) -> list[str]:
+    """Return a warning where a word has an address in the place of a network, as 203.0.113.5/24 does."""
+    base, slash, _ = word.partition("/")
+    if not slash or network(word).first == network(base).first:
+        return []
+    return [f"{word}: taken for the network {network(word)}; for the address alone write {base}"]
 
 
 def normal_key(settings: Settings, text: str) -> str:

@@ -27,6 +27,12 @@ def look(patient: Patient) -> Iterator[Check]:
         yield skipped("mta.fresh", "only files are here")
 
 
+def have_asked(patient: Patient) -> str:
+    """Return the command that has Postfix ask the map of popips.conf."""
+    this = _Postfix(patient)
+    return this.edit(RELAY, this.wanted(RELAY))
+
+
 class _Postfix:
     """Postfix's lists of restrictions, and where they ask the map."""
 
@@ -78,7 +84,8 @@ class _Postfix:
             try:
                 if address.is_in(name, address.networks(numbers)):
                     found = f"mynetworks holds {name}, an address that nobody has: is the relay open to all?"
-                    yield Finding(FAIL, found, f"mynetworks = {self.config.values['mynetworks']}")
+                    fix = "postconf -X mynetworks; postconf -e 'mynetworks_style = host'; postfix reload"
+                    yield Finding(FAIL, found, f"mynetworks = {self.config.values['mynetworks']}", fix)
             except address.Refused:
                 return
 
@@ -87,7 +94,9 @@ class _Postfix:
         form = of(self.patient.settings)
         found, error = postfix.query(self.machine, self.table, *self.patient.live, *STRANGERS)
         if error:
-            yield Finding(FAIL, "Postfix cannot read the map, and answers 451", error, "popips-expire")
+            is_unknown = "unsupported dictionary type" in error
+            fix = f"apt-get install -y postfix-{self.patient.settings.map.kind}" if is_unknown else "popips-expire"
+            yield Finding(FAIL, "Postfix cannot read the map, and answers 451", error, fix)
             return
         for name in self.patient.live:
             if found.get(name) != form.value:
@@ -145,7 +154,8 @@ class _Postfix:
     def edit(self, name: str, value: str) -> str:
         """Return the command that sets a list."""
         if name in self.config.overrides:
-            return f"postconf -P 'smtp/inet/{name}={value}'; postfix reload"
+            words = value.replace(", ", ",").replace(" ", ",")  # for master.cf takes no blanks
+            return f"postconf -P 'smtp/inet/{name}={words}'; postfix reload"
         return f"postconf -e '{name} = {value}'; postfix reload"
 
 

@@ -6,15 +6,16 @@ import os
 import re
 from collections.abc import Iterator
 
-from popips.doctor.check import FAIL, STRANGERS, WARN, Check, Finding, Patient, judged, place_name, skipped
+from popips.doctor.check import FAIL, STRANGERS, WARN, Check, Finding, Patient, judged, skipped
+from popips.doctor.there import contrib
 from popips.form import of
-from popips.maps import Place
 from popips.probe import sendmail, units
 from popips.probe.sendmail import Cf, Verdict
 
+DRAC = "/usr/share/sendmail/cf/feature/drac.m4"
 PIDS = ("/run/sendmail/mta/sendmail.pid", "/run/sendmail.pid")
 DNSBL = re.compile(r"\$\((\w+) \$4\.\$3\.\$2\.\$1\.(\S+?)\.? ")
-LOCAL_RULES = re.compile(r"^SLocal_check_rcpt\b.*?(?=^S)", re.M | re.S)
+LOCAL_RULES = re.compile(r"^SLocal_check_rcpt\b.*?(?=^S|\Z)", re.M | re.S)
 # rules for Local_check_rcpt, as sed puts them: what access.db says of the client comes first
 RELAY_FIRST = (
     "R$*\\t$: $1 $| $>Basic_check_relay $\\&{client_name} $| $\\&{client_addr}\\nR$* $| $#$*\\t$#$2\\nR$* $| $*\\t$: $1"
@@ -60,20 +61,25 @@ def _wrong_asks(patient: Patient, cf: Cf) -> Iterator[Finding]:
 
 def _not_asked(patient: Patient, cf: Cf, is_named: bool) -> Finding:
     """Return what is wrong where no rule asks the map, and the cheapest way to have one ask it."""
-    place, access = patient.settings.map, cf.maps.get("access")
+    place = patient.settings.map
     found = f"sendmail does not ask {place}: " + (
         "its .cf names it, and no rule asks it" if is_named else "no map of its .cf is that file"
     )
     there = ", ".join(f"{line.name} {line.kind}:{line.path}" for line in cf.maps.values() if line.path)
     evidence = f"{sendmail.CF} has {there or 'no map that is a file'}"
-    if place.own:
-        return Finding(FAIL, found, evidence, _feature(patient, f"FEATURE(`drac', `{place.kind} -o {place.path}')dnl"))
-    if access and access.path:
-        fix = patient.set_line("map", place_name(Place(access.kind, access.path)))
-        return Finding(FAIL, found, evidence, f"{fix}; popips-expire")
-    return Finding(
-        FAIL, found, evidence, _feature(patient, f"FEATURE(`access_db', `{place.kind} -T<TMPF> {place.path}')dnl")
-    )
+    fix = "" if place.own else patient.asked_instead
+    return Finding(FAIL, found, evidence, fix or have_asked(patient))
+
+
+def have_asked(patient: Patient) -> str:
+    """Return the command that has sendmail ask the map of popips.conf."""
+    place = patient.settings.map
+    if not place.own:
+        return _feature(patient, f"FEATURE(`access_db', `{place.kind} -T<TMPF> {place.path}')dnl")
+    if os.path.exists(patient.machine.path(DRAC)):
+        return _feature(patient, f"FEATURE(`drac', `{place.kind} -o {place.path}')dnl")
+    sample = contrib("sendmail/own-check-rcpt.mc")
+    return f"sed 's|hash -o .*|{place.kind} -o {place.path}|' {sample} >> {sendmail.MC}; {_make()}"
 
 
 def _feature(patient: Patient, line: str) -> str:
@@ -103,10 +109,13 @@ def _any_value_relays(cf: Cf, name: str) -> bool:
 def _wrong_answers(patient: Patient, names: list[str]) -> Iterator[Finding]:
     """Ask sendmail itself."""
     bt, form = patient.bt, of(patient.settings)
-    if bt.error:
+    if bt.is_silent:
         yield Finding(
-            FAIL, "sendmail cannot be asked", f"sendmail -bt: {bt.error}", f"sendmail -bt -C {sendmail.CF} < /dev/null"
+            FAIL, "sendmail gives no answer: is the map locked, or DNS out of order?", f"sendmail -bt: {bt.error}"
         )
+        return
+    if bt.error:
+        yield Finding(FAIL, "sendmail cannot be asked", f"sendmail -bt: {bt.error}", f"touch {sendmail.MC}; {_make()}")
         return
     for name in patient.live:
         key, value = (part.decode() for part in form.record(name))
@@ -143,9 +152,7 @@ def _refused(patient: Patient, name: str, verdict: Verdict | None) -> Finding:
     if reject:  # the admin's own will
         found = f"{name} has a grant, and your record {reject[1]} {reject[2]} refuses it"
         return Finding(WARN, found, f"check_rcpt: {told}", f"popips-db end {name}")
-    return Finding(
-        FAIL, f"{name} has a grant, and sendmail refuses it", f"check_rcpt: {told}", "popips-db doctor --only map,mta"
-    )
+    return Finding(FAIL, f"{name} has a grant, and sendmail refuses it", f"check_rcpt: {told}")
 
 
 def _asks_for(patient: Patient, verdict: Verdict, names: list[str]) -> bool:
@@ -157,7 +164,8 @@ def _asks_for(patient: Patient, verdict: Verdict, names: list[str]) -> bool:
 
 
 def _asked(verdict: Verdict) -> str:
-    return ", ".join(f"{map_} {key}" for map_, key, _ in verdict.asked[:12]) or "nothing was asked"
+    told = {f"{map_} {key}": None for map_, key, _ in verdict.asked if key.endswith(verdict.address.rpartition(":")[2])}
+    return ", ".join(list(told)[:6]) or "it was asked for nothing"
 
 
 def _answers(patient: Patient) -> str:
@@ -186,13 +194,8 @@ def _wrong_order(patient: Patient, cf: Cf) -> Iterator[Finding]:
         )
         told = f"a DNSBL ({', '.join(lists)}) goes before a grant in a map of its own, and not before one in access.db"
         yield Finding(WARN, told, f"{sendmail.CF}: the map {names[0] if names else '?'} is asked behind it", fix)
-    local = LOCAL_RULES.search(cf.text)
-    if (
-        local
-        and any(f"$({name} " in local[0] for name in names)
-        and "Basic_check_relay" not in local[0]
-        and cf.delays_checks
-    ):
+    local = "".join(LOCAL_RULES.findall(cf.text))
+    if cf.delays_checks and "Basic_check_relay" not in local and any(f"$({name} " in local for name in names):
         told = "with FEATURE(`delay_checks'), who has a grant relays in spite of your REJECT of it"
         fix = f"sed -i 's/^SLocal_check_rcpt.*/&\\n{RELAY_FIRST}/' {sendmail.MC}; {_make()}"
         yield Finding(FAIL, told, f"Local_check_rcpt in {sendmail.CF} does not call Basic_check_relay", fix)
@@ -203,8 +206,7 @@ def _wrong_order(patient: Patient, cf: Cf) -> Iterator[Finding]:
 
 def _stale(patient: Patient, cf: Cf) -> Iterator[Finding]:
     machine = patient.machine
-    pid = _daemon(patient, cf)
-    began = units.started(machine, pid) if pid else None
+    began = _began(patient, cf)
     unit = units.units(machine, "sendmail.service")["sendmail.service"]
     start = (
         "systemctl enable sendmail; systemctl restart sendmail"
@@ -227,14 +229,17 @@ def _stale(patient: Patient, cf: Cf) -> Iterator[Finding]:
         yield Finding(WARN, "sendmail is not started at boot", fix="systemctl enable sendmail")
 
 
-def _daemon(patient: Patient, cf: Cf) -> int:
-    """Return the process id of the daemon, 0 if it does not run."""
-    named = cf.options.get("PidFile", "")
-    for path in dict.fromkeys([named, *PIDS]):
+def _began(patient: Patient, cf: Cf) -> float | None:
+    """Return when the daemon has read its .cf, in seconds since the epoch; None if it does not run.
+
+    After SIGHUP it is the same process that begins anew, and writes its pid file again.
+    """
+    for path in dict.fromkeys([cf.options.get("PidFile", ""), *PIDS]):
         first = patient.machine.read(path).partition("\n")[0].strip() if path.startswith("/") else ""
-        if first.isdigit() and os.path.isdir(f"/proc/{first}"):
-            return int(first)
-    return 0
+        started = units.started(patient.machine, int(first)) if first.isdigit() else None
+        if started is not None:
+            return max(started, _mtime(path))
+    return None
 
 
 def _mtime(path: str) -> float:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from popips.form import of
-from popips.maps import Place
+from popips.maps import Place, exists
+from popips.maps.kinds import KINDS
 from popips.probe import sendmail
 from popips.probe.machine import Machine
 from popips.settings import Settings
@@ -91,7 +92,8 @@ class Patient:
         form = of(self.settings)
         keys = [form.record(name)[0].decode() for name in (*self.live, *STRANGERS)]
         lookups = [(name, key) for name in self.cf.names_of(self.settings.map.path) for key in keys]
-        return sendmail.ask(self.machine, [*self.live, *STRANGERS], lookups)
+        is_compressed = self.cf.says_yes("UseCompressedIPv6Addresses")
+        return sendmail.ask(self.machine, [*self.live, *STRANGERS], lookups, is_compressed)
 
     @cached_property
     def live(self) -> list[str]:
@@ -114,6 +116,16 @@ class Patient:
                     yield entry
         except StampError:
             return
+
+    @property
+    def asked_instead(self) -> str:
+        """The command that has popips.conf name the access map that sendmail asks, "" if it does, or there is none."""
+        access = self.cf.maps.get("access") if self.cf and self.settings.mta == "sendmail" else None
+        if not access or not access.path or access.path == self.settings.map.path or access.kind not in KINDS:
+            return ""
+        if not exists(self.machine.path(access.path)):
+            return ""
+        return f"{self.set_line('map', place_name(Place(access.kind, access.path)))}; popips-expire"
 
     def set_line(self, name: str, value: str) -> str:
         """Return the command that makes a line of popips.conf say so, whether it is there or not."""

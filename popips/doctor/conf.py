@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from collections.abc import Iterator
 
-from expirer import notice
-from popips import settings
-from popips.doctor.check import FAIL, Check, Finding, Patient, judged
+from popips import policy, settings
+from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged
 from popips.maps import BY_POSTMAP
-from popips.probe.machine import Machine
+from popips.probe.machine import ENVIRONMENT, Machine
 from popips.settings import Settings, SettingsError
 
 ID, WANTED = "conf", "settings that can be used"
@@ -18,7 +19,7 @@ ID, WANTED = "conf", "settings that can be used"
 def load(machine: Machine, path: str) -> Settings | Check:
     """Return what popips.conf says, or the check that fails where it cannot be used."""
     try:
-        if machine.root and not machine.read(path):
+        if machine.root and not os.path.lexists(machine.path(path)):
             return Settings(path=path)
         return settings.load(machine.path(path))
     except SettingsError as error:
@@ -27,9 +28,31 @@ def load(machine: Machine, path: str) -> Settings | Check:
 
 def look(patient: Patient) -> Iterator[Check]:
     """Look at what popips.conf says."""
-    wrong = [Finding(FAIL, text, fix=_of_wrong(patient, text)) for text in notice.wrong(patient.settings)]
     well = patient.conf if patient.settings.identity != "-" else f"{patient.conf} is not there: the defaults hold"
-    yield judged(ID, WANTED, well, wrong if patient.machine.runs else [])
+    yield judged(ID, WANTED, well, list(_wrong(patient)) if patient.machine.runs else [])
+
+
+def _wrong(patient: Patient) -> Iterator[Finding]:
+    """Tell what popips.conf says and the host has not."""
+    of, conf = patient.settings, patient.conf
+    if of.only_group:
+        try:
+            if not policy.is_group(of.only_group):
+                fix = f"groupadd {of.only_group}"
+                yield Finding(FAIL, f"{conf}: only_group: there is no group {of.only_group}", fix=fix)
+        except policy.NoAnswer as error:
+            yield Finding(WARN, f"{conf}: {error}")
+    if of.drop and not os.path.isdir(of.drop):
+        yield Finding(FAIL, f"{conf}: drop: there is no folder {of.drop}", fix=f"install -d -m 0711 {of.drop}")
+    if of.renew == "sessions" and not shutil.which(of.doveadm.split()[0], path=ENVIRONMENT["PATH"]):
+        fix = f"sed -i '/^[ \\t]*doveadm[ \\t]*=/d' {conf}"
+        yield Finding(FAIL, f"{conf}: renew = sessions: there is no program {of.doveadm}", fix=fix)
+    if of.follow_pattern:
+        try:
+            re.compile(of.follow_pattern)
+        except re.error as error:
+            fix = f"sed -i 's/^[ \\t]*follow_pattern[ \\t]*=/#&/' {conf}"
+            yield Finding(FAIL, f"{conf}: follow_pattern: {error}", fix=fix)
 
 
 def _fix(machine: Machine, path: str, error: str) -> str:
@@ -48,15 +71,4 @@ def _fix(machine: Machine, path: str, error: str) -> str:
         return f"printf 'map = hash:/var/lib/popips/popips\\n{own}' >> {path}; popips-expire"
     if found := re.search(r": (key|compressed_ipv6) is for sendmail", error):
         return f"sed -i '/^[ \\t]*{found[1]}[ \\t]*=/d' {path}"
-    return ""
-
-
-def _of_wrong(patient: Patient, text: str) -> str:
-    """Return what mends what a run complains of."""
-    if found := re.search(r"(install -d .*)$", text):
-        return found[1]
-    if ": value: " in text:
-        return patient.set_line("value", "RELAY")
-    if "there is no group" in text:
-        return f"groupadd {patient.settings.only_group}"
     return ""

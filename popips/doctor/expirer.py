@@ -44,7 +44,9 @@ def _wrong_start(patient: Patient, there: dict[str, units.Unit], lines: list[tup
             yield Finding(FAIL, "nothing starts popips-expire: no grant ends", fix=_install(has_systemd))
     elif lines and patient.machine.runs and not _cron_runs(patient):
         found = f"cron is to start it ({lines[0][0]}), and cron does not run"
-        yield Finding(FAIL, found, fix="systemctl enable --now cron" if has_systemd else "service cron start")
+        start = "systemctl enable --now cron" if has_systemd else "service cron start"
+        is_there = any(True for name in ("cron", "crond") for _ in patient.machine.glob(f"/usr/sbin/{name}"))
+        yield Finding(FAIL, found, fix=start if is_there else "apt-get install -y cron")
     if timer.is_stale or there[SERVICE].is_stale:
         yield Finding(WARN, "systemd has not read the units as they are now", fix="systemctl daemon-reload")
 

@@ -12,10 +12,15 @@ from stat import S_IMODE, S_ISSOCK
 from popips.doctor import there
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, skipped
 from popips.log import SOCKET
+from popips.probe import units
 from popips.probe.machine import Machine
 
 UNSYNCHRONISED = 5  # adjtimex(2): TIME_ERROR
 PROFILES = "/sys/kernel/security/apparmor/profiles"
+JOURNALD = (  # a socket of a service that runs cannot be started again
+    "systemctl stop systemd-journald.socket systemd-journald-dev-log.socket systemd-journald; "
+    "systemctl start systemd-journald-dev-log.socket systemd-journald"
+)
 # what Dovecot starts our programs from, and the folder of rules that an admin adds to AppArmor's own profiles
 STARTS = {"popips-postlogin": "script-login", "popips-hook": "auth"}
 CONFIGURED = ("/etc/dovecot/*.conf", "/etc/dovecot/conf.d/*.conf", "/etc/dovecot/conf.d/*.ext", "/etc/pam.d/*")
@@ -26,7 +31,7 @@ def look(patient: Patient) -> Iterator[Check]:
     machine = patient.machine
     if machine.runs:
         yield judged("clock", "a clock that is set by others, and does not jump", "synchronised", list(_clock(patient)))
-        yield judged("log", f"a log behind {SOCKET}", _where(machine), list(_log()))
+        yield judged("log", f"a log behind {SOCKET}", _where(machine), list(_log(machine)))
     else:
         yield skipped("clock", "only files are here")
         yield skipped("log", "only files are here")
@@ -48,8 +53,8 @@ def _clock(patient: Patient) -> Iterator[Finding]:
         yield Finding(WARN, "nothing sets the clock: when it jumps, grants end too early or too late", "adjtimex", fix)
 
 
-def _log() -> Iterator[Finding]:
-    fix = "systemctl restart systemd-journald.socket || apt-get install -y rsyslog"
+def _log(machine: Machine) -> Iterator[Finding]:
+    fix = JOURNALD if units.has_systemd(machine) else "service rsyslog restart || apt-get install -y rsyslog"
     try:
         if not S_ISSOCK(os.stat(SOCKET).st_mode):
             yield Finding(WARN, f"{SOCKET} is no socket: no line is logged", fix=fix)
@@ -71,6 +76,8 @@ def _programs(machine: Machine) -> Iterator[Finding]:
     named = _named(machine)
     if machine.runs and there.is_installed():
         named |= {there.hook(name): "" for name in there.HOOKS if there.hook(name) not in named}
+        if unfit := there.unfit_pack():
+            yield Finding(WARN, f"{unfit}: not for this Python: a login takes longer", fix=there.pack_again())
     for path, file in named.items():
         try:
             state = os.stat(machine.path(path))
@@ -96,7 +103,7 @@ def _missing(machine: Machine, path: str, file: str) -> Finding:
     ours = there.hook(name)
     if path != ours and os.path.exists(machine.path(ours)) and file:
         return Finding(FAIL, found, file, f"sed -i 's|{path}|{ours}|' {file}; service dovecot reload")
-    return Finding(FAIL, found, file, "make install")
+    return Finding(FAIL, found, file, there.install_again())
 
 
 def _named(machine: Machine) -> dict[str, str]:

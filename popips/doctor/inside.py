@@ -12,17 +12,21 @@ from popips.maps import Busy, Lookup, MapError, kinds
 from popips.maps.text import Text
 from popips.settings import Settings
 
-PATIENCE = 0.2  # seconds for the map's lock
+PATIENCE = 0.5  # seconds for the map's lock
 BIGGEST = 256 << 20  # bytes of a map that is read as a whole
 
 
 @dataclass(frozen=True)
 class Inside:
-    """error: why it could not be read; is_busy: it is kept locked; unbuilt: what it lacks of the admin's text."""
+    """error: why it could not be read; is_busy: it is kept locked; unbuilt: what it lacks of the admin's text.
+
+    text_error: why that could not be read.
+    """
 
     error: str = ""
     is_busy: bool = False
     unbuilt: str = ""
+    text_error: str = ""
     records: int = 0
 
 
@@ -40,7 +44,7 @@ def look(patient: Patient) -> Inside:
         try:
             found = _look(here)
             with open(write, "wb") as file:
-                file.write(marshal.dumps((found.error, found.is_busy, found.unbuilt, found.records)))
+                file.write(marshal.dumps((found.error, found.is_busy, found.unbuilt, found.text_error, found.records)))
         finally:
             os._exit(0)
     os.close(write)
@@ -57,7 +61,10 @@ def _look(settings: Settings) -> Inside:
     try:
         with kinds.reader(place, time.monotonic() + PATIENCE) as records:
             count = sum(1 for _ in records.items())
-            return Inside(unbuilt=_unbuilt(Text(text, place.postfix), records), records=count)
+            try:
+                return Inside(unbuilt=_unbuilt(Text(text, place.postfix), records), records=count)
+            except MapError as error:
+                return Inside(text_error=str(error), records=count)
     except Busy as error:
         return Inside(error=str(error), is_busy=True)
     except MapError as error:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from stat import S_IMODE, S_ISREG
 
-from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, skipped
+from popips.doctor import ask_postfix, ask_sendmail
+from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, place_name, skipped
 from popips.doctor.inside import Inside
 from popips.doctor.inside import look as look_inside
 from popips.maps import exists
@@ -17,8 +19,9 @@ from popips.maps.file import TRUSTED_USER
 from popips.maps.journal import is_idle
 from popips.maps.seal import AHEAD, SECOND
 from popips.maps.text import Text
-from popips.probe import sendmail
+from popips.probe import sendmail, units
 
+OWN_MAP = "/var/lib/popips/popips.db"
 BIG = 32 << 20  # bytes from which on it is felt that a map of the admin's is copied at each change
 VERSIONS = {"5.": {"hash": 9, "btree": 9}}  # by the beginning of libdb's version: the newest that it reads, dbmeta.h
 IDS = ("format", "owner", "key", "lock", "journal", "ahead", "size", "pending")
@@ -56,6 +59,8 @@ class _Map:
         """The command that makes it from what there is."""
         if self.place.own:
             return "popips-expire"
+        if another := self.patient.asked_instead:
+            return another
         return self.place.build(self.place.source if exists(self.here.source) else "/dev/null")
 
     @cached_property
@@ -163,10 +168,14 @@ class _Map:
     def wrong_lock(self) -> Iterator[Finding]:
         if not self.inside.is_busy or not self.state:
             return
-        holders = _lockers(self.state)
+        holders = units.lockers(self.patient.machine, self.place.path)
         any_user = self.state.st_mode & 0o004
-        fix = f"chmod o-r {self.place.path}" if any_user else f"ps -p {','.join(holders)}" if holders else ""
-        yield Finding(FAIL, self.inside.error, f"/proc/locks: {', '.join(holders) or '?'}", fix)
+        names = [self.patient.machine.read(f"/proc/{pid}/comm").strip() for pid in holders]
+        is_rebuilt = {"makemap", "postmap"} & set(names)  # which is to come to its end
+        end = f"kill {' '.join(map(str, holders))}" if holders and not is_rebuilt else ""
+        fix = "; ".join([*([f"chmod o-r {self.place.path}"] if any_user else []), *([end] if end else [])])
+        evidence = ", ".join(f"{name} (process {pid})" for name, pid in zip(names, holders))
+        yield Finding(FAIL, self.inside.error.partition("; ")[0], evidence, fix)
 
     def wrong_journal(self) -> Iterator[Finding]:
         path = self.place.journal
@@ -201,12 +210,22 @@ class _Map:
         if not self.place.own and self.state.st_size >= BIG:
             status = FAIL if self.state.st_size >= MOST else WARN
             found = f"{self.place.path}: {self.state.st_size >> 20} MiB, which each new login copies"
-            yield Finding(status, found, fix="popips-db setup --map own --dry-run")
+            yield Finding(status, found, fix=self.own())
+
+    def own(self) -> str:
+        """Return the commands that put the grants into a map of popips' own, and have the MTA ask it."""
+        place = replace(self.place, kind="hash", path=OWN_MAP, own=True)
+        moved = replace(self.patient, settings=self.settings.replace(map=place, own_map=True))
+        ask = (ask_postfix if self.settings.mta == "postfix" else ask_sendmail).have_asked(moved)
+        lines = [self.patient.set_line("map", place_name(place)), self.patient.set_line("own_map", "yes")]
+        return "; ".join([*lines, "popips-expire", ask])
 
     def of_text(self) -> str:
         return f"all that {self.text.path} says" if self.text.path else "no text: it is popips' own"
 
     def pending(self) -> Iterator[Finding]:
+        if self.inside.text_error:
+            yield Finding(FAIL, self.inside.text_error, fix=self.patient.set_line("static_source", "auto"))
         if self.inside.unbuilt:
             found = f"{self.text.path}: not in {self.place.path} yet: {self.inside.unbuilt}"
             yield Finding(WARN, found, fix=self.place.build(self.text.path))
@@ -245,14 +264,3 @@ def _user_of(patient: Patient) -> int:
     name = (patient.cf.options.get("TrustedUser") if patient.cf else "") or TRUSTED_USER
     found = re.search(rf"^{re.escape(name)}:[^:]*:(\d+):", patient.machine.read("/etc/passwd"), re.M)
     return int(found[1]) if found else 0
-
-
-def _lockers(state: os.stat_result) -> list[str]:
-    """Return the ids of the processes that have a lock on a file: /proc/locks, proc(5)."""
-    file = f"{os.major(state.st_dev):02x}:{os.minor(state.st_dev):02x}:{state.st_ino}"
-    try:
-        with open("/proc/locks") as locks:
-            words = [line.split() for line in locks]
-    except OSError:
-        return []
-    return sorted({line[4] for line in words if len(line) > 5 and line[5] == file and line[1] != "->"})

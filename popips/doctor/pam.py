@@ -17,6 +17,7 @@ WANTED = "after the right password, and only then"
 OF_MAILBOXES = ("dovecot", "pop3", "imap")  # services that are worth a word without a line, too
 SAFE = "auth requisite pam_unix.so nodelay\naccount requisite pam_unix.so\n"  # of contrib/pam.d/pop3
 PLAIN = (*NEUTRAL, "pam_unix.so", "pam_nologin.so", "pam_exec.so", "pam_debug.so")
+BREAK = r"\n"  # as printf(1) has it
 Texts = Mapping[str, str]
 
 
@@ -108,17 +109,41 @@ def _cures(machine: Machine, service: str, hooks: list[Line]) -> Iterator[tuple[
     texts = {place: _without_hook(text) for place, text in had.items()}
     delete = [*copy, f"sed -i '/{HOOK}/d' {shlex.join(places)}"]
     gap = "" if texts[file].endswith("\n") or not texts[file] else "\n"
-    add = f"printf '{gap and chr(92) + 'n'}%s\\n' {shlex.quote(line)} >> {file}"
+    add = f"printf '{gap and BREAK}%s{BREAK}' {shlex.quote(line)} >> {file}"
     strict = r"sed -i 's/^\(account\s\+\)required\(\s\+pam_unix\.so\)/\1requisite\2/' " + file
     stricter = re.sub(r"(?m)^(account\s+)required(\s+pam_unix\.so)", r"\1requisite\2", texts[file])
+    if now == file and (number := _broken_at(machine, service, file)):
+        lines = had[file].split("\n")
+        whole = {**had, file: "\n".join([*lines[: number - 1], f"#{lines[number - 1]}", *lines[number:]])}
+        if _is_closed(machine, service, whole):
+            yield f"sed -i '{number}s/^/#/' {file}", whole
     yield "; ".join([*delete, add]), {**texts, file: f"{texts[file]}{gap}{line}\n"}
     yield "; ".join([*delete, strict, add]), {**texts, file: f"{stricter}{gap}{line}\n"}
     if service in OF_MAILBOXES and _is_plain(machine, service):
         keep = [] if copy else [f"cp -p {file} {file}.before-popips"]
         others = [f"sed -i '/{HOOK}/d' {shlex.join(places[1:])}"] if len(places) > 1 else []
-        whole = f"printf '%s\\n' {shlex.join([*SAFE.splitlines(), line])} > {file}"
-        yield "; ".join([*keep, *others, whole]), {**texts, file: f"{SAFE}{line}\n"}
+        anew = f"printf '%s\\n' {shlex.join([*SAFE.splitlines(), line])} > {file}"
+        yield "; ".join([*keep, *others, anew]), {**texts, file: f"{SAFE}{line}\n"}
     yield "; ".join(delete), texts
+
+
+def _broken_at(machine: Machine, service: str, file: str) -> int:
+    """Return the number of the line of a file for which libpam refuses all logins, 0 if there is none."""
+    try:
+        pam.stacks(machine, service)
+    except pam.Broken as error:
+        found = re.match(rf"{re.escape(file)}:(\d+): ", str(error))
+        return int(found[1]) if found else 0
+    return 0
+
+
+def _is_closed(machine: Machine, service: str, texts: Texts) -> bool:
+    """Whether nobody gets in with a wrong password."""
+    try:
+        outcomes = walk(machine, pam.stacks(machine, service, texts), WRONG, acts).outcomes
+    except pam.Broken:
+        return True
+    return not any(outcome.passes for outcome in outcomes)
 
 
 def _is_cured(machine: Machine, service: str, texts: Texts, may_go: bool) -> bool:
@@ -136,7 +161,7 @@ def _is_plain(machine: Machine, service: str) -> bool:
     try:
         stacks = pam.stacks(machine, service)
     except pam.Broken:
-        return True  # there is nobody to lose
+        return False  # nobody can tell
     return all(
         line.name in PLAIN or not (line.module and pam.is_installed(machine, line.module))
         for kind in (AUTH, ACCOUNT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from stat import S_IMODE, S_ISDIR
 
@@ -64,7 +65,9 @@ def _odd(patient: Patient) -> Iterator[Finding]:
                 yield Finding(WARN, found, f"mounted at {mount}", f"mount -o remount,exec {mount}")
             denials.load(folder)
     except StampError as error:
-        yield Finding(FAIL, str(error), fix=f"cat {patient.settings.stamps}/{DENIED}")
+        list_ = f"{patient.settings.stamps}/{DENIED}"
+        line = re.search(rf"{re.escape(DENIED)}:(\d+): ", str(error))
+        yield Finding(FAIL, str(error), fix=f"sed -i '{line[1]}d' {list_}" if line else f"mv {list_} {list_}.bad")
 
 
 def _wrong_times(patient: Patient) -> Iterator[Finding]:

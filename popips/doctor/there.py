@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from importlib.util import MAGIC_NUMBER
 
 import popips
 
@@ -30,6 +32,32 @@ def contrib(path: str) -> str:
     """Return the path of a sample."""
     installed = f"{_prefix()}/share/doc/popips/contrib/{path}"
     return installed if is_installed() else f"{ROOM}/contrib/{path}"
+
+
+def install_again() -> str:
+    """Return the command that installs popips anew."""
+    if os.path.exists("/var/lib/dpkg/info/popips.list"):
+        return "apt-get install -y --reinstall popips"
+    return f"make -C {ROOM} install" if os.path.exists(f"{ROOM}/Makefile") else "make install"
+
+
+def unfit_pack() -> str:
+    """Return the file of byte code, see pam_hook.pack, that this Python cannot run, "" if there is none."""
+    for name in HOOKS:
+        path = f"{ROOM}/{name}.pyc"
+        try:
+            with open(path, "rb") as file:
+                if file.read(4) != MAGIC_NUMBER:
+                    return path
+        except OSError:
+            return path
+    return ""
+
+
+def pack_again() -> str:
+    """Return the command that makes the byte code anew."""
+    binding = sys.path[-1]  # where the installed programs have it
+    return f"{sys.executable} -I -X no_debug_ranges {ROOM}/pam_hook/pack.py {ROOM} {binding}"
 
 
 def _prefix() -> str:

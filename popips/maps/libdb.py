@@ -34,3 +34,8 @@ DB_CREATE, DB_NOSYNC, DB_RDONLY, DB_UNKNOWN = _db.DB_CREATE, _db.DB_NOSYNC, _db.
 DB_FAST_STAT = _db.DB_FAST_STAT
 IN_MEMORY = _db.DB_CREATE | _db.DB_PRIVATE | _db.DB_INIT_MPOOL  # an environment that leaves nothing on the disk
 TYPES = {"hash": _db.DB_HASH, "btree": _db.DB_BTREE}
+
+
+def version() -> str:
+    """Return the version of Berkeley DB."""
+    return ".".join(map(str, _db.version()))

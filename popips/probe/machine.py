@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +21,12 @@ class Answer:
     err: str
 
 
+NO_ANSWER = 124  # status, as timeout(1) has it
 NOT_RUN = Answer(127, "", "not run")
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 @dataclass(frozen=True)
@@ -39,11 +45,14 @@ class Machine:
         return f"{self.root}{path}"
 
     def read(self, path: str) -> str:
-        """Return the text of a file, "" if it is not there; bytes that are no UTF-8 are escaped. Raise OSError."""
+        """Return the text of a file, "" if there is none; bytes that are no UTF-8 are escaped. Raise OSError.
+
+        A folder in a file's place is none, and a pipe that nobody writes to is empty: nothing waits for it.
+        """
         try:
-            with open(self.path(path), errors="backslashreplace") as file:
+            with open(self.path(path), errors="backslashreplace", opener=_at_once) as file:
                 return file.read()
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return ""
 
     def glob(self, pattern: str) -> Iterator[str]:
@@ -69,7 +78,7 @@ class Machine:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Answer(124, "", f"no answer after {patience:.0f} seconds")
+            return Answer(NO_ANSWER, "", f"no answer after {patience:.0f} seconds")
         except OSError as error:
             return Answer(127, "", error.strerror or str(error))
         return Answer(done.returncode, done.stdout, done.stderr)

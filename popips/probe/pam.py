@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -66,12 +67,17 @@ def text_of(machine: Machine, path: str, texts: Mapping[str, str] = NO_TEXTS) ->
     if path in texts:
         return texts[path]
     try:
-        with open(machine.path(path), errors="backslashreplace", newline="") as file:
+        with open(machine.path(path), errors="backslashreplace", newline="", opener=_at_once) as file:
             return file.read()
     except IsADirectoryError:
         return ""
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe, too, that nobody writes to."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def file_of(machine: Machine, service: str, texts: Mapping[str, str] = NO_TEXTS) -> str:
@@ -121,9 +127,9 @@ class _Reader:
         for number, line in lines(text, lambda: self.ends_at_blanks):
             if line is None:
                 raise Broken(f"{path}:{number}: the file ends where a line is to go on")
-            self.line(f"{path}:{number}", words(line), _Within(within.kind, within.level, (*within.by, path)))
+            self._take(f"{path}:{number}", words(line), _Within(within.kind, within.level, (*within.by, path)))
 
-    def line(self, where: str, line: list[str], within: _Within) -> None:
+    def _take(self, where: str, line: list[str], within: _Within) -> None:
         """Add one logical line."""
         first, control, module, *arguments = (*line, *[""] * (3 - len(line)))
         kind = first.removeprefix("-").lower()

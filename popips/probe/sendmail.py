@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from popips import address
-from popips.probe.machine import Machine
+from popips.probe.machine import NO_ANSWER, Machine
 
 PROGRAM = "/usr/sbin/sendmail"
 FOLDER, CF, MC = "/etc/mail", "/etc/mail/sendmail.cf", "/etc/mail/sendmail.mc"
@@ -57,7 +58,7 @@ class Cf:
 
     def names_of(self, path: str) -> list[str]:
         """Return the names of the maps that are this file, or ask it in a sequence."""
-        named = [line.name for line in self.maps.values() if line.path == path]
+        named = [line.name for line in self.maps.values() if line.path and _is_same(line.path, path)]
         return named + [
             line.name for line in self.maps.values() if line.kind in IN_TURN and set(line.words) & set(named)
         ]
@@ -97,13 +98,22 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Answers:
-    """What sendmail -bt said. libdb: the version that it was linked with, "" if it does not say."""
+    """What sendmail -bt said, or why it did not; is_silent: it took too long.
+
+    libdb: the version that it was linked with, "" if it does not say.
+    """
 
     error: str = ""
+    is_silent: bool = False
     libdb: str = ""
     has_flock: bool = False
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     found: dict[tuple[str, str], str] = field(default_factory=dict)
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Whether two paths name one file, by links in them, too."""
+    return one == other or os.path.realpath(one) == os.path.realpath(other)
 
 
 def cf(machine: Machine) -> Cf | None:
@@ -117,42 +127,55 @@ def cf(machine: Machine) -> Cf | None:
     return Cf(text, maps, dict(options), ports)
 
 
-def ask(machine: Machine, clients: Iterable[str], lookups: Iterable[tuple[str, str]] = ()) -> Answers:
+def ask(
+    machine: Machine,
+    clients: Iterable[str],
+    lookups: Iterable[tuple[str, str]] = (),
+    is_compressed: bool = False,
+) -> Answers:
     """Return what sendmail says to clients, by address, and finds in its maps, by map and key.
 
-    It is asked once, in its test mode, which reads the .cf as a daemon that starts now would.
+    It is asked once, in its test mode, which reads the .cf as a daemon that starts now would. is_compressed: how
+    that writes IPv6 addresses, see UseCompressedIPv6Addresses.
     """
     clients, lookups = list(clients), list(lookups)
     typed = ".D{mail_from}<>\n.D{client_resolve}FAIL\n"
     for client in clients:
-        name = address.key(client, "bare", False).decode().replace("ipv6:", "IPv6:")
+        name = address.key(client, "bare", is_compressed).decode().replace("ipv6:", "IPv6:")
         typed += f".D{{client_addr}}{name}\n.D{{client_name}}[{name}]\n"
         typed += f"check_relay [{name}] $| {name}\ncheck_rcpt {RECIPIENT}\n"
     typed += "".join(f"/map {name} {key}\n" for name, key in lookups)
     said = machine.ask(PROGRAM, "-bt", "-d0.13", "-d60.5", typed=typed + "/quit\n")
+    if said.status == NO_ANSWER:
+        return Answers(error=said.err, is_silent=True)
     if said.status:
         return Answers(error=(said.err or said.out).strip() or f"sendmail -bt: status {said.status}")
-    libdb = re.search(r"\bNEWDB=([\d.]+)", said.out)
-    parts = re.split(r"^(?:> )+(check_relay|check_rcpt) +input:.*$", said.out, flags=re.M)
-    heard = list(zip(parts[1::2], parts[2::2]))
+    return heard(said.out, clients, lookups)
+
+
+def heard(said: str, clients: list[str], lookups: list[tuple[str, str]]) -> Answers:
+    """Return what sendmail's test mode has said, when all clients and then all keys were asked for in turn."""
+    libdb = re.search(r"\bNEWDB=([\d.]+)", said)
+    words = re.split(r"^(?:> )+(check_relay|check_rcpt) +input:.*$", said, flags=re.M)
+    turns = list(zip(words[1::2], words[2::2]))
     verdicts = {
-        client: _verdict(client, heard[2 * index : 2 * index + 2])
+        client: _verdict(client, turns[2 * index : 2 * index + 2])
         for index, client in enumerate(clients)
-        if len(heard) >= 2 * index + 2
+        if len(turns) >= 2 * index + 2
     }
-    found = dict(re.findall(r"^(?:> )*map_lookup: (\S+ \(.*\)) (?:returns (.*) \(\d+\)|.*)$", said.out, re.M))
+    found = dict(re.findall(r"^(?:> )*map_lookup: (\S+ \(.*\)) (?:returns (.*) \(\d+\)|.*)$", said, re.M))
     return Answers(
         libdb=libdb[1] if libdb else "",
-        has_flock="HASFLOCK" in said.out,
+        has_flock="HASFLOCK" in said,
         verdicts=verdicts,
         found={(name, key): found.get(f"{name} ({key})", "") for name, key in lookups},
     )
 
 
-def _verdict(client: str, heard: list[tuple[str, str]]) -> Verdict:
+def _verdict(client: str, turns: list[tuple[str, str]]) -> Verdict:
     """Return what was said by check_relay and check_rcpt; a refusal by either is one."""
     last, asked = "", []
-    for ruleset, said in heard:
+    for ruleset, said in turns:
         asked += [(name, key, value) for name, key, value, _ in LOOKUP.findall(said)]
         returned = re.findall(rf"^{ruleset} +returns: *(.*?)\s*$", said, re.M)
         last = returned[-1] if returned else ""

@@ -41,7 +41,7 @@ def units(machine: Machine, *names: str) -> dict[str, Unit]:
         said = machine.ask("systemctl", "show", "-p", PROPERTIES, *names).out
         blocks = [dict(re.findall(r"^(\w+)=(.*)$", block, re.M)) for block in said.split("\n\n")]
         if len(blocks) == len(names):
-            return {name: _shown(name, block) for name, block in zip(names, blocks)}
+            return {name: _shown(machine, name, block) for name, block in zip(names, blocks)}
     return {name: _by_files(machine, name) for name in names}
 
 
@@ -72,7 +72,7 @@ def processes(machine: Machine, names: Iterable[str]) -> dict[str, list[int]]:
         return found
     for entry in os.listdir("/proc"):
         if entry.isdigit():
-            name = machine.read(f"/proc/{entry}/comm").strip()
+            name = _proc(machine, f"{entry}/comm").strip()
             if name in found:
                 found[name].append(int(entry))
     return found
@@ -80,18 +80,46 @@ def processes(machine: Machine, names: Iterable[str]) -> dict[str, list[int]]:
 
 def started(machine: Machine, pid: int) -> float | None:
     """Return when a process was started, in seconds since the epoch; None if it is gone."""
-    fields = machine.read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    boot = re.search(r"^btime (\d+)", machine.read("/proc/stat"), re.M)
+    fields = _proc(machine, f"{pid}/stat").rpartition(")")[2].split()
+    boot = re.search(r"^btime (\d+)", _proc(machine, "stat"), re.M)
     if len(fields) < 20 or not boot:
         return None
     return int(boot[1]) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
-def _shown(name: str, said: dict[str, str]) -> Unit:
+def lockers(machine: Machine, path: str) -> list[int]:
+    """Return the ids of the processes that have an exclusive lock on a file: "lock:" in /proc/PID/fdinfo, proc(5)."""
+    found = []
+    for entry in machine.glob("/proc/[0-9]*"):
+        for link in machine.glob(f"{entry}/fd/*"):
+            try:
+                is_it = os.readlink(link) == path
+                said = machine.read(link.replace("/fd/", "/fdinfo/")) if is_it else ""
+            except OSError:
+                continue  # it has closed that, or is gone
+            if re.search(r"^lock:.* WRITE ", said, re.M):
+                found.append(int(entry.rpartition("/")[2]))
+    return sorted(set(found))
+
+
+def _proc(machine: Machine, path: str) -> str:
+    """Return what a file of /proc says, "" if its process is gone."""
+    try:
+        return machine.read(f"/proc/{path}")
+    except OSError:
+        return ""
+
+
+def _shown(machine: Machine, name: str, said: dict[str, str]) -> Unit:
+    state = said.get("UnitFileState", "")
+    if state == "generated":  # of a script in /etc/init.d, which links by runlevel start
+        is_enabled = any(True for _ in machine.glob(f"/etc/rc[2-5].d/S??{name.removesuffix('.service')}"))
+    else:
+        is_enabled = state.startswith("enabled")
     return Unit(
         name,
         is_there=said.get("LoadState") not in ("not-found", "masked", None),
-        is_enabled=said.get("UnitFileState", "").startswith(("enabled", "generated")),
+        is_enabled=is_enabled,
         is_active=said.get("ActiveState") in ("active", "activating", "reloading"),
         has_failed=said.get("ActiveState") == "failed",
         is_stale=said.get("NeedDaemonReload") == "yes",

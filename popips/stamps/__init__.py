@@ -15,6 +15,7 @@ UNSETTLED, SETTLED = 0o600, 0o700  # a bit that sh can test, too
 RUN_FILE = ".expire"  # the expirer's own: locked while it runs, its mtime the begin of the last whole run
 ALIVE = ".alive"  # its mtime is when the expirer counts as dead
 LANE = ".lane"  # the fast lane's: see popips.lane
+RAN = ".ran"  # how that went: see popips.last_run
 SEEN = ".seen"  # what the last whole run saw: see popips.seen
 MADE_BY = ".made-by"  # the settings that the records were made by: see popips.form
 REQUESTS = ".requests"  # the folder of logins that nobody has looked at: see popips.requests
@@ -24,13 +25,13 @@ REGISTER = ".register"  # what popips-db ins has put: see popips.register
 # files whose times, or lines, say what the admin was told
 TOLD = {
     what: f".told-{what}"
-    for what in ("expirer", "edit", "phase", "orphans", "future", "readable", "noexec", "settings")
+    for what in ("expirer", "edit", "phase", "orphans", "future", "readable", "noexec", "settings", "metrics")
 }
 NEVER = ".never-"  # before an address in a network of `never`: when the log was told of its login
 NEW = ".new"  # behind the name of a file that is being written, to be renamed over it
 OWN_FILES = frozenset(
     name + end
-    for name in (RUN_FILE, ALIVE, LANE, SEEN, MADE_BY, REQUESTS, GRANTER, DENIED, REGISTER, *TOLD.values())
+    for name in (RUN_FILE, RAN, ALIVE, LANE, SEEN, MADE_BY, REQUESTS, GRANTER, DENIED, REGISTER, *TOLD.values())
     for end in ("", NEW)
 )
 

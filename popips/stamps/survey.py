@@ -29,6 +29,7 @@ class Survey:
     """Names in the stamp folder, and the number of live stamps."""
 
     live: int = 0
+    recent: int = 0  # of those, with a login since the last look
     due: list[str] = field(default_factory=list)
     unsettled: list[str] = field(default_factory=list)  # live, and nobody has said that the record is there
     ahead: list[str] = field(default_factory=list)  # live, with a time in the future
@@ -40,6 +41,7 @@ class Survey:
     def add(self, other: Survey) -> None:
         """Put what another process has found to it."""
         self.live += other.live
+        self.recent += other.recent
         self.is_whole &= other.is_whole
         for name in LISTS:
             getattr(self, name).extend(getattr(other, name))
@@ -55,6 +57,7 @@ class Bound:
     seconds: float = math.inf
     names: int = MOST
     processes: int = 2
+    since: float = math.inf  # seconds since the epoch: a stamp that is later counts as recent
 
 
 WHOLE = Bound()
@@ -65,7 +68,7 @@ def survey(folder: Folder, due: float, ahead: float, bound: Bound = WHOLE) -> Su
 
     Raise StampFailed.
     """
-    look = _Look(folder, due, ahead, time.monotonic() + bound.seconds, bound.names)
+    look = _Look(folder, due, ahead, time.monotonic() + bound.seconds, bound)
     middle, name = (0, "") if bound.processes == 1 else _middle(folder)
     if not name:
         return look.at(0)
@@ -110,7 +113,7 @@ class _Look:
     due: float
     ahead: float
     end: float
-    most: float
+    bound: Bound
 
     def start(self, position: int) -> tuple[int, int]:
         """Have a child look from there on; return its process id, and the pipe for its findings. Raise OSError."""
@@ -128,7 +131,7 @@ class _Look:
             found = self.at(position)
             lists = [getattr(found, name) for name in LISTS]
             with open(write, "wb") as file:
-                file.write(marshal.dumps((found.live, *lists, found.is_whole)))
+                file.write(marshal.dumps((found.live, found.recent, *lists, found.is_whole)))
             os._exit(0)
         except BaseException as error:
             sys.stderr.write(f"{error}\n")
@@ -146,7 +149,7 @@ class _Look:
 
     def count(self, found: Survey, entries: Iterator[os.DirEntry[str]], end: str) -> int:
         """Return the number of live stamps, and note the files that need something."""
-        live, due, ahead = 0, self.due, self.ahead
+        live, due, ahead, since = 0, self.due, self.ahead, self.bound.since
         for entry in entries:
             if entry.name == end:
                 return live
@@ -157,11 +160,12 @@ class _Look:
             is_plain = state.st_mode == PLAIN
             if is_plain and due < state.st_mtime <= ahead and entry.name[0] != ".":
                 live += 1
+                found.recent += state.st_mtime > since
                 if live % 1024 or time.monotonic() < self.end:
                     continue
             else:
                 live += self.sort(found, entry.name, state)
-            if len(found.due) + len(found.unsettled) >= self.most or time.monotonic() >= self.end:
+            if len(found.due) + len(found.unsettled) >= self.bound.names or time.monotonic() >= self.end:
                 found.is_whole = False
                 return live
         found.is_all = True

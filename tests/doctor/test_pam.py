@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -145,7 +146,10 @@ SEEN = {
         "not not not",
     ),
     "other cannot be read, and is not needed": (dovecot(UNIX, HOOK_LINE, other="@include gone\n"), "not not not"),
-    "a file that ends in a continued line": (dovecot(UNIX, HOOK_LINE.rstrip() + " \\\n"), "not not not"),
+    "a file that ends in a continued line": (
+        dovecot(UNIX, HOOK_LINE, "session optional pam_unix.so \\\n"),
+        "not not not",
+    ),
     "lines that end as in DOS": (dovecot(UNIX.replace("\n", "\r\n"), HOOK_LINE), "not not not"),
     "type= of another phase": (
         dovecot("auth required pam_exec.so type=account /x/popips-hook\n", UNIX, HOOK_LINE),
@@ -227,6 +231,55 @@ def test_no_cure_takes_away_what_lets_other_users_in(tmp_path: Path, service: st
     assert (tmp_path / "etc/pam.d" / service).read_text() == SSHD
     for path, text in COMMON.items():
         assert (tmp_path / path.lstrip("/")).read_text() == text
+
+
+@pytest.mark.parametrize("libpam", DEBIANS)
+def test_a_line_for_which_libpam_refuses_all_is_taken_out(tmp_path: Path, libpam: str) -> None:
+    stack = "# Dovecot\n@include common-auth\n@include gone\n@include common-account\n"
+    common = {"/etc/pam.d/common-auth": COMMON["/etc/pam.d/common-auth"], "/etc/pam.d/common-account": UNIX[35:]}
+    machine = host(tmp_path, {"/etc/pam.d/dovecot": stack + HOOK_LINE, **common}, libpam)
+    (tmp_path / "usr/lib/x86_64-linux-gnu/security/pam_sss.so").touch()
+    check = checks_of(machine)["pam.dovecot"]
+    assert (check.status, "dovecot:3: there is no /etc/pam.d/gone" in check.found) == (FAIL, True)
+    pasted(tmp_path, check.fix)
+    assert (tmp_path / "etc/pam.d/dovecot").read_text() == stack.replace("@include gone", "#@include gone") + HOOK_LINE
+    assert checks_of(machine)["pam.dovecot"].status == OK
+
+
+def test_a_line_is_added_behind_a_last_line_without_its_end(tmp_path: Path) -> None:
+    machine = host(tmp_path, {"/etc/pam.d/dovecot": HOOK_LINE + UNIX.rstrip()}, "1.7.0")
+    pasted(tmp_path, checks_of(machine)["pam.dovecot"].fix)
+    assert (tmp_path / "etc/pam.d/dovecot").read_text() == UNIX + HOOK_LINE
+
+
+@pytest.mark.parametrize("hook", ["#" + HOOK_LINE, HOOK_LINE.replace("account", "session")])
+def test_no_cure_lets_a_wrong_password_in(tmp_path: Path, hook: str) -> None:
+    checks = "@include common-passwords\naccount requisite pam_unix.so\nauth optional pam_permit.so\n"
+    machine = host(tmp_path, {"/etc/pam.d/sshd": checks + hook}, "1.7.0")
+    check = checks_of(machine)["pam.sshd"]  # without the line that is not there, everybody would get in
+    assert (check.status, check.fix) == (FAIL, "")
+
+
+def test_neither_a_file_that_includes_itself_nor_a_pipe_holds_anybody_up(tmp_path: Path) -> None:
+    round_and_round = "".join(f"auth include {name}\n" for name in ("a", "b", "a", "b", "a", "b"))
+    machine = host(tmp_path, dovecot(round_and_round, HOOK_LINE, a=round_and_round, b=round_and_round), "1.7.0")
+    os.mkfifo(tmp_path / "etc/pam.d/pop3")
+    assert checks_of(machine)["pam.dovecot"].status == FAIL
+
+
+def test_a_control_that_cannot_be_read_fails_the_line_whatever_it_says_first(tmp_path: Path) -> None:
+    stack = "auth requisite pam_unix.so\naccount [default=ok success=oops] pam_unix.so\n"
+    machine = host(tmp_path, dovecot(stack, "session optional pam_exec.so /x/popips-hook\n"), "1.7.0")
+    (verdict,) = walk(machine, stacks(machine, "dovecot"), RIGHT, comes_by).outcomes
+    assert not verdict.passes
+
+
+def test_reset_goes_back_to_what_was_before_the_substack(tmp_path: Path) -> None:
+    sub = "account [default=reset] pam_deny.so\naccount sufficient pam_permit.so\n" + HOOK_LINE
+    for first, wanted in (("pam_permit.so", False), ("pam_deny.so", True)):  # a failure keeps sufficient from ending it
+        stack = f"auth requisite pam_unix.so\naccount required {first}\naccount substack sub\n"
+        machine = host(tmp_path, dovecot(stack, sub=sub), "1.7.0")
+        assert walk(machine, stacks(machine, "dovecot"), RIGHT, comes_by).reached is wanted
 
 
 def test_fragments_and_folders_are_no_services(tmp_path: Path) -> None:

@@ -369,6 +369,7 @@ def test_a_login_on_a_real_dovecot_opens_the_relay_by_its_log(box: Box) -> None:
 def test_in_the_log_it_says_that_the_input_has_ended(box: Box) -> None:
     box.run([str(box.path("popips-follow")), "-c", str(box.conf), "--format", "courier"], stdin=log("sshd[7]: x"))
     assert box.logged() == [
-        "none of the first 1 lines is a login by the format courier: does the server log its logins, and to here?",
-        "standard input has ended after 1 lines, 0 logins: nothing is granted any more",
+        "warning: none of the first 1 lines is a login by the format courier: "
+        "does the server log its logins, and to here?",
+        "warning: standard input has ended after 1 lines, 0 logins: nothing is granted any more",
     ]

@@ -179,9 +179,9 @@ GUARDS = (
         "deny writes its list before it ends the grants",
         "popips/db/deny.py",
         {
-            "        denials.add(site.folder, denial, site.now)\n": "",
-            " for name in ended), task.place)\n": " for name in ended), task.place)\n"
-            "        denials.add(site.folder, denial, site.now)\n",
+            "        denials.add(site.folder, new, site.now)\n": "",
+            "            gone += ended\n": "            gone += ended\n"
+            "        denials.add(site.folder, new, site.now)\n",
         },
         "tests/test_denials.py::test_a_login_just_after_deny_has_ended_the_grant_gets_no_other",
     ),

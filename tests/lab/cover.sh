@@ -5,8 +5,9 @@
 set -eu
 cover=$(mktemp -d -p /run) # where nobody but root writes: makemap looks at that
 trap 'rmdir "$cover"' EXIT
-unshare --mount --propagation private sh -euc '
+unshare --mount --uts --propagation private sh -euc '
 cover=$1 checkout=$2 covered=
+hostname mx.example.test # without a full name sendmail waits for one, for a minute
 shift 2
 # a cover in a cover takes its place: Linux stacks but two overlays, and the root of a container is often one
 for folder in $(findmnt --raw --noheadings --output TARGET --source popips-cover); do umount -l "$folder"; done

@@ -1,0 +1,73 @@
+"""What the MTA says to a client, as `popips-db why` tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from popips import address, form
+from popips.db import report
+from popips.doctor.check import place_name
+from popips.probe import postfix, sendmail
+from popips.probe.machine import Machine
+from popips.settings import Settings
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an MTA says to a client that wants to send somewhere else. relays: None if it could not be asked.
+
+    asked: the records that it found on the way, as its own maps name them.
+    """
+
+    program: str
+    relays: bool | None
+    text: str
+    asked: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, object]:
+        """Return it for JSON."""
+        return {"program": self.program, "relays": self.relays, "answer": self.text, "found": list(self.asked)}
+
+    def lines(self) -> Iterator[str]:
+        """Return it in words."""
+        verdict = {True: "relays for it", False: "does not relay for it", None: "could not be asked"}[self.relays]
+        found = f"; it found {', '.join(self.asked)}" if self.asked else ""
+        yield report.printable(f"{self.program}: {verdict}{': ' if self.text else ''}{self.text}{found}".encode())
+
+
+def answer(settings: Settings, name: str) -> Answer:
+    """Ask the MTA of this host, as it is configured now, about a canonical address."""
+    machine = Machine()
+    return _of_postfix(machine, settings, name) if settings.mta == "postfix" else _of_sendmail(machine, name)
+
+
+def _of_sendmail(machine: Machine, name: str) -> Answer:
+    if not sendmail.cf(machine):
+        return Answer("sendmail", None, f"there is no {sendmail.CF}")
+    said = sendmail.ask(machine, [name])
+    verdict = said.verdicts.get(name)
+    if verdict is None:
+        return Answer("sendmail", None, said.error.partition("\n")[0])
+    found = [f"{map_name} {key}: {value}" for map_name, key, value in verdict.asked if value not in ("NOT FOUND", "")]
+    return Answer("sendmail", verdict.relays, verdict.text, tuple(dict.fromkeys(found)))
+
+
+def _of_postfix(machine: Machine, settings: Settings, name: str) -> Answer:
+    if not postfix.is_there(machine):
+        return Answer("Postfix", None, f"there is no {postfix.MAIN}")
+    config, table = postfix.config(machine), place_name(settings.map)
+    keys = [key.decode() for its in form.keys(settings, name) for key in (its, *address.wider(its))]
+    found, complaint = postfix.query(machine, table, *keys)
+    if config.error or complaint:
+        return Answer("Postfix", None, (config.error or complaint).partition("\n")[0])
+    asking = [
+        entry
+        for entries in map(config.restrictions, (postfix.RELAY, postfix.RECIPIENT))
+        for entry in entries
+        if entry.asks(table)
+    ]
+    text = f"{asking[0]} in its restrictions" if asking else f"nothing in its restrictions asks {table}"
+    key = next((key for key in keys if key in found), "")  # the most specific one
+    is_open = bool(asking) and found.get(key, "").split()[:1] in (["OK"], [settings.value.split()[0]])
+    return Answer("Postfix", is_open, text, (f"{key} {found[key]}",) if key else ())

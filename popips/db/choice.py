@@ -1,0 +1,54 @@
+"""Which grants the admin means, where he names no addresses: a user's, those in a network, or all."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+from popips import address, command, requests, revoke
+from popips.address import Network
+from popips.db import words
+from popips.site import Site
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose grants."""
+    parser.add_argument("--user", metavar="USER", help="the grants of a user: of whom logged in last there")
+    parser.add_argument("--network", metavar="ADDRESS/BITS", help="the grants in a network")
+    lost = "records that look like a grant, and belong to no login and no record of yours"
+    parser.add_argument("--orphans", action="store_true", help=lost)
+
+
+def check(options: argparse.Namespace, named: list[str], ways: str) -> None:
+    """Raise UsageError unless the command line chooses in one way; ways: what else there is to write."""
+    chosen = [named, options.user is not None, options.network is not None, options.orphans, vars(options).get("all")]
+    if sum(map(bool, chosen)) != 1:
+        raise command.UsageError(f"{options.verb}: write {ways}, --user USER, --network ADDRESS/BITS, or --orphans")
+
+
+def network(options: argparse.Namespace) -> Network | None:
+    """Return the network that is chosen, None if none is; raise UsageError for what is none."""
+    return words.network(options.network) if options.network is not None else None
+
+
+def names(site: Site, options: argparse.Namespace) -> Iterator[str]:
+    """Return the addresses of the grants that are chosen, and of the logins that wait."""
+    within = network(options)
+    waiting = {
+        name: one.login for one in requests.there(site.folder, site.now) if (name := address.of_key(one.address))
+    }
+    for name in revoke.all_grants(site):
+        if within is not None:
+            is_chosen = address.is_in(name, (within,))
+        elif options.user is not None:
+            logins = (waiting.get(name), site.folder.login(name))
+            is_chosen = any(login.user == options.user for login in logins if login)
+        else:
+            is_chosen = True
+        if is_chosen:
+            yield name
+
+
+def none(options: argparse.Namespace) -> str:
+    """Return that nothing is as it was chosen, in words."""
+    return f"{options.user or options.network}: no grant" if options.user or options.network else "no grants"

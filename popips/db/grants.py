@@ -1,0 +1,59 @@
+"""The grants of a host as the admin is shown them: whose each is, when the last login was, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+
+from popips import address, fate, policy, requests
+from popips.db import shape
+from popips.login import Login
+from popips.maps import Records
+from popips.site import Site
+
+GRANTED, DUE, BARRED, PENDING, STATIC = "granted", "due", "barred", "pending", "static"
+OTHERS = (DUE, PENDING, STATIC, BARRED)
+STATES = {  # those of the other fates are granted
+    fate.EXPIRE: DUE,
+    fate.BAR: BARRED,
+    fate.REFUSE: BARRED,
+    fate.PUT: PENDING,
+    fate.YIELD: STATIC,
+    fate.STATIC: STATIC,
+}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A grant, or a login that waits for one; last: the time of the last login, until: when its window is over.
+
+    state: granted; or due: the next run takes it out; barred: that does, for nobody there gets a grant by now; pending:
+    that puts its record in, or looks at the login; static: a record of the admin's stands in its place.
+    """
+
+    address: str
+    login: Login | None
+    last: float
+    until: float
+    state: str
+
+    def document(self, now: float) -> dict[str, object]:
+        """Return it for JSON."""
+        of_time = {**shape.moment("last", self.last), **shape.moment("until", self.until)}
+        left = max(0.0, round(self.until - now, 3))
+        return {"address": self.address, **shape.of_login(self.login), **of_time, "left": left, "state": self.state}
+
+
+def listed(site: Site, records: Records, wanted: Container[str] | None = None) -> Iterator[Listed]:
+    """Return the grants of these addresses, or all, by address, with the logins that wait."""
+    waiting = {name: one for one in requests.there(site.folder, site.now) if (name := address.of_key(one.address))}
+    names = {name for name, _ in site.folder.scan()}.union(waiting)
+    bars = policy.bars(site)
+    for name in sorted(name for name in names if wanted is None or name in wanted):
+        stamp, request = site.folder.get(name), waiting.get(name)
+        if not (stamp or request):
+            continue  # it has gone meanwhile
+        what = fate.fate(site.case(records, site.text.records(), name, bool(request), bool(bars(name))))
+        last = max(one.time for one in (stamp, request) if one)
+        login = request.login if request else site.folder.login(name)
+        yield Listed(name, login, last, last + site.settings.window, STATES.get(what, GRANTED))

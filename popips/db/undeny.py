@@ -1,0 +1,31 @@
+"""popips-db undeny: lets an address or network in again that was kept out by deny."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+
+from popips import denials
+from popips.db import deny, report, words
+from popips.db.task import Task
+
+HELP = "end what deny began"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.add_argument("text", metavar="ADDRESS[/BITS]", help="as it was denied")
+
+
+def work(task: Task) -> int:
+    """End what deny began."""
+    task.needs_grants("undeny")
+    text = deny.denial([task.options.text], time.time()).text
+    with task.site() as site:
+        if not denials.lift(site.folder, text):
+            return report.complain([f"{text}: not denied"])
+    report.complain(words.host_bits(task.options.text))
+    report.note([f"undenied: address={text}"], task.settings.map)
+    report.did("undenied", [text])
+    return os.EX_OK

@@ -1,0 +1,120 @@
+"""Postfix: where its restrictions ask the map, and where a DNSBL would refuse before that."""
+
+from __future__ import annotations
+
+import os
+import re
+from tempfile import TemporaryDirectory
+
+from popips.maps import Place
+from popips.probe.machine import Machine
+from popips.setup.step import ByHand, Run, Step, Write
+from popips.setup.there import Host, text
+
+MAIN = "/etc/postfix/main.cf"
+PART = "postfix"
+RELAY, RECIPIENT = "smtpd_relay_restrictions", "smtpd_recipient_restrictions"
+LISTS = ("smtpd_client_restrictions", "smtpd_helo_restrictions", "smtpd_sender_restrictions", RELAY, RECIPIENT)
+CLOSES = ("reject_unauth_destination", "defer_unauth_destination", "reject", "defer")
+DNSBL = re.compile(r"\breject_(rbl|rhsbl)_")
+
+
+def steps(host: Host) -> list[Step]:
+    """Return what makes Postfix ask the map of popips.conf; raise ByHand."""
+    machine, name = host.machine, table(host.settings.map)
+    set_ = machine.ask("postconf", "-n")
+    if set_.status:
+        raise ByHand(f"postconf -n: {set_.err.strip() or 'failed'}")
+    overridden = re.search(rf"^smtp/inet/({RELAY}|{RECIPIENT}) ", machine.ask("postconf", "-P").out, re.M)
+    if overridden:
+        raise ByHand(f"master.cf sets {overridden[1]} for port 25: put check_client_access {name} there")
+    new = {}
+    for list_ in (RELAY, RECIPIENT):
+        said = restrictions(machine, list_, set_.out)
+        if list_ == RELAY or _closing(said) is not None:
+            new[list_] = with_check(said, name) if said or list_ == RECIPIENT else ""
+    if not any(new.values()):
+        raise ByHand(f"{RELAY} is empty, and {RECIPIENT} refuses nobody: that is another set-up than setup knows")
+    changed = {list_: value for list_, value in new.items() if value != restrictions(machine, list_, set_.out)}
+    if not changed:
+        return []
+    instances = machine.ask("postmulti", "-l").out.splitlines()
+    if len(instances) > 1:
+        raise ByHand(f"{len(instances)} instances of Postfix: put check_client_access {name} where it belongs")
+    edited = [f"{list_} = {value}" for list_, value in changed.items()]
+    running = machine.ask("postfix", "status").status == 0
+    again = ("postfix", "reload")
+    return [
+        Write(PART, MAIN, _edited(machine, edited)),
+        *([Run(PART, again, undo=(again,))] if running else []),
+    ]
+
+
+def table(place: Place) -> str:
+    """Return a map as Postfix names it."""
+    return f"{place.kind}:{place.source}"
+
+
+def restrictions(machine: Machine, name: str, set_: str) -> str:
+    """Return a list as main.cf has it, variables and all; what Postfix does by itself if it is not there."""
+    is_set = re.search(rf"^{name} =", set_, re.M)
+    return machine.ask("postconf", "-h" if is_set else "-xh", name).out.strip()
+
+
+def with_check(said: str, name: str) -> str:
+    """Return restrictions that ask the map, in front of what refuses strangers and of the DNSBLs before that.
+
+    What the admin has there for clients of his own stays in front of it, so that his REJECT wins. Raise ByHand.
+    """
+    check = f"check_client_access {name}"
+    there, at = re.search(rf"{re.escape(check)}(,|\s|$)", said), _closing(said)
+    if there and (at is None or there.start() < at):
+        return said
+    if there or at is None:
+        raise ByHand(f"put {check} in front of what refuses strangers in: {said}")
+    words = list(re.finditer(r"[^\s,]+", said))
+    index = next(i for i, word in enumerate(words) if word.start() == at)
+    while index >= 2 and DNSBL.match(words[index - 2][0]):
+        index -= 2  # the test, and the list that it asks
+    at = words[index].start()
+    return f"{said[:at]}{check}{', ' if ',' in said else ' '}{said[at:]}"
+
+
+def left(host: Host) -> list[str]:
+    """Return what is left to the admin: DNSBLs that would refuse a granted client, and a Postfix for this host only."""
+    machine, name = host.machine, table(host.settings.map)
+    told = []
+    for list_ in LISTS:
+        said = machine.ask("postconf", "-xh", list_).out
+        dnsbl, ours = DNSBL.search(said), said.find(name)
+        if dnsbl and not 0 <= ours < dnsbl.start() and (list_ not in (RELAY, RECIPIENT) or not _closing(said)):
+            told.append(
+                f"{list_} asks a DNSBL, which refuses a listed client in spite of its grant: "
+                f"check_client_access {name} in front of that lets it in"
+            )
+    if machine.ask("postconf", "-xh", "inet_interfaces").out.strip() in ("loopback-only", "localhost", "127.0.0.1"):
+        told.append(
+            "Postfix listens for this host only: postconf -e 'inet_interfaces = all'; systemctl restart postfix"
+        )
+    return told
+
+
+def _closing(said: str) -> int | None:
+    """Return where the restriction begins that refuses strangers, None if there is none."""
+    without_braces = re.sub(r"\{[^{}]*\}", lambda found: "-" * len(found[0]), said)
+    for word in re.finditer(r"[^\s,]+", without_braces):
+        if word[0] in CLOSES:
+            return word.start()
+    return None
+
+
+def _edited(machine: Machine, edits: list[str]) -> str:
+    """Return main.cf as `postconf -e` makes it; raise ByHand."""
+    with TemporaryDirectory(prefix="popips-setup-") as folder:
+        with open(f"{folder}/main.cf", "wb") as file:
+            file.write(os.fsencode(text(machine, MAIN)))
+        said = machine.ask("postconf", "-c", folder, "-e", *edits)
+        if said.status:
+            raise ByHand(f"postconf -e: {said.err.strip()}")
+        with open(f"{folder}/main.cf", "rb") as file:
+            return os.fsdecode(file.read())

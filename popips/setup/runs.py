@@ -1,0 +1,34 @@
+"""The commands of a set-up, as setup runs them."""
+
+from __future__ import annotations
+
+import subprocess
+
+from popips.probe.machine import ENVIRONMENT
+from popips.setup.step import Command
+
+LONGEST = 600  # seconds: a sendmail without a full host name takes one minute to start
+
+
+def run(command: Command, keeps: tuple[int, ...] = ()) -> tuple[int, str]:
+    """Run a command; return its exit status and what it said. keeps: descriptors that it gets, too."""
+    if command[:2] == ("systemctl", "restart"):  # five starts within ten seconds are all that systemd lets one have
+        run(("systemctl", "reset-failed", *command[2:]))
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="backslashreplace",
+            env={**ENVIRONMENT, "HOME": "/root"},
+            pass_fds=keeps,
+            timeout=LONGEST,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return 124, f"no end after {LONGEST} seconds"
+    except OSError as error:
+        return 127, error.strerror or str(error)
+    return done.returncode, done.stdout.strip()

@@ -1,0 +1,179 @@
+"""Where a set-up puts its lines, and where it leaves that to the admin: tables of what hosts have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from popips.probe.machine import Machine
+from popips.settings import Settings
+from popips.setup import expirer, pam, postfix, sendmail
+from popips.setup.step import ByHand, Write
+from popips.setup.there import Host
+from tests.box import ROOT
+
+MAP = "hash:/var/lib/popips/popips"
+CHECK = f"check_client_access {MAP}"
+RESTRICTIONS = {  # as main.cf has them: as they are to be, None if that is the admin's to judge
+    "permit_mynetworks permit_sasl_authenticated defer_unauth_destination": (
+        f"permit_mynetworks permit_sasl_authenticated {CHECK} defer_unauth_destination"
+    ),
+    "permit_mynetworks, reject_unauth_destination": f"permit_mynetworks, {CHECK}, reject_unauth_destination",
+    "permit_mynetworks,reject": f"permit_mynetworks,{CHECK}, reject",
+    "reject_unauth_destination": f"{CHECK} reject_unauth_destination",
+    # the admin's REJECT of a client wins
+    "check_client_access hash:/etc/postfix/access, reject_unauth_destination": (
+        f"check_client_access hash:/etc/postfix/access, {CHECK}, reject_unauth_destination"
+    ),
+    # a DNSBL does not
+    "permit_mynetworks, reject_rbl_client dnsbl.example, reject_unauth_destination": (
+        f"permit_mynetworks, {CHECK}, reject_rbl_client dnsbl.example, reject_unauth_destination"
+    ),
+    "reject_rbl_client a.example reject_rhsbl_client b.example check_client_access hash:/a reject_rbl_client c.example "
+    "reject_unauth_destination": (
+        "reject_rbl_client a.example reject_rhsbl_client b.example check_client_access hash:/a "
+        f"{CHECK} reject_rbl_client c.example reject_unauth_destination"
+    ),
+    "$mine, reject_unauth_destination": f"$mine, {CHECK}, reject_unauth_destination",
+    # what is in braces is no restriction
+    "check_policy_service { inet:127.0.0.1:1, reject }, reject_unauth_destination": (
+        f"check_policy_service {{ inet:127.0.0.1:1, reject }}, {CHECK}, reject_unauth_destination"
+    ),
+    f"permit_mynetworks, {CHECK}, reject_unauth_destination": (
+        f"permit_mynetworks, {CHECK}, reject_unauth_destination"
+    ),
+    f"permit_mynetworks {CHECK}2 reject": f"permit_mynetworks {CHECK}2 {CHECK} reject",
+    "$all_of_it": None,
+    "permit_mynetworks permit": None,
+    # behind the refusal it would never be asked
+    f"permit_mynetworks, reject_unauth_destination, {CHECK}": None,
+}
+
+
+@pytest.mark.parametrize("said", RESTRICTIONS)
+def test_postfix_asks_the_map_where_strangers_are_refused(said: str) -> None:
+    wanted = RESTRICTIONS[said]
+    if wanted is None:
+        with pytest.raises(ByHand):
+            postfix.with_check(said, MAP)
+    else:
+        assert postfix.with_check(said, MAP) == wanted
+        assert postfix.with_check(wanted, MAP) == wanted
+
+
+LINE = "FEATURE(`drac', `hash -o /var/lib/popips/popips.db')dnl"
+MC = {  # a sendmail.mc: as it is to be
+    "a\nFEATURE(`access_db', , `skip')dnl\nb\nMAILER_DEFINITIONS\n": (
+        f"a\nFEATURE(`access_db', , `skip')dnl\n{LINE}\nb\nMAILER_DEFINITIONS\n"
+    ),
+    "dnl FEATURE(`access_db')dnl\na\nMAILER_DEFINITIONS\nMAILER(`smtp')\n": (
+        f"dnl FEATURE(`access_db')dnl\na\n{LINE}\nMAILER_DEFINITIONS\nMAILER(`smtp')\n"
+    ),
+    "a\nMAILER(`smtp')dnl\n": f"a\n{LINE}\nMAILER(`smtp')dnl\n",
+    "FEATURE(`access_db',\n `hash /etc/mail/access')dnl\nMAILER(`smtp')dnl\n": None,
+    "FEATURE(`drac', `hash /etc/mail/drac')dnl\nMAILER(`smtp')dnl\n": None,
+    "dnl FEATURE(`drac', `hash /etc/mail/drac')dnl\nMAILER(`smtp')dnl\n": (
+        f"dnl FEATURE(`drac', `hash /etc/mail/drac')dnl\n{LINE}\nMAILER(`smtp')dnl\n"
+    ),
+    "nothing\n": None,
+}
+
+
+@pytest.mark.parametrize("source", MC)
+def test_sendmail_mc_gets_one_line_before_the_mailers(source: str) -> None:
+    wanted = MC[source]
+    if wanted is None:
+        with pytest.raises(ByHand):
+            sendmail.with_line(source, LINE)
+    else:
+        assert sendmail.with_line(source, LINE) == wanted
+
+
+CF = {  # a .cf, and whether it asks access.db
+    "Kaccess hash -T<TMPF> /etc/mail/access\n": True,
+    "Kaccess hash -T<TMPF> /etc/mail/access.db\n": True,
+    "Kmap hash -o /etc/mail/access2\n": False,
+    "# Kaccess hash /etc/mail/access\n": False,
+    "": False,
+}
+
+
+@pytest.mark.parametrize("built", CF)
+def test_a_cf_asks_the_map_by_either_name(built: str) -> None:
+    assert sendmail.asks(built, "/etc/mail/access.db") == CF[built]
+
+
+LISTENS = {
+    "O DaemonPortOptions=Family=inet, Name=MTA-v4, Port=smtp, Addr=127.0.0.1\n": True,
+    "O DaemonPortOptions=Family=inet6, Name=MTA-v6, Port=smtp, Addr=::1\n": True,
+    "O DaemonPortOptions=Name=MTA\n": False,
+    "O DaemonPortOptions=Family=inet6, Name=MTA, Port=smtp\n"
+    "O DaemonPortOptions=Family=inet,  Name=MSP-v4, Port=submission, M=Ea, Addr=127.0.0.1\n": False,
+    "": False,
+}
+
+
+@pytest.mark.parametrize("built", LISTENS)
+def test_a_sendmail_for_its_own_host_only_is_seen(built: str) -> None:
+    assert sendmail.is_alone_at_home(built) == LISTENS[built]
+
+
+HOOK = "account optional pam_exec.so quiet /usr/libexec/popips/popips-hook"
+STACKS = {
+    "@include common-auth\n@include common-account\n@include common-session\n": (
+        f"@include common-auth\n@include common-account\n{HOOK}\n@include common-session\n"
+    ),
+    "@include common-auth\n": None,
+    "@include common-account\naccount required pam_access.so\n": None,
+    "@include common-account\n@include common-account\n": None,
+    "# @include common-account\nauth required pam_unix.so\n": None,
+}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_hooks_line_stands_behind_debians_account_checks(stack: str) -> None:
+    wanted = STACKS[stack]
+    if wanted is None:
+        with pytest.raises(ByHand):
+            pam.with_line(stack, HOOK)
+    else:
+        assert pam.with_line(stack, HOOK) == wanted
+
+
+def test_the_packages_line_for_cron_is_no_second_expirer_under_systemd() -> None:
+    ours = (ROOT / "contrib" / "cron.d" / "popips").read_text().splitlines()[-1]
+    assert expirer.runs_it(ours)
+    assert not expirer.runs_it(
+        "* * * * * root [ -d /run/systemd/system ] || [ ! -x /usr/sbin/popips-expire ] || /usr/sbin/popips-expire"
+    )
+    assert not expirer.runs_it("* * * * * root run-parts /etc/cron.hourly")
+
+
+class Installed(Host):
+    """A host that has the programs of popips, wherever these modules are."""
+
+    def program(self, name: str) -> str:
+        return f"/usr/local/{name}"
+
+
+CRON = {  # a /etc/cron.d/popips, and whether setup leaves it to the admin
+    "": False,
+    "# * * * * * root /usr/local/sbin/popips-expire\n": True,
+    "5 4 * * * root /usr/local/sbin/mine\n": True,
+}
+
+
+@pytest.mark.parametrize("there", CRON)
+def test_a_table_of_the_admins_is_not_replaced(tmp_path: Path, there: str) -> None:
+    for path in ("etc/cron.d/old", "usr/sbin"):
+        (tmp_path / path).mkdir(parents=True)
+    (tmp_path / "usr/sbin/cron").touch()
+    if there:
+        (tmp_path / "etc/cron.d/popips").write_text(there)
+    aimed = Installed(Machine(str(tmp_path)), Settings(), None, "")
+    if CRON[there]:
+        with pytest.raises(ByHand, match=r"cron\.d/popips is there"):
+            expirer.steps(aimed)
+    else:
+        assert [step.path for step in expirer.steps(aimed) if isinstance(step, Write)] == ["/etc/cron.d/popips"]
