@@ -37,10 +37,15 @@ START = (UNSET, "perm_denied")
 
 
 class Outcome(NamedTuple):
-    """What a login may come to: the phases in which a line was reached, and whether PAM lets the user in."""
+    """What a login may come to: the phases in which a line was reached; the one in which PAM refuses, "" if none."""
 
     reached: frozenset[str]
-    passes: bool
+    refused: str
+
+    @property
+    def passes(self) -> bool:
+        """Whether the user gets in, where nobody opens a session: Dovecot does not, unless it is told to."""
+        return self.refused in ("", SESSION)
 
 
 @dataclass(frozen=True)
@@ -74,14 +79,18 @@ def is_hook(line: Line) -> bool:
 
 def walk(machine: Machine, stacks: Mapping[str, list[Line]], case: str, is_it: Callable[[str, Line], bool]) -> Verdict:
     """Return where a login of that case comes to such a line; is_it: tells by the phase and the line."""
-    found, unknown = {Outcome(frozenset(), True)}, dict[str, None]()
+    found, unknown = {Outcome(frozenset(), "")}, dict[str, None]()
     for kind in PHASES:
+        if all(outcome.refused for outcome in found):
+            break
         answers = [tuple(_answers(machine, line, kind, case)) for line in stacks[kind]]
-        marks = [is_it(kind, line) for line in stacks[kind]]
-        ends, visited = _dispatch(stacks[kind], answers, marks) if any(o.passes for o in found) else (set(), set())
+        ends, visited = _dispatch(stacks[kind], answers, [is_it(kind, line) for line in stacks[kind]])
         unknown |= {stacks[kind][at].name: None for at in sorted(visited) if len(answers[at]) > 1}
-        found = {o for o in found if not o.passes} | {
-            Outcome(o.reached | {kind} if met else o.reached, passes) for o in found if o.passes for met, passes in ends
+        found = {o for o in found if o.refused} | {
+            Outcome(o.reached | {kind} if met else o.reached, "" if passes else kind)
+            for o in found
+            if not o.refused
+            for met, passes in ends
         }
     return Verdict(frozenset(found), tuple(unknown))
 

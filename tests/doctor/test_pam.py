@@ -270,8 +270,15 @@ def test_neither_a_file_that_includes_itself_nor_a_pipe_holds_anybody_up(tmp_pat
 def test_a_control_that_cannot_be_read_fails_the_line_whatever_it_says_first(tmp_path: Path) -> None:
     stack = "auth requisite pam_unix.so\naccount [default=ok success=oops] pam_unix.so\n"
     machine = host(tmp_path, dovecot(stack, "session optional pam_exec.so /x/popips-hook\n"), "1.7.0")
-    (verdict,) = walk(machine, stacks(machine, "dovecot"), RIGHT, comes_by).outcomes
-    assert not verdict.passes
+    (outcome,) = walk(machine, stacks(machine, "dovecot"), RIGHT, comes_by).outcomes
+    assert (outcome.refused, outcome.passes) == (ACCOUNT, False)
+
+
+def test_a_hook_that_is_never_reached_is_not_blamed_on_a_session_that_nobody_opens(tmp_path: Path) -> None:
+    for account, why in (("[success=done default=die]", "ends, or jumps"), ("[default=die]", "password is refused")):
+        stack = f"auth requisite pam_unix.so\naccount {account} pam_unix.so\n"
+        machine = host(tmp_path, dovecot(stack, HOOK_LINE), "1.7.0")
+        assert why in checks_of(machine)["pam.dovecot"].found
 
 
 def test_reset_goes_back_to_what_was_before_the_substack(tmp_path: Path) -> None:
