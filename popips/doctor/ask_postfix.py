@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 
 from popips import address
@@ -155,8 +156,8 @@ class _Postfix:
         """Return the command that sets a list."""
         if name in self.config.overrides:
             words = value.replace(", ", ",").replace(" ", ",")  # for master.cf takes no blanks
-            return f"postconf -P 'smtp/inet/{name}={words}'; postfix reload"
-        return f"postconf -e '{name} = {value}'; postfix reload"
+            return f"postconf -P {shlex.quote(f'smtp/inet/{name}={words}')}; postfix reload"
+        return f"postconf -e {shlex.quote(f'{name} = {value}')}; postfix reload"
 
 
 def _stale(patient: Patient) -> Iterator[Finding]:

@@ -60,9 +60,7 @@ def _install(has_systemd: bool) -> str:
 
 def _without(path: str) -> str:
     """Return the command that takes the line out of a crontab."""
-    if path.startswith("/etc/cron.d/"):
-        return f"rm {path}"
-    if path == "/etc/crontab":
+    if path.startswith("/etc/cron"):  # the file may have other lines of the admin's
         return f"sed -i '/popips-expire/d' {path}"
     return "crontab -l | sed '/popips-expire/d' | crontab -"
 

@@ -63,6 +63,11 @@ class _Map:
             return another
         return self.place.build(self.place.source if exists(self.here.source) else "/dev/null")
 
+    @property
+    def anew(self) -> str:
+        """What makes a map anew that is there; nothing where its records stand nowhere else."""
+        return self.make_it if self.place.own or exists(self.here.source) else ""
+
     @cached_property
     def inside(self) -> Inside:
         """What is in it."""
@@ -82,7 +87,7 @@ class _Map:
     def wrong_format(self) -> Iterator[Finding]:
         if self.inside.error and not self.inside.is_busy and self.state and self.state.st_size < MOST:
             kind = re.search(r": a (\w+) map; write", self.inside.error)
-            fix = self.patient.set_line("map", f"{kind[1]}:{self.place.source}") if kind else self.make_it
+            fix = self.patient.set_line("map", f"{kind[1]}:{self.place.source}") if kind else self.anew
             yield Finding(FAIL, self.inside.error, fix=fix)
             return
         newest = next((table for libdb, table in VERSIONS.items() if self._libdb().startswith(libdb)), {})
@@ -91,7 +96,7 @@ class _Map:
             found = (
                 f"{self.place.path} has version {version} of {self.place.kind}, and libdb {self._libdb()} of the MTA"
             )
-            yield Finding(FAIL, f"{found} reads {newest[self.place.kind]}", fix=self.make_it)
+            yield Finding(FAIL, f"{found} reads {newest[self.place.kind]}", fix=self.anew)
 
     def _version(self) -> int:
         """Return the version of a Berkeley DB file, 0 for another: byte 16, dbmeta.h."""

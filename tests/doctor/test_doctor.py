@@ -125,7 +125,13 @@ CASES: list[tuple[str, Change, str, str, str]] = [
         "is not enabled",
         "enable --now popips-expire.timer",
     ),
-    ("expirer.started", write("/etc/cron.d/popips", CRON_LINE), WARN, "both start it", "rm /etc/cron.d/popips"),
+    (
+        "expirer.started",
+        write("/etc/cron.d/popips", CRON_LINE),
+        WARN,
+        "both start it",
+        "sed -i '/popips-expire/d' /etc/cron.d/popips",
+    ),
     ("expirer.started", write("/etc/crontab", CRON_LINE), WARN, "both start it", "'/popips-expire/d' /etc/crontab"),
     ("expirer.started", write("/etc/cron.d/popips.bak", CRON_LINE), OK, "", ""),
     ("expirer.started", write("/etc/cron.d/popips", f"#{CRON_LINE}"), OK, "", ""),
@@ -218,6 +224,14 @@ def test_a_look_at_hooks(tmp_path: Path, case: tuple[str, Files, str, str, str])
     id, files, status, found, fix = case
     check = Host(tmp_path, WITH_SENDMAIL | files).checks()[id]
     assert (check.status, found in check.found, fix in check.fix) == (status, True, True), check
+
+
+def test_no_cure_makes_a_map_of_nothing_where_its_records_stand_nowhere_else(tmp_path: Path) -> None:
+    host = Host(tmp_path, WITH_SENDMAIL)
+    link(ACCESS, "/etc/mail/elsewhere.db")(host)
+    gone("/etc/mail/access")(host)
+    assert [check.fix for check in host.checks().values() if "/dev/null" in check.fix] == []
+    assert host.checks()["map.owner"].status == FAIL
 
 
 # ---- what it prints

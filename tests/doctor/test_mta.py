@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from popips.doctor.check import FAIL, OK, WARN
+from popips.doctor.ask_postfix import _Postfix
+from popips.doctor.check import FAIL, OK, WARN, Patient
 from popips.probe import postfix, sendmail
 from popips.probe.machine import Machine
+from popips.settings import Settings
 from tests.doctor.hosts import ASKS, DRAC_CF, OWN, OWN_CONF, SENDMAIL_CF, WITH_POSTFIX, WITH_SENDMAIL, Files, Host
 
 
@@ -340,3 +343,11 @@ def test_nothing_is_run_of_a_host_that_is_only_files(tmp_path: Path, monkeypatch
     monkeypatch.setattr("popips.probe.machine.subprocess.run", lambda *_, **__: pytest.fail("a program was started"))
     assert OWN in host.checks()["mta.asks"].found
     assert Machine(str(tmp_path)).ask("true").status == 127
+
+
+def test_what_a_restriction_says_is_no_command_of_the_shell() -> None:
+    patient = Patient(Machine("/nonexistent"), "/etc/popips.conf", Settings(), 0.0)
+    command = _Postfix(patient).edit(RELAY, "check_client_access inline:{'$(id)'}, reject")
+    wanted = f"{RELAY} = check_client_access inline:{{'$(id)'}}, reject"
+    shell = f'postconf() {{ printf %s "$2"; }}; postfix() {{ :; }}; {command}'
+    assert subprocess.run(["sh", "-c", shell], capture_output=True, text=True).stdout == wanted
