@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from popips import address, form
 from popips.db import report
-from popips.doctor.check import place_name
 from popips.probe import postfix, sendmail
 from popips.probe.machine import Machine
 from popips.settings import Settings
@@ -56,7 +55,7 @@ def _of_sendmail(machine: Machine, name: str) -> Answer:
 def _of_postfix(machine: Machine, settings: Settings, name: str) -> Answer:
     if not postfix.is_there(machine):
         return Answer("Postfix", None, f"there is no {postfix.MAIN}")
-    config, table = postfix.config(machine), place_name(settings.map)
+    config, table = postfix.config(machine), settings.map.name
     keys = [key.decode() for its in form.keys(settings, name) for key in (its, *address.wider(its))]
     found, complaint = postfix.query(machine, table, *keys)
     if config.error or complaint:

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator
 
 from popips import address
-from popips.doctor.check import FAIL, STRANGERS, WARN, Check, Finding, Patient, judged, place_name, skipped
+from popips.doctor.check import FAIL, STRANGERS, WARN, Check, Finding, Patient, judged, skipped
 from popips.form import of
 from popips.probe import postfix, units
 from popips.probe.postfix import LISTS, RECIPIENT, RELAY, Config, Restriction
@@ -39,7 +39,7 @@ class _Postfix:
 
     def __init__(self, patient: Patient) -> None:
         self.patient, self.machine = patient, patient.machine
-        self.table = place_name(patient.settings.map)
+        self.table = patient.settings.map.name
         self.config: Config = postfix.config(patient.machine)
         self.lists = {name: self.config.restrictions(name) for name in LISTS}
 

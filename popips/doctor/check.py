@@ -125,18 +125,13 @@ class Patient:
             return ""
         if not exists(self.machine.path(access.path)):
             return ""
-        return f"{self.set_line('map', place_name(Place(access.kind, access.path)))}; popips-expire"
+        return f"{self.set_line('map', Place(access.kind, access.path).name)}; popips-expire"
 
     def set_line(self, name: str, value: str) -> str:
         """Return the command that makes a line of popips.conf say so, whether it is there or not."""
         if name in vars(self.settings):
             return f"sed -i 's|^[ \\t]*{name}[ \\t]*=.*|{name} = {value}|' {self.conf}"
         return f"echo '{name} = {value}' >> {self.conf}"
-
-
-def place_name(place: Place) -> str:
-    """Return a map as popips.conf and Postfix name it, without the ending."""
-    return f"{place.kind}:{place.source}"
 
 
 Look = Callable[[Patient], Iterator[Check]]

@@ -10,7 +10,7 @@ from functools import cached_property
 from stat import S_IMODE, S_ISREG
 
 from popips.doctor import ask_postfix, ask_sendmail
-from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, place_name, skipped
+from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, skipped
 from popips.doctor.inside import Inside
 from popips.doctor.inside import look as look_inside
 from popips.maps import exists
@@ -222,7 +222,7 @@ class _Map:
         place = replace(self.place, kind="hash", path=OWN_MAP, own=True)
         moved = replace(self.patient, settings=self.settings.replace(map=place, own_map=True))
         ask = (ask_postfix if self.settings.mta == "postfix" else ask_sendmail).have_asked(moved)
-        lines = [self.patient.set_line("map", place_name(place)), self.patient.set_line("own_map", "yes")]
+        lines = [self.patient.set_line("map", place.name), self.patient.set_line("own_map", "yes")]
         return "; ".join([*lines, "popips-expire", ask])
 
     def of_text(self) -> str:

@@ -73,6 +73,11 @@ class Place:
         return self.path[: -len(self.row.suffix)]
 
     @property
+    def name(self) -> str:
+        """The map as popips.conf and Postfix name it: without the ending."""
+        return f"{self.kind}:{self.source}"
+
+    @property
     def folder(self) -> str:
         """The folder that the map is in."""
         return self.path.rpartition("/")[0] or "/"

@@ -65,7 +65,7 @@ class Reader:
     def __init__(self, place: Place, until: float) -> None:
         """until: when to give up waiting for who writes the text, by time.monotonic()."""
         if not place.own:
-            raise MapError(f"{place}: popips reads only one with own_map = yes; ask postmap -q KEY {_name(place)}")
+            raise MapError(f"{place}: popips reads only one with own_map = yes; ask postmap -q KEY {place.name}")
         self._place, self._until = place, until
 
     def __enter__(self) -> Records:
@@ -191,7 +191,7 @@ def _read(place: Place, until: float) -> Records:
 
 def _postmap(place: Place) -> None:
     """Run postmap; raise MapError with what it says."""
-    status, said = _run((_name(place),))
+    status, said = _run((place.name,))
     if status and b"unsupported dictionary type" in said:
         types = " ".join(_run(("-m",), "postconf")[1].decode(errors="replace").split())
         cure = f"install postfix-{place.kind}, or name one of the types that it has"
@@ -220,7 +220,3 @@ def _run(words: tuple[str, ...], program: str = "postmap") -> tuple[int, bytes]:
             os.close(write)
         said = output.read()
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
-
-
-def _name(place: Place) -> str:
-    return f"{place.kind}:{place.source}"
