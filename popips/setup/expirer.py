@@ -6,6 +6,7 @@ import os
 import re
 
 from popips import settings
+from popips.probe.units import CRONTABS, SKIPS_SYSTEMD
 from popips.setup.step import NO_MAP, ByHand, Command, Run, Step, Write
 from popips.setup.there import Host, contrib, lines, text
 
@@ -14,7 +15,6 @@ UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"
 CRON = "/etc/cron.d/popips"
 PART = "expirer"
 RELOAD: Command = ("systemctl", "daemon-reload")
-NOT_UNDER_SYSTEMD = "[ -d /run/systemd/system ] ||"  # in the Debian package's line, which leaves the work to the timer
 
 
 def first_run(host: Host) -> list[Step]:
@@ -65,8 +65,7 @@ def left(host: Host) -> list[str]:
 
 def crontabs(host: Host) -> list[str]:
     """Return the tables of cron that run popips-expire."""
-    patterns = ("/etc/crontab", "/etc/cron.d/*", "/var/spool/cron/crontabs/root")
-    found = [path for pattern in patterns for path in host.machine.glob(pattern)]
+    found = [path for pattern in CRONTABS for path in host.machine.glob(pattern)]
     paths = [path for path in found if os.path.isfile(host.machine.path(path))]
     return [
         path for path in paths if re.fullmatch(r"[\w/-]+", path) and any(map(runs_it, lines(text(host.machine, path))))
@@ -75,14 +74,14 @@ def crontabs(host: Host) -> list[str]:
 
 def runs_it(line: str) -> bool:
     """Whether a line of a crontab runs popips-expire on a host that has systemd."""
-    return "popips-expire" in line and NOT_UNDER_SYSTEMD not in line
+    return "popips-expire" in line and SKIPS_SYSTEMD not in line
 
 
 def _cron(host: Host, end: Command) -> list[Step]:
     if not os.path.exists(host.machine.path("/usr/sbin/cron")):
         raise ByHand("neither systemd nor cron is here: run popips-expire each minute by what there is")
     there = text(host.machine, CRON)
-    if any(NOT_UNDER_SYSTEMD in line and "popips-expire" in line for line in lines(there)):
+    if any(SKIPS_SYSTEMD in line and "popips-expire" in line for line in lines(there)):
         return []
     if there:
         raise ByHand(f"{CRON} is there, and does not run popips-expire: let it say what contrib/cron.d/popips does")

@@ -6,36 +6,32 @@ import os
 import re
 from tempfile import TemporaryDirectory
 
-from popips.maps import Place
 from popips.probe.machine import Machine
+from popips.probe.postfix import LISTS, MAIN, RECIPIENT, RELAY, written
 from popips.setup.step import ByHand, Run, Step, Write
 from popips.setup.there import Host, text
 
-MAIN = "/etc/postfix/main.cf"
 PART = "postfix"
-RELAY, RECIPIENT = "smtpd_relay_restrictions", "smtpd_recipient_restrictions"
-LISTS = ("smtpd_client_restrictions", "smtpd_helo_restrictions", "smtpd_sender_restrictions", RELAY, RECIPIENT)
 CLOSES = ("reject_unauth_destination", "defer_unauth_destination", "reject", "defer")
 DNSBL = re.compile(r"\breject_(rbl|rhsbl)_")
 
 
 def steps(host: Host) -> list[Step]:
     """Return what makes Postfix ask the map of popips.conf; raise ByHand."""
-    machine, name = host.machine, table(host.settings.map)
+    machine, name = host.machine, host.settings.map.name
     set_ = machine.ask("postconf", "-n")
     if set_.status:
         raise ByHand(f"postconf -n: {set_.err.strip() or 'failed'}")
     overridden = re.search(rf"^smtp/inet/({RELAY}|{RECIPIENT}) ", machine.ask("postconf", "-P").out, re.M)
     if overridden:
         raise ByHand(f"master.cf sets {overridden[1]} for port 25: put check_client_access {name} there")
-    new = {}
-    for list_ in (RELAY, RECIPIENT):
-        said = restrictions(machine, list_, set_.out)
+    had, new = {list_: written(machine, list_) for list_ in (RELAY, RECIPIENT)}, {}
+    for list_, said in had.items():
         if list_ == RELAY or _closing(said) is not None:
             new[list_] = with_check(said, name) if said or list_ == RECIPIENT else ""
     if not any(new.values()):
         raise ByHand(f"{RELAY} is empty, and {RECIPIENT} refuses nobody: that is another set-up than setup knows")
-    changed = {list_: value for list_, value in new.items() if value != restrictions(machine, list_, set_.out)}
+    changed = {list_: value for list_, value in new.items() if value != had[list_]}
     if not changed:
         return []
     instances = machine.ask("postmulti", "-l").out.splitlines()
@@ -48,17 +44,6 @@ def steps(host: Host) -> list[Step]:
         Write(PART, MAIN, _edited(machine, edited)),
         *([Run(PART, again, undo=(again,))] if running else []),
     ]
-
-
-def table(place: Place) -> str:
-    """Return a map as Postfix names it."""
-    return f"{place.kind}:{place.source}"
-
-
-def restrictions(machine: Machine, name: str, set_: str) -> str:
-    """Return a list as main.cf has it, variables and all; what Postfix does by itself if it is not there."""
-    is_set = re.search(rf"^{name} =", set_, re.M)
-    return machine.ask("postconf", "-h" if is_set else "-xh", name).out.strip()
 
 
 def with_check(said: str, name: str) -> str:
@@ -82,7 +67,7 @@ def with_check(said: str, name: str) -> str:
 
 def left(host: Host) -> list[str]:
     """Return what is left to the admin: DNSBLs that would refuse a granted client, and a Postfix for this host only."""
-    machine, name = host.machine, table(host.settings.map)
+    machine, name = host.machine, host.settings.map.name
     told = []
     for list_ in LISTS:
         said = machine.ask("postconf", "-xh", list_).out
