@@ -52,7 +52,7 @@ def files() -> Iterator[tuple[Path, str]]:
 
 
 def _mark(parser: argparse.ArgumentParser, verb: str) -> None:
-    """Say of each argument that names a file or an address what is to be offered for it."""
+    """Note at each argument that names a file or an address what is to be offered for it."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for name, its in action.choices.items():

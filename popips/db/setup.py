@@ -103,7 +103,7 @@ def _print(options: argparse.Namespace, *lines: str) -> None:
 
 
 def _end(options: argparse.Namespace, said: dict[str, object], status: int) -> int:
-    """Tell what failed, and all of it as JSON if that is asked for; return the exit status."""
+    """Print what failed, and all of it as JSON if that is asked for; return the exit status."""
     failed = said["failed"]
     assert isinstance(failed, list)
     complain(failed)

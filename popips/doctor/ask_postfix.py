@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from popips import address
 from popips.doctor.check import FAIL, STRANGERS, WARN, Check, Finding, Patient, judged, skipped
@@ -60,7 +60,7 @@ class _Postfix:
         refuse = [name for name in (RELAY, RECIPIENT) if self.closing(name) is not None]
         if not refuse:
             found = f"neither {RELAY} nor {RECIPIENT} refuses strangers: is the relay open to all?"
-            yield Finding(FAIL, found, self.evidence(RELAY), f"{self.edit(RELAY, self.wanted(RELAY))}")
+            yield Finding(FAIL, found, self.evidence(RELAY), self.edit(RELAY, self.wanted(RELAY)))
         for name in refuse:
             at, closing = self.at(name), self.closing(name)
             if at is None or (closing is not None and at > closing):
@@ -76,7 +76,7 @@ class _Postfix:
             yield Finding(WARN, "Postfix listens on this host's own address only, and serves nobody else", fix=fix)
 
     def strangers(self) -> Iterator[Finding]:
-        """Tell if mynetworks holds everybody."""
+        """Return that mynetworks holds everybody, if it does."""
         words = re.sub(r"\[([0-9a-fA-F:.]+)\]", r"\1", self.config.values.get("mynetworks", ""))
         numbers = " ".join(
             word for word in words.replace(",", " ").split() if re.fullmatch(r"[0-9a-fA-F:.]+(/\d+)?", word)
@@ -121,7 +121,7 @@ class _Postfix:
     # ---- mta.order
 
     def wrong_order(self) -> Iterator[Finding]:
-        """Tell which DNSBL refuses a client before the map is asked."""
+        """Return each DNSBL that refuses a client before the map is asked."""
         for name in LISTS:
             dnsbl = _index(self.lists[name], lambda each: each.is_dnsbl)
             at = self.at(name)
@@ -136,6 +136,7 @@ class _Postfix:
     # ---- fixes
 
     def evidence(self, name: str) -> str:
+        """Return a list as it is."""
         return f"{name} = {', '.join(map(str, self.lists[name]))}"
 
     def wanted(self, name: str) -> str:
@@ -161,7 +162,7 @@ class _Postfix:
 
 
 def _stale(patient: Patient) -> Iterator[Finding]:
-    """Tell if Postfix does not run, or answers by an older main.cf."""
+    """Return that Postfix does not run, or answers by an older main.cf, if it does."""
     machine = patient.machine
     running = units.processes(machine, ["master", "smtpd"])
     pid = machine.read("/var/spool/postfix/pid/master.pid").strip()
@@ -175,6 +176,6 @@ def _stale(patient: Patient) -> Iterator[Finding]:
         yield Finding(WARN, found, f"process {', '.join(map(str, old))}", "postfix reload")
 
 
-def _index(entries: list[Restriction], is_it: object) -> int | None:
-    assert callable(is_it)
+def _index(entries: list[Restriction], is_it: Callable[[Restriction], bool]) -> int | None:
+    """Return the place of the first entry that is it, None if none is."""
     return next((index for index, each in enumerate(entries) if is_it(each)), None)

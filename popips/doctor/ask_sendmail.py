@@ -180,7 +180,7 @@ def _answers(patient: Patient) -> str:
 
 
 def _wrong_order(patient: Patient, cf: Cf) -> Iterator[Finding]:
-    """Tell what refuses a client before its grant is looked at, and what relays although the admin has a REJECT."""
+    """Return what refuses a client before its grant is looked at, and what relays although the admin has a REJECT."""
     place = patient.settings.map
     names = cf.names_of(place.path)
     if "access" in names:

@@ -71,7 +71,7 @@ def _odd(patient: Patient) -> Iterator[Finding]:
 
 
 def _wrong_times(patient: Patient) -> Iterator[Finding]:
-    """Tell by the times that the kernel has set whether there are any but whole seconds."""
+    """Return that times are whole seconds only, by those that the kernel has set."""
     here = patient.here.stamps
     with os.scandir(here) as entries:
         states = [entry.stat(follow_symlinks=False) for entry, _ in zip(entries, range(LOOKED_AT))]

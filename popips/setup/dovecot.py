@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 
 from popips.setup.step import ByHand, Command, Run, Step, Write
 from popips.setup.there import Host, contrib, lines, text, value
@@ -70,8 +71,8 @@ def sandbox(host: Host) -> list[Write]:
     return [Write(PART, DROP_IN, sample)]
 
 
-def _below(path: str, folders: object) -> bool:
-    assert isinstance(folders, (list, tuple))
+def _below(path: str, folders: Iterable[str]) -> bool:
+    """Whether a path is one of the folders, or below one."""
     return any(f"{path}/".startswith(f"{folder.rstrip('/')}/") for folder in folders)
 
 
