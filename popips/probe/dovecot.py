@@ -121,11 +121,8 @@ def _parsed(machine: Machine, lines: Iterator[str] | list[str], error: str) -> D
         elif equals:
             names, block = tuple(name for name, _ in inside), inside[-1][1] if inside else -1
             values.append(Value(names, key, text.strip('"'), block))
-    if not version and machine.read("/var/lib/dpkg/status"):
-        found = re.search(
-            r"^Package: dovecot-core\n(?:.+\n)*?Version: (?:\d+:)?(2\.\d+)", machine.read("/var/lib/dpkg/status"), re.M
-        )
-        version = found[1] if found else ""
+    if not version and (packaged := machine.packaged("dovecot-core")):
+        version = ".".join(map(str, packaged))
     return Dovecot(tuple(values), tuple(blocks), error, version)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,6 +59,12 @@ class Machine:
     def glob(self, pattern: str) -> Iterator[str]:
         """Return the paths that match, in order."""
         return (path[len(self.root) :] for path in sorted(glob.glob(self.path(pattern))))
+
+    def packaged(self, package: str) -> tuple[int, int] | None:
+        """Return the first two numbers of a Debian package's version; None if it is not there, or this no Debian."""
+        pattern = rf"^Package: {re.escape(package)}\n(?:.+\n)*?Version: (?:\d+:)?(\d+)\.(\d+)"
+        found = re.search(pattern, self.read("/var/lib/dpkg/status"), re.MULTILINE)
+        return (int(found[1]), int(found[2])) if found else None
 
     def ask(self, *command: str, typed: str = "", patience: float = PATIENCE) -> Answer:
         """Return what a program says; typed: its standard input; patience: in seconds.

@@ -166,9 +166,8 @@ class _Reader:
     @cached_property
     def ends_at_blanks(self) -> bool:
         """Whether this libpam ends a continued line there; one of unknown version does."""
-        status = self.machine.read("/var/lib/dpkg/status")
-        found = re.search(r"^Package: libpam0g\n(?:.+\n)*?Version: (?:\d+:)?(\d+)\.(\d+)", status, re.MULTILINE)
-        return not found or (int(found[1]), int(found[2])) >= ENDS_AT_BLANKS
+        version = self.machine.packaged("libpam0g")
+        return version is None or version >= ENDS_AT_BLANKS
 
 
 def is_installed(machine: Machine, module: str) -> bool:
