@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from popips.setup import undo
-from popips.setup.kept import FILE, Kept, keep, put, sha256
+from popips.setup.kept import FILE, Kept, keep, look, put, sha256
 from popips.setup.record import Entry, Record
 from popips.setup.runs import run
 from popips.setup.show import title
@@ -38,6 +38,7 @@ def apply(steps: Sequence[Step], record: Record, say: Say) -> None:
 
 def _apply(steps: Sequence[Step], record: Record, say: Say, lock: int) -> None:
     first = len(record.entries)
+    planned = {step.path: look(step.path) for step in steps if isinstance(step, Write)}
     record.waiting = [step for step in steps if isinstance(step, Run)]
     record.save()
     try:
@@ -46,7 +47,7 @@ def _apply(steps: Sequence[Step], record: Record, say: Say, lock: int) -> None:
             if isinstance(step, Run):
                 _run(step, record, lock)
             else:
-                _write(step, record)
+                _write(step, record, planned[step.path])
     except (Failed, OSError) as error:
         say(f"failed: {error}")
         say("what was done is taken back")
@@ -59,8 +60,10 @@ def _apply(steps: Sequence[Step], record: Record, say: Say, lock: int) -> None:
         raise Failed(str(error)) from None
 
 
-def _write(step: Write, record: Record) -> None:
+def _write(step: Write, record: Record, planned: Kept) -> None:
     before = keep(step.path, record.copies)
+    if not before.is_same(planned):  # restarts of servers take their time
+        raise Failed(f"{step.path}: somebody has changed it meanwhile")
     data = os.fsencode(step.text)
     mode, uid, gid = (before.mode, before.uid, before.gid) if before.kind == FILE else (0o644, 0, 0)
     after = Kept(FILE, sha256(data), mode, uid, gid)

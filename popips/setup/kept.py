@@ -70,10 +70,11 @@ def put(path: str, data: bytes, wanted: Kept) -> None:
     What else is said of the file that it replaces, an ACL for instance, is said of it, too.
     """
     new = beside(path)
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
+    discard(new)  # of a set-up that was killed, or of another user: /etc/mail is sendmail's
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
         file.write(data)
         if os.path.isfile(path) and not os.path.islink(path):
-            shutil.copystat(path, new)
+            shutil.copystat(path, new, follow_symlinks=False)
         os.fchown(file.fileno(), wanted.uid, wanted.gid)
         os.fchmod(file.fileno(), wanted.mode)
         file.flush()

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from popips.maps import MapError, Place
 from popips.maps.journal import Journal
 from popips.maps.lock import Wait
-from popips.setup.kept import Kept, discard, look, put_back
+from popips.setup.kept import FILE, Kept, discard, look, put, put_back, sha256
 from popips.setup.record import Entry, Record
 from popips.setup.runs import run
 from popips.setup.step import NO_MAP, Command
 
 Say = Callable[[str], None]
-REPLACED = "/var/lib/popips/replaced"
+REPLACED = "/var/backups/popips"  # which stays when the package is purged
 PATIENCE = 2.0  # seconds
 
 
@@ -54,8 +54,8 @@ def _undo(record: Record, say: Say, is_forced: bool) -> list[str]:
     others = [change.path for change in changes(record.entries) if not change.is_ours and not change.is_made]
     if others and not is_forced:
         raise Refused(
-            f"changed since by somebody else: {', '.join(others)}. Nothing is undone. Take popips' lines out of there "
-            f"by hand; or --force puts back what they were before the set-up, and keeps what they are now in {REPLACED}"
+            f"changed since by somebody else: {', '.join(others)}. Nothing is undone. --force puts back what they were "
+            f"before the set-up, and keeps what they are now in {REPLACED}: take your own changes over from there"
         )
     trouble = take_back(record, 0, say, is_forced)
     if not trouble or is_forced:
@@ -76,7 +76,7 @@ def changes(entries: list[Entry]) -> Iterator[Change]:
 def take_back(record: Record, since: int, say: Say, is_forced: bool = False) -> list[str]:
     """Undo the entries of the record from that one on; return what failed, in which case they stay.
 
-    is_forced: put back also what others have changed since, of which a copy stays in REPLACED.
+    is_forced: put back also what others have changed since. A copy of that stays in REPLACED, and of what is made anew.
     """
     entries = record.entries[since:]
     trouble: list[str] = []
@@ -99,11 +99,11 @@ def _take_back(entries: list[Entry], copies: str, say: Say, is_forced: bool) -> 
     remake = [entry.remake for entry in entries if entry.remake]
     stale = [change for change in its if change.is_made and not change.is_ours]
     for change in its:
+        if not change.is_back and not change.is_ours and (copy := _aside(change.path)):
+            say(f"keep {copy}")
         if change in stale:
             continue
         if not change.is_back:
-            if not change.is_ours and is_forced:
-                say(f"keep {_aside(change.path)}")
             say(f"{'remove' if change.first.kind == 'none' else 'put back'} {change.path}")
         put_back(change.path, change.first, copies, is_now=bool(stale))
     for folder in reversed([folder for entry in entries for folder in entry.folders]):
@@ -142,9 +142,13 @@ def _run(commands: list[Command], say: Say) -> list[str]:
 
 
 def _aside(path: str) -> str:
-    """Keep a copy of what somebody else made of a file; return its path."""
+    """Keep a copy of what somebody else made of a file, beside those of before; return its path, "" if it is none."""
+    if look(path).kind != FILE:
+        return ""
     os.makedirs(REPLACED, mode=0o700, exist_ok=True)
-    copy = f"{REPLACED}/{path.strip('/').replace('/', '-')}"
-    with open(path, "rb") as file, open(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as to:
-        to.write(file.read())
+    with open(path, "rb") as file:
+        data = file.read()
+    # by content: what was kept before stays, and the same is kept once
+    copy = f"{REPLACED}/{path.strip('/').replace('/', '-')}.{sha256(data)[:12]}"
+    put(copy, data, Kept(FILE, mode=0o600))
     return copy

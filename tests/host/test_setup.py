@@ -190,7 +190,7 @@ def test_what_somebody_else_has_changed_is_left_to_him(boot: Boot) -> None:
         assert host.rcpt(V4) == "250"
         host.do(f"{UNDO} --force")
         assert etc(host) ^ before == set()
-        assert "12345678" in host.do("cat /var/lib/popips/replaced/etc-postfix-main.cf")
+        assert "12345678" in host.do("cat /var/backups/popips/etc-postfix-main.cf.*")
         assert host.rcpt(V4) == "454"
 
 

@@ -26,7 +26,8 @@ NOT_CHANGING = {"execve", "read", "newfstatat", "lseek", "fstat", "statx", "fcnt
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Path:
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(undo, "REPLACED", str(tmp_path / "replaced"))
     return made(tmp_path / "host")
 
 
@@ -161,14 +162,45 @@ def test_what_somebody_else_has_changed_is_refused_unless_it_is_forced(host: Pat
     with pytest.raises(undo.Refused, match=f"{host / EDITED}"):
         undo.undo(driver.record(host), print)
     assert state(host) == changed
-    undo.REPLACED, kept = str(tmp_path / "replaced"), undo.REPLACED
-    try:
-        assert undo.undo(driver.record(host), print, is_forced=True) == []
-    finally:
-        undo.REPLACED = kept
+    assert undo.undo(driver.record(host), print, is_forced=True) == []
     assert texts(host) == BEFORE
     (copy,) = (tmp_path / "replaced").iterdir()
     assert "mine = yes" in copy.read_text()
+
+
+def test_what_is_forced_loses_nothing_of_others(host: Path) -> None:
+    for number, text in enumerate(("one\n", "two\n", "two\n"), 1):
+        run("apply", host)
+        (host / EDITED).write_text(text)
+        (host / FRESH).unlink()
+        (host / BUILT).write_text(f"by hand {number}\n")
+        assert undo.undo(driver.record(host), print, is_forced=True) == []
+        assert texts(host)[EDITED] == BEFORE[EDITED]
+    kept = sorted(path.read_text() for path in Path(undo.REPLACED).iterdir())
+    assert kept == ["by hand 1\n", "by hand 2\n", "by hand 3\n", "one\n", "two\n"]
+
+
+def test_a_failure_is_taken_back_where_somebody_has_removed_a_file_meanwhile(host: Path) -> None:
+    removed = Run("mta", ("rm", str(host / FRESH)))
+    with pytest.raises(apply.Failed, match="false"):
+        apply.apply([*driver.steps(host), removed, Run("mta", ("false",))], driver.record(host), print)
+    assert texts(host)[EDITED] == BEFORE[EDITED]
+    assert not (host / FRESH).exists()
+
+
+def test_an_edit_made_while_it_works_is_not_overwritten(host: Path) -> None:
+    edit = Run("first", ("sh", "-c", f"echo mine >> {host / EDITED}"))
+    with pytest.raises(apply.Failed, match="changed it meanwhile"):
+        apply.apply([edit, Write("mta", str(host / EDITED), "ours\n")], driver.record(host), print)
+    assert texts(host)[EDITED] == BEFORE[EDITED] + "mine\n"
+
+
+def test_a_file_gets_a_name_that_nobody_else_has_open(host: Path) -> None:
+    theirs = (host / f".{EDITED}.popips-new").open("w+")
+    assert run("apply", host).returncode == 0
+    theirs.write("theirs\n")
+    theirs.close()
+    assert texts(host)[EDITED] == TEXTS[EDITED]
 
 
 @pytest.mark.parametrize("change", ["chmod 600 {}", "rm {}", "rm {0}; ln -s /dev/null {0}"])
