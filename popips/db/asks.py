@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
-from popips import address, form
 from popips.db import report
 from popips.probe import postfix, sendmail
 from popips.probe.machine import Machine
+from popips.probe.postfix_walk import walk
 from popips.settings import Settings
 
 
@@ -38,7 +39,7 @@ class Answer:
 def answer(settings: Settings, name: str) -> Answer:
     """Ask the MTA of this host, as it is configured now, about a canonical address."""
     machine = Machine()
-    return _of_postfix(machine, settings, name) if settings.mta == "postfix" else _of_sendmail(machine, name)
+    return _of_postfix(machine, name) if settings.mta == "postfix" else _of_sendmail(machine, name)
 
 
 def _of_sendmail(machine: Machine, name: str) -> Answer:
@@ -52,21 +53,13 @@ def _of_sendmail(machine: Machine, name: str) -> Answer:
     return Answer("sendmail", verdict.relays, verdict.text, tuple(dict.fromkeys(found)))
 
 
-def _of_postfix(machine: Machine, settings: Settings, name: str) -> Answer:
+def _of_postfix(machine: Machine, name: str) -> Answer:
     if not postfix.is_there(machine):
         return Answer("Postfix", None, f"there is no {postfix.MAIN}")
-    config, table = postfix.config(machine), settings.map.name
-    keys = [key.decode() for its in form.keys(settings, name) for key in (its, *address.wider(its))]
-    found, complaint = postfix.query(machine, table, *keys)
-    if config.error or complaint:
-        return Answer("Postfix", None, (config.error or complaint).partition("\n")[0])
-    asking = [
-        entry
-        for entries in map(config.restrictions, (postfix.RELAY, postfix.RECIPIENT))
-        for entry in entries
-        if entry.asks(table)
-    ]
-    text = f"{asking[0]} in its restrictions" if asking else f"nothing in its restrictions asks {table}"
-    key = next((key for key in keys if key in found), "")  # the most specific one
-    is_open = bool(asking) and found.get(key, "").split()[:1] in (["OK"], [settings.value.split()[0]])
-    return Answer("Postfix", is_open, text, (f"{key} {found[key]}",) if key else ())
+    config = postfix.config(machine)
+    if config.error:
+        return Answer("Postfix", None, config.error.partition("\n")[0])
+    said = walk(config, name, partial(postfix.query, machine))
+    if said.complaint:
+        return Answer("Postfix", None, said.complaint.partition("\n")[0])
+    return Answer("Postfix", said.relays, said.by, said.found)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Callable, Iterator
+from functools import partial
 
-from popips import address
 from popips.doctor.check import FAIL, STRANGERS, WARN, Check, Finding, Patient, judged, skipped
 from popips.form import of
 from popips.probe import postfix, units
 from popips.probe.postfix import LISTS, RECIPIENT, RELAY, Config, Restriction
+from popips.probe.postfix_walk import walk
 
 LOCAL = ("loopback-only", "localhost", "127.0.0.1")
 
@@ -48,8 +48,9 @@ class _Postfix:
         return _index(self.lists[name], lambda each: each.asks(self.table))
 
     def closing(self, name: str) -> int | None:
-        """Return where a list refuses strangers, None if it does not."""
-        return _index(self.lists[name], lambda each: each.refuses_strangers)
+        """Return where a list refuses strangers, None if it does not, or lets all pass before that."""
+        at = _index(self.lists[name], lambda each: each.refuses_strangers or each.permits_all)
+        return None if at is None or self.lists[name][at].permits_all else at
 
     # ---- mta.asks
 
@@ -57,8 +58,8 @@ class _Postfix:
         if self.config.error:
             yield Finding(FAIL, "Postfix's settings cannot be read", self.config.error, "postfix check")
             return
-        refuse = [name for name in (RELAY, RECIPIENT) if self.closing(name) is not None]
-        if not refuse:
+        refuse = [name for name in LISTS if self.closing(name) is not None]
+        if not {RELAY, RECIPIENT}.intersection(refuse):
             found = f"neither {RELAY} nor {RECIPIENT} refuses strangers: is the relay open to all?"
             yield Finding(FAIL, found, self.evidence(RELAY), self.edit(RELAY, self.wanted(RELAY)))
         for name in refuse:
@@ -77,23 +78,16 @@ class _Postfix:
 
     def strangers(self) -> Iterator[Finding]:
         """Return that mynetworks holds everybody, if it does."""
-        words = re.sub(r"\[([0-9a-fA-F:.]+)\]", r"\1", self.config.values.get("mynetworks", ""))
-        numbers = " ".join(
-            word for word in words.replace(",", " ").split() if re.fullmatch(r"[0-9a-fA-F:.]+(/\d+)?", word)
-        )
         for name in STRANGERS:
-            try:
-                if address.is_in(name, address.networks(numbers)):
-                    found = f"mynetworks holds {name}, an address that nobody has: is the relay open to all?"
-                    fix = "postconf -X mynetworks; postconf -e 'mynetworks_style = host'; postfix reload"
-                    yield Finding(FAIL, found, f"mynetworks = {self.config.values['mynetworks']}", fix)
-            except address.Refused:
-                return
+            if postfix.is_mine(self.config, name):
+                found = f"mynetworks holds {name}, an address that nobody has: is the relay open to all?"
+                fix = "postconf -X mynetworks; postconf -e 'mynetworks_style = host'; postfix reload"
+                yield Finding(FAIL, found, f"mynetworks = {self.config.values['mynetworks']}", fix)
 
     def wrong_answers(self) -> Iterator[Finding]:
         """Ask the map as Postfix does."""
         form = of(self.patient.settings)
-        found, error = postfix.query(self.machine, self.table, *self.patient.live, *STRANGERS)
+        found, error = postfix.query(self.machine, self.table, [*self.patient.live, *STRANGERS])
         if error:
             is_unknown = "unsupported dictionary type" in error
             fix = f"apt-get install -y postfix-{self.patient.settings.map.kind}" if is_unknown else "popips-expire"
@@ -111,6 +105,21 @@ class _Postfix:
                 yield Finding(
                     FAIL, f"{name}, an address that nobody has, is in the map", evidence, f"popips-db del {name}"
                 )
+        yield from self.wrong_verdicts()
+
+    def wrong_verdicts(self) -> Iterator[Finding]:
+        """Return what other tables of the lists refuse to who has a grant, and permit to everybody."""
+        for name in (*self.patient.live, *STRANGERS):
+            said = walk(self.config, name, partial(postfix.query, self.machine))
+            told = f"{said.by}{': ' if said.found else ''}{', '.join(said.found)}"
+            if said.complaint:
+                yield Finding(FAIL, f"Postfix cannot read a table, and answers 451: {said.by}", said.complaint)
+                return
+            if name in STRANGERS and said.relays:
+                yield Finding(FAIL, f"Postfix relays for {name}, who has no grant: is the relay open to all?", told)
+            if name not in STRANGERS and not said.relays and said.found:  # the admin's own will
+                found = f"{name} has a grant, and a record of yours refuses it"
+                yield Finding(WARN, found, told, f"popips-db end {name}")
 
     def answers(self) -> str:
         """Return what was found, in words."""
@@ -128,10 +137,15 @@ class _Postfix:
             if dnsbl is None or (at is not None and at < dnsbl):
                 continue
             closing = self.closing(name)
-            if name in (RELAY, RECIPIENT) and closing is not None and at is None:
+            if closing is not None and at is None:
                 continue  # mta.asks puts it there
             found = f"{name}: {self.lists[name][dnsbl]} refuses a listed client in spite of its grant"
             yield Finding(WARN, found, self.evidence(name), self.edit(name, self.wanted(name)))
+        sites, action = (self.config.values.get(f"postscreen_dnsbl_{part}", "") for part in ("sites", "action"))
+        if self.config.screened and sites and action not in ("", "ignore"):
+            found = f"postscreen refuses who is listed by {sites}, in spite of a grant: it asks no map of grants"
+            fix = "postconf -e 'postscreen_dnsbl_action = ignore'; postfix reload"
+            yield Finding(WARN, found, f"postscreen_dnsbl_action = {action}", fix)
 
     # ---- fixes
 
@@ -147,17 +161,20 @@ class _Postfix:
         if not self.machine.runs:
             said = self.config.values.get(name, "")
         entries = [each for each in postfix.parsed(said) if not each.asks(self.table)]
+        closing = _index(entries, lambda each: each.refuses_strangers)
+        last = len(entries) if closing is None else closing
+        entries = [each for i, each in enumerate(entries) if i > last or not each.permits_all]
         stops = [i for i, each in enumerate(entries) if each.refuses_strangers or each.is_dnsbl]
         check = Restriction("check_client_access", self.table)
         at = stops[0] if stops else len(entries)
-        closing = [] if stops or name != RELAY else [Restriction("reject_unauth_destination")]
-        return ", ".join(map(str, [*entries[:at], check, *entries[at:], *closing]))
+        more = [] if closing is not None or name != RELAY else [Restriction("reject_unauth_destination")]
+        return ", ".join(map(str, [*entries[:at], check, *entries[at:], *more]))
 
     def edit(self, name: str, value: str) -> str:
         """Return the command that sets a list."""
         if name in self.config.overrides:
             words = value.replace(", ", ",").replace(" ", ",")  # for master.cf takes no blanks
-            return f"postconf -P {shlex.quote(f'smtp/inet/{name}={words}')}; postfix reload"
+            return f"postconf -P {shlex.quote(f'{self.config.service}/{name}={words}')}; postfix reload"
         return f"postconf -e {shlex.quote(f'{name} = {value}')}; postfix reload"
 
 

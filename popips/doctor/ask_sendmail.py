@@ -128,12 +128,14 @@ def _wrong_answers(patient: Patient, names: list[str]) -> Iterator[Finding]:
             yield _refused(patient, name, verdict)
     for name in STRANGERS:
         verdict = bt.verdicts.get(name)
-        if verdict and verdict.relays:
+        if verdict is None:
+            yield Finding(FAIL, f"sendmail does not say whether it relays for {name}", "sendmail -bt: no verdict")
+        elif verdict.relays:
             by = next(
                 (f"{map_} {key}: {value}" for map_, key, value in verdict.asked if value == "RELAY"), verdict.text
             )
             yield Finding(FAIL, f"sendmail relays for {name}, who has no grant: is the relay open to all?", by)
-        elif verdict and not _asks_for(patient, verdict, names):
+        elif not _asks_for(patient, verdict, names):
             found = f"no ruleset asks the map for {form.record(name)[0].decode()} when {name} wants to relay"
             yield Finding(FAIL, found, f"sendmail -bt -d60.5: {_asked(verdict)}")
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from popips import address
 from popips.probe.machine import Machine
 
 FOLDER, MAIN, MASTER = "/etc/postfix", "/etc/postfix/main.cf", "/etc/postfix/master.cf"
 RELAY, RECIPIENT = "smtpd_relay_restrictions", "smtpd_recipient_restrictions"
 LISTS = ("smtpd_client_restrictions", "smtpd_helo_restrictions", "smtpd_sender_restrictions", RELAY, RECIPIENT)
-OTHERS = ("mynetworks", "inet_interfaces", "smtpd_delay_reject")
+OTHERS = ("mynetworks", "inet_interfaces", "smtpd_delay_reject", "postscreen_dnsbl_sites", "postscreen_dnsbl_action")
 # what Postfix has built in, for a host whose programs cannot be asked: postconf(5)
 DEFAULTS = {
     RELAY: "permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination",
@@ -34,6 +36,11 @@ class Restriction:
         return self.name in ("reject", "defer", "reject_unauth_destination", "defer_unauth_destination")
 
     @property
+    def permits_all(self) -> bool:
+        """Whether each client passes the list by it."""
+        return self.name == "permit"
+
+    @property
     def is_dnsbl(self) -> bool:
         """Whether it refuses by a list in DNS."""
         return self.name.startswith(("reject_rbl_", "reject_rhsbl_"))
@@ -48,11 +55,16 @@ class Restriction:
 
 @dataclass(frozen=True)
 class Config:
-    """What main.cf says, variables replaced; overrides: what master.cf sets for port 25 instead; error: postconf's."""
+    """What main.cf says, variables replaced; overrides: what master.cf sets for port 25 instead; error: postconf's.
+
+    service: who answers at port 25, as `postconf -M` names it; screened: by postscreen first.
+    """
 
     values: dict[str, str]
     overrides: frozenset[str] = frozenset()
     error: str = ""
+    service: str = "smtp/inet"
+    screened: bool = False
 
     def restrictions(self, name: str) -> list[Restriction]:
         """Return the entries of a list."""
@@ -71,16 +83,38 @@ def config(machine: Machine) -> Config:
         return Config({**DEFAULTS, **_from_text(machine.read(MAIN))})
     said = machine.ask("postconf", "-x", *names)
     values = dict(re.findall(r"^(\w+) *= *(.*?)\s*$", said.out, re.M))
-    of_service = re.findall(r"^smtp/inet/(\w+) *= *(.*?)\s*$", machine.ask("postconf", "-Px").out, re.M)
+    service, screened = _at_port_25(machine.ask("postconf", "-M").out)
+    of_service = re.findall(rf"^{re.escape(service)}/(\w+) *= *(.*?)\s*$", machine.ask("postconf", "-Px").out, re.M)
     own = {name: value for name, value in of_service if name in names}
     error = said.err.strip() if said.status or not values else ""
-    return Config({**values, **own}, frozenset(own), error)
+    return Config({**values, **own}, frozenset(own), error, service, screened)
+
+
+def _at_port_25(services: str) -> tuple[str, bool]:
+    """Return the smtpd of port 25, of the lines of `postconf -M`, and whether postscreen(8) stands in front of it."""
+    for words in map(str.split, services.splitlines()):
+        if len(words) > 7 and words[1] == "inet" and words[0].rpartition(":")[2] in ("smtp", "25"):
+            return ("smtpd/pass", True) if words[7] == "postscreen" else (f"{words[0]}/inet", False)
+    return "smtp/inet", False
 
 
 def written(machine: Machine, name: str) -> str:
     """Return a parameter as main.cf has it, variables and all; what Postfix does by itself if it is not there."""
     is_set = re.search(rf"^{name} *=", machine.ask("postconf", "-n").out, re.M)
     return machine.ask("postconf", "-h" if is_set else "-xh", name).out.strip()
+
+
+def is_mine(config: Config, name: str) -> bool:
+    """Whether mynetworks names a network that holds the canonical address; tables, files and !NETWORK are left out."""
+    words = re.sub(r"\[([0-9a-fA-F:.]+)\]", r"\1", config.values.get("mynetworks", "")).replace(",", " ").split()
+    return any(_holds(word, name) for word in words if re.fullmatch(r"[0-9a-fA-F:.]+(/\d+)?", word))
+
+
+def _holds(network: str, name: str) -> bool:
+    try:
+        return address.is_in(name, address.networks(network))
+    except address.Refused:
+        return False
 
 
 def parsed(text: str) -> list[Restriction]:
@@ -94,7 +128,7 @@ def parsed(text: str) -> list[Restriction]:
     return found
 
 
-def query(machine: Machine, table: str, *keys: str) -> tuple[dict[str, str], str]:
+def query(machine: Machine, table: str, keys: Iterable[str]) -> tuple[dict[str, str], str]:
     """Return what a table says of keys, those that it has, and what postmap complains of."""
     said = machine.ask("postmap", "-q", "-", table, typed="".join(f"{key}\n" for key in keys))
     found = dict(line.split("\t", 1) for line in said.out.splitlines() if "\t" in line)

@@ -7,7 +7,7 @@ import re
 from tempfile import TemporaryDirectory
 
 from popips.probe.machine import Machine
-from popips.probe.postfix import LISTS, MAIN, RECIPIENT, RELAY, written
+from popips.probe.postfix import LISTS, MAIN, RECIPIENT, RELAY, config, written
 from popips.setup.step import ByHand, Run, Step, Write
 from popips.setup.there import Host, text
 
@@ -22,9 +22,9 @@ def steps(host: Host) -> list[Step]:
     set_ = machine.ask("postconf", "-n")
     if set_.status:
         raise ByHand(f"postconf -n: {set_.err.strip() or 'failed'}")
-    overridden = re.search(rf"^smtp/inet/({RELAY}|{RECIPIENT}) ", machine.ask("postconf", "-P").out, re.M)
+    overridden = config(machine).overrides.intersection((RELAY, RECIPIENT))
     if overridden:
-        raise ByHand(f"master.cf sets {overridden[1]} for port 25: put check_client_access {name} there")
+        raise ByHand(f"master.cf sets {min(overridden)} for port 25: put check_client_access {name} there")
     had, new = {list_: written(machine, list_) for list_ in (RELAY, RECIPIENT)}, {}
     for list_, said in had.items():
         if list_ == RELAY or _closing(said) is not None:

@@ -220,6 +220,23 @@ POSTFIX = [
     ),
     Case("a mild recipients' list", main_cf(recipient="reject_unknown_recipient_domain"), OK),
     Case("open to all", main_cf(f"{MY}, {ASKS}"), FAIL, "open to all", f"{MY}, {ASKS}, {CLOSE}'"),
+    Case("all pass", main_cf(f"{MY}, permit, {ASKS}, {CLOSE}"), FAIL, "open to all", f"{MY}, {ASKS}, {CLOSE}'"),
+    Case("all pass behind", main_cf(f"{MY}, {ASKS}, {CLOSE}, permit"), OK),
+    Case(
+        "a list for clients that refuses all",
+        main_cf(client=f"{MY}, reject"),
+        FAIL,
+        f"{CLIENT} does not ask the map",
+        f"{CLIENT} = {MY}, {ASKS}, reject'",
+    ),
+    Case("a list for clients, all pass", main_cf(client=f"{MY}, permit, reject"), OK),
+    Case(
+        "everybody is mine, and an odd word",
+        main_cf(more="mynetworks = 10.0.0.1/33, !192.0.2.1, hash:/x, 0.0.0.0/0\n"),
+        FAIL,
+        "mynetworks holds 198.51.100.254",
+        "postconf -X mynetworks",
+    ),
     Case(
         "everybody is mine",
         main_cf(more="mynetworks = 127.0.0.0/8, 0.0.0.0/0\n"),

@@ -1,0 +1,57 @@
+"""Walks Postfix's restrictions as its smtpd does for a RCPT to somebody elsewhere: postconf(5), access(5)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from popips import address
+from popips.probe.postfix import LISTS, RECIPIENT, RELAY, Config, is_mine
+
+REFUSES = re.compile(
+    r"(REJECT|DEFER|DEFER_IF_PERMIT|DISCARD|DROP|[45]\d\d)\b", re.I
+)  # what a table may say of a client
+PERMITS = re.compile(r"(OK|permit)\b|\d+$", re.I)
+Query = Callable[[str, Sequence[str]], tuple[dict[str, str], str]]  # a table and keys: what it has, and a complaint
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the lists say to a client. by: the entry that has decided, and its list; found: the records on the way.
+
+    complaint: why a table could not be asked, which Postfix answers with 451.
+    """
+
+    relays: bool
+    by: str
+    found: tuple[str, ...]
+    complaint: str = ""
+
+
+def walk(config: Config, name: str, query: Query) -> Verdict:
+    """Return what becomes of a client with this canonical address.
+
+    What depends on more than its address lets it pass, as it does a client that is in order.
+    """
+    key = address.key(name, "postfix", False)
+    keys = [each.decode() for each in (key, *address.wider(key))]  # a network's record is for want of the address's own
+    found: list[str] = []
+    permitted = ""
+    for list_ in LISTS:
+        for entry in config.restrictions(list_):
+            record = ""
+            if entry.name == "check_client_access":
+                answers, complaint = query(entry.of, keys)
+                if complaint:
+                    return Verdict(False, f"{entry} in {list_}", tuple(found), complaint)
+                its = next((each for each in keys if each in answers), "")
+                record = answers.get(its, "")
+                found += [f"{its} {record}"] if its else []
+            if entry.refuses_strangers or REFUSES.match(record):
+                return Verdict(False, f"{entry} in {list_}", tuple(found))
+            is_own = entry.name == "permit_mynetworks" and is_mine(config, name)
+            if entry.permits_all or is_own or PERMITS.match(record):
+                permitted = permitted or (f"{entry} in {list_}" if list_ in (RELAY, RECIPIENT) else "")
+                break
+    return Verdict(True, permitted or "nothing in its restrictions refuses it", tuple(dict.fromkeys(found)))
