@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from signal import alarm
+from struct import calcsize
 
 from popips.files import READ, identity_of, opened, sync_folder, write_all
 from popips.maps.base import Base, mtime_of
@@ -26,6 +28,8 @@ MODE = 0o640  # as makemap has it: smtpd opens its maps before it gives up root
 HEAD = MADE_BY_POPIPS + b", which makes it anew at each change: see own_map in popips.conf(5).\n"
 BAD = ".popips-bad"  # behind the name of a damaged map
 LIMIT = 60  # seconds after which SIGALRM ends a process whose postmap waits for a lock that nobody gives up
+WORD = calcsize("P")  # bytes
+TRANSACTION = 32 + 14 * WORD  # where LMDB has the number of its last transaction: MDB_page, MDB_meta in mdb.c
 NO_SPACE = os.strerror(errno.ENOSPC)  # in what postmap says
 
 
@@ -142,24 +146,31 @@ class Writer(Base):
 
     def _make(self) -> None:
         """Have postmap make the map from the text; raise Full if it finds no room."""
-        before, start = _head(self._place), time.monotonic()
+        before, start = _made(self._place), time.monotonic()
         alarm(LIMIT)
         try:
             _postmap(self._place)
         finally:
             alarm(0)
             self.held = time.monotonic() - start
-        if _head(self._place) == before:  # postmap does not look whether the transaction of an lmdb was written
+        if _made(self._place) in (before, None):  # postmap does not look whether the transaction of an lmdb was written
             raise Full(f"{self._place}: postmap has not changed it, for want of room")
 
 
-def _head(place: Place) -> tuple[int, bytes]:
-    """Return what is another each time that a map is made: its inode, or the two pages that LMDB takes in turns."""
+def _made(place: Place) -> tuple[int, int] | None:
+    """Return what is another each time that a map is made: inode, last transaction of an lmdb; None if it was not yet.
+
+    LMDB writes its two first pages in turns. Where that fails it puts the old number back, and leaves the rest.
+    """
     try:
         with opened(place.path) as fd:
-            return os.fstat(fd).st_ino, os.pread(fd, 2 * PAGE, 0)
+            inode, pages = os.fstat(fd).st_ino, [os.pread(fd, PAGE, number * PAGE) for number in range(2)]
     except OSError:
-        return 0, b""
+        return None
+    if place.kind != "lmdb":
+        return inode, 0
+    last = max(int.from_bytes(page[TRANSACTION : TRANSACTION + WORD], sys.byteorder) for page in pages)
+    return (inode, last) if last else None
 
 
 def _write(place: Place, content: bytes, until: float) -> None:

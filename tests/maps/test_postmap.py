@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.box import ROOT, Box
 from tests.postfix import unpack_postfix
-from tests.strace import STRACE
+from tests.strace import STRACE, injecting, on
 
 PROGRAM = """
 import json, os, sys, time
@@ -58,9 +58,12 @@ class Host:
     def file(self) -> Path:
         return self.box.scratch / f"clients.{self.kind}"
 
-    def do(self, *steps: str) -> list[object]:
-        """Take the steps, each with a writer of its own; return what each says: mostly whether the map is sealed."""
-        command = [sys.executable, "-c", PROGRAM, self.kind, str(self.file), *steps]
+    def do(self, *steps: str, under: Iterable[str] = ()) -> list[object]:
+        """Take the steps, each with a writer of its own; return what each says: mostly whether the map is sealed.
+
+        under: words of a program, strace say, that runs them.
+        """
+        command = [*under, sys.executable, "-c", PROGRAM, self.kind, str(self.file), *steps]
         done = self.box.run(command, env={"PYTHONPATH": str(ROOT)})
         assert done.returncode == 0, done.stderr
         told: list[object] = json.loads(done.stdout)
@@ -129,6 +132,19 @@ def test_where_postmap_fails_the_map_stays_and_is_made_anew_later(host: Host) ->
     assert str(host.do(f"put {B}")[0]).startswith("Unsound: ")
     host.do(f"rebuild {A} {B}")
     assert host.ask(A, B) == ["OK", "OK"]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
+def test_a_map_that_was_not_written_is_not_taken_for_written(host: Host, call: str, number: int) -> None:
+    """postmap ends with status 0 where LMDB could not write, and leaves the old map or an empty one."""
+    fails = [*injecting(call, f"error=EIO:when={number}"), *on([host.file])]
+    for wanted in ("OK", "OK OK"):  # first where there is no map
+        step = f"rebuild {A}" if wanted == "OK" else f"put {B}"
+        (told,) = host.do(step, under=fails)
+        written = " ".join(filter(None, host.ask(A, B)))
+        assert (told is True) <= (written == wanted), told
+        host.do(f"rebuild {A}")
 
 
 def test_a_type_that_postfix_does_not_have_is_named_with_those_it_has(host: Host) -> None:
