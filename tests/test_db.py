@@ -287,6 +287,19 @@ def test_the_grants_of_a_user_end_and_nobody_elses(installed: Installed) -> None
     assert site.names() == {B}  # his request is withdrawn, or he would have one now
 
 
+def test_a_record_of_the_admins_stays_where_the_grants_of_a_user_go(installed: Installed) -> None:
+    site = installed.site
+    site.now = time.time()
+    for address in (A, B):
+        site.login(address, "bob")
+    site.build(f"connect:{B} REJECT\n")
+    site.put(B, "REJECT")
+    done = installed.run("popips-db", "del", "--user", "bob")
+    assert (done.returncode, done.stdout) == (0, f"ended: {A}\n")
+    assert site.records() == {B: "REJECT", f"connect:{B}": "REJECT"}
+    assert site.names() == set()
+
+
 def test_del_takes_what_is_in_a_network_the_admins_records_too(installed: Installed) -> None:
     site = installed.site
     site.now = time.time()

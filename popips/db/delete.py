@@ -26,9 +26,9 @@ def work(task: Task) -> int:
     if not options.keys:
         task.needs_grants("del --user, --network or --orphans")
     report.complain(words.host_bits(options.network or ""))
-    if options.orphans:
+    if options.orphans or options.user is not None:  # grants, and no records of the admin's
         with task.site() as site:
-            return end.end_orphans(task, site)
+            return (end.end_orphans if options.orphans else end.end_chosen)(task, site)
     texts = words.arguments(options.keys) or _chosen(task)
     wanted = {text: words.keys(task.settings, text) for text in texts}
     with task.map() as edited:
@@ -45,13 +45,11 @@ def work(task: Task) -> int:
 
 
 def _chosen(task: Task) -> list[str]:
-    """Return the addresses of the grants that are chosen; of a network also the keys of addresses in it."""
-    within = choice.network(task.options)
+    """Return the addresses that have a grant in the network, and the keys of records on addresses in it."""
+    within = words.network(task.options.network)
     with task.site() as site:
         found = list(dict.fromkeys(choice.names(site, task.options)))
-        if within is not None:
-            with site.reader() as records:
-                keys = [key.decode(errors="replace") for key, _ in records.items()]
-            named = ((key, address.of_key(key)) for key in keys)
-            found += [key for key, name in named if name and name not in found and address.is_in(name, (within,))]
-    return found
+        with site.reader() as records:
+            keys = [key.decode(errors="replace") for key, _ in records.items()]
+        named = ((key, address.of_key(key)) for key in keys)
+        return found + [key for key, name in named if name and name not in found and address.is_in(name, (within,))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterable
 
 from popips import address, orphans, revoke
 from popips.db import choice, report, words
@@ -32,15 +33,26 @@ def work(task: Task) -> int:
     with task.site() as site:
         if options.orphans:
             return end_orphans(task, site)
-        ended: dict[str, None] = {}
-        for batch in revoke.end(site, named or choice.names(site, options)):
-            report.note((f"removed: address={name}" for name in batch), task.place)
-            ended.update(dict.fromkeys(batch))
-    report.did("ended", ended)
-    if named:
+        if not named:
+            status = end_chosen(task, site)
+            return os.EX_OK if options.all else status  # which are none, too
+        ended = _end(task, site, named)
         return report.complain(f"{name}: no grant" for name in named if name not in ended)
-    status = report.complain([] if ended else [choice.none(options)])
-    return os.EX_OK if options.all else status  # which are none, too
+
+
+def end_chosen(task: Task, site: Site) -> int:
+    """End the grants that are chosen; return 1 if there are none."""
+    ended = _end(task, site, choice.names(site, task.options))
+    return report.complain([] if ended else [choice.none(task.options)])
+
+
+def _end(task: Task, site: Site, names: Iterable[str]) -> list[str]:
+    ended: dict[str, None] = {}
+    for batch in revoke.end(site, names):
+        report.note((f"removed: address={name}" for name in batch), task.place)
+        ended.update(dict.fromkeys(batch))
+    report.did("ended", ended)
+    return list(ended)
 
 
 def end_orphans(task: Task, site: Site) -> int:
