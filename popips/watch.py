@@ -26,7 +26,7 @@ CURES = {  # by the program that cannot write
 def expirer_is_dead(folder: Folder, now: float) -> str:
     """Return that the expirer has not run for too long, "" if it has. A run in the future does not count either."""
     last, cure = folder.time_of(RUN_FILE), "have its timer or cron start it every minute"
-    if last is None:
+    if not last:  # 0 while none has
         return f"popips-expire has never finished a run: {cure}"
     if abs(now - last) <= DEAD_AFTER:
         return ""

@@ -100,4 +100,4 @@ def _last(patient: Patient) -> str:
             last = folder.time_of(RUN_FILE)
     except StampError:
         return ""
-    return f"the last whole run began {patient.now - last:.0f} s ago" if last is not None else ""
+    return f"the last whole run began {patient.now - last:.0f} s ago" if last else ""
