@@ -52,7 +52,7 @@ files:
 	for room in $(ROOMS); do install -m 0644 $$room/*.py '$(DESTDIR)$(LIB)'/$$room; done; \
 	install -m 0644 follower/formats/* '$(DESTDIR)$(LIB)/follower/formats'; \
 	for section in 5 7 8; do install -m 0644 man/*.$$section '$(DESTDIR)$(MAN)'/man$$section; done; \
-	cp -R contrib README.md LICENSE CHANGELOG.md docs/json.schema.json '$(DESTDIR)$(DOC)'; chmod -R u=rwX,go=rX '$(DESTDIR)$(DOC)'; \
+	cp -R contrib docs README.md LICENSE CHANGELOG.md '$(DESTDIR)$(DOC)'; install -D -m 0644 bench/cost.svg '$(DESTDIR)$(DOC)/bench/cost.svg'; chmod -R u=rwX,go=rX '$(DESTDIR)$(DOC)'; \
 	install -d '$(DESTDIR)$(LIB)/contrib'; \
 	cp -R $(addprefix contrib/,cron.d dovecot sendmail systemd) '$(DESTDIR)$(LIB)/contrib'; \
 	chmod -R u=rwX,go=rX '$(DESTDIR)$(LIB)/contrib'; \
@@ -101,7 +101,7 @@ pages: .venv/made
 	@$(VENV)/python -B -m man.completion
 
 # ---- a package for Debian, in build/: the same to the byte from the same files, whatever the folder, the clock, the umask
-PACKAGED = Makefile README.md LICENSE CHANGELOG.md contrib debian docs/json.schema.json expirer follower man pam_hook popips
+PACKAGED = Makefile README.md LICENSE CHANGELOG.md bench/cost.svg contrib debian docs expirer follower man pam_hook popips
 
 deb:
 	@tests/lab/packages.sh build-essential debhelper dh-python || { echo 'make deb needs build-essential, debhelper, dh-python' >&2; exit 1; }

@@ -50,7 +50,7 @@ class Settings:
     mta = Setting(
         "sendmail",
         parsers.one_of("sendmail", "postfix"),
-        """who asks the map: sendmail or postfix.
+        """the MTA that asks the map: sendmail or postfix.
         For postfix,
         .B map
         must be set, the value is OK unless it is set, and the keys are Postfix's.""",
@@ -62,7 +62,8 @@ class Settings:
         also lmdb or cdb, which need
         .BR "own_map = yes" ,
         for postmap makes them anew as a whole.
-        It must be there, for popips makes none but one of its own.""",
+        It must exist: popips makes only a map of its own, see
+        .BR own_map .""",
     )
     stamps = Setting(
         "/var/lib/popips/stamps",

@@ -84,16 +84,32 @@ def test_exit_statuses_of_the_code_are_in_the_page(program: str, never: Collecti
         assert (f".B {status}\n" in page) == (status not in never), status
 
 
-def test_readme_names_what_there_is() -> None:
-    readme = (ROOT / "README.md").read_text()
-    for path in re.findall(r"\]\(([\w./]+)\)", readme):
-        assert (ROOT / path).exists(), path
-    for path in re.findall(r"\btests/test_\w+\.py|\bcontrib/[\w./-]+", readme):
-        assert (ROOT / path).exists(), path
-    for program in PROGRAMS:
-        assert f"`{program}" in readme
-    for target in re.findall(r"(?:^ {4}|`)make (\w+)", readme, re.MULTILINE):
+TEXTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+def test_the_texts_name_what_there_is(page: Path) -> None:
+    text = page.read_text()
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        path, _, place = target.partition("#")
+        there = page.parent / path if path else page
+        assert there.exists(), target
+        assert not place or place in map(anchor, re.findall(r"^#+ (.*)$", there.read_text(), re.MULTILINE)), target
+    for path in re.findall(r"\btests/test_\w+\.py|\bcontrib/[\w./-]+", text):
+        assert (ROOT / path.rstrip(".")).exists(), path
+    for target in re.findall(r"(?:^ {4}|`)make (\w+)", text, re.MULTILINE):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+
+
+def anchor(heading: str) -> str:
+    """The name that a forge gives a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def test_readme_names_each_program_and_each_text() -> None:
+    readme = TEXTS[0].read_text()
+    assert [program for program in PROGRAMS if f"`{program}" not in readme] == []
+    assert [page.name for page in TEXTS[1:] if f"(docs/{page.name})" not in readme] == []
 
 
 def test_readmes_words_are_those_of_the_manual() -> None:
@@ -103,13 +119,13 @@ def test_readmes_words_are_those_of_the_manual() -> None:
     assert set(in_readme) <= set(in_page)
 
 
-def test_readme_and_contrib_put_the_same_lines_in_the_same_place_of_main_cf() -> None:
+def test_docs_and_contrib_put_the_same_lines_in_the_same_place_of_main_cf() -> None:
     def words(path: str) -> str:
         return re.sub(r"[\s#`]+", " ", (ROOT / path).read_text())
 
     place = "directly in front of reject_unauth_destination or defer_unauth_destination, and so behind a"
     place += " check_client_access of your own, whose REJECT then wins"
-    for path in ("README.md", "contrib/postfix/main.cf"):
+    for path in ("docs/by-hand.md", "contrib/postfix/main.cf"):
         assert place in words(path).replace(" ,", ","), path
 
 

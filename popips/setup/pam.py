@@ -36,7 +36,7 @@ def left(host: Host) -> list[str]:
         return []
     return [
         f"Dovecot checks the passwords of SMTP AUTH, too ({listeners[0]}), by the same PAM service: each such login "
-        "opens the relay. A PAM service each for POP3 and IMAP keeps that from it (README, PAM)"
+        "opens the relay. A PAM service each for POP3 and IMAP keeps that from it (docs/by-hand.md, PAM)"
     ]
 
 

@@ -83,7 +83,7 @@ def left(host: Host) -> list[str]:
     if is_alone_at_home(text(host.machine, CF)):
         told.append(
             "sendmail listens on 127.0.0.1 only, and serves nobody outside: take Addr= out of DAEMON_OPTIONS in "
-            f"{MC}, then make -C {FOLDER}; systemctl restart sendmail (README, Install, 2)"
+            f"{MC}, then make -C {FOLDER}; systemctl restart sendmail (docs/by-hand.md, 2)"
         )
     if host.systemd and host.machine.ask("systemctl", "is-enabled", "sendmail").out.strip() == "disabled":
         told.append("sendmail is not started at boot: systemctl enable --now sendmail")

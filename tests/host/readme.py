@@ -1,4 +1,4 @@
-"""README's commands, as a reader types them: section by section, block by block."""
+"""The commands of README and docs/by-hand.md, as a reader types them: section by section, block by block."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import re
 
 from tests.box import ROOT
 
-README = ROOT / "README.md"
+PAGES = [ROOT / "README.md", ROOT / "docs/by-hand.md"]
+
+
+def text() -> str:
+    """Return the pages, one behind the other."""
+    return "".join(page.read_text() for page in PAGES)
 
 
 def blocks(heading: str) -> list[list[str]]:
     """Return the blocks of commands below a heading, each as its lines."""
-    section = re.search(rf"^#+ {re.escape(heading)}$\n(.*?)(?=^#)", README.read_text() + "#", re.M | re.S)
-    assert section, f"README has no section {heading!r}"
-    found = re.findall(r"(?:^ {4}.*\n)+", section[1], re.MULTILINE)
+    (section,) = re.findall(rf"^#+ {re.escape(heading)}$\n(.*?)(?=^#)", text() + "#", re.M | re.S)
+    found = re.findall(r"(?:^ {4}.*\n)+", section, re.MULTILINE)
     return [[line.strip() for line in block.splitlines()] for block in found]
 
 

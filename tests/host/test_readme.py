@@ -1,4 +1,4 @@
-"""What README says beside the main job: seen by hand, cron, PAM services, removal, and what the commands show."""
+"""What the docs say beside the main job: seen by hand, cron, PAM services, removal, and what the commands show."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.host.conftest import Boot
 from tests.host.machine import OTHER_V4, PASSWORD, SERVER_V4, USER, V4, V6, Host
 from tests.host.test_main_job import EXPIRER, HOOK, INSTALL, SENDMAIL, SETUPS, STAMPS, follow, let_the_window_pass
 
-(LOGIN, ASK), LOOK = readme.blocks("5. See it work")
+(LOGIN, ASK), LOOK = readme.blocks("See it work")
 PAM, PAM_SERVICES, PAM_2_4, PAM_2_3 = readme.blocks("PAM")
 ASKS_SERVICES = {"bookworm": PAM_2_3, "trixie": PAM_2_4}
 NO_POSTLOGIN, NO_PAM, NO_PAM_SERVICES, DOVECOT = readme.blocks("Out of Dovecot")
@@ -124,9 +124,8 @@ def test_it_is_removed_as_readme_says(boot: Boot, name: str) -> None:
 
 
 def shows(host: Host, commands: list[str], *starts: str) -> None:
-    """Type those of README's commands that begin so, and see that they show what README says."""
-    text = readme.README.read_text()
+    """Type those of the commands that begin so, and see that they show what the docs say."""
     for start in starts:
         (command,) = (line for line in commands if line.startswith(start))
-        assert f"`{SHOWN[start]}`" in text
+        assert f"`{SHOWN[start]}`" in readme.text()
         assert SHOWN[start] in host.do(command)

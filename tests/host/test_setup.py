@@ -16,8 +16,8 @@ from tests.host.conftest import Boot
 from tests.host.machine import ENVIRONMENT, OTHER_V4, V4, V6, Host
 from tests.host.test_main_job import INSTALL, SENDMAIL, STAMPS, follow, let_the_window_pass
 
-DRY, APPLY = readme.commands("The rest, by setup")
-(UNDO,) = readme.commands("Remove it")
+PACKAGE, (DRY, APPLY), (DOCTOR,) = readme.blocks("Quick start")
+UNDO, PURGE = readme.commands("Remove it")
 SETUP = DRY
 # Not access.db, which make has built, and in which logins and their ends have moved the records about: what it says is
 # looked at by makemap.
@@ -111,25 +111,32 @@ def logins_open_the_relay(host: Host, case: Case) -> None:
 
 @pytest.mark.parametrize("layer", ["sendmail", "postfix"])
 def test_the_package_is_set_up_and_put_back(boot: Boot, release: str, shared: Path, layer: str) -> None:
-    """Its timer is the package's, and is there before and after."""
+    """README alone takes a stock host to a granted login. Its timer is the package's, and is there before and after."""
     deb = build.package(release, shared)
     with boot(layer) as host:
-        host.copy(deb, "/root/popips.deb")
-        host.do("apt-get install -y /root/popips.deb")
-        if layer == "sendmail":
-            follow(host, readme.commands(SENDMAIL))
+        host.copy(deb, "/root/popips/build/popips_0_all.deb")
+        follow(host, [line for line in PACKAGE if line != "make deb"])
         before = etc(host)
-        assert "enable --now popips-expire.timer" not in host.do(APPLY)
+        assert "enable --now popips-expire.timer" not in host.run(APPLY).stdout
+        told = json.loads(host.run(f"{DOCTOR} --json").stdout)["checks"]
+        fixes = [
+            check["fix"] for check in told if check["id"].startswith("mta.") and check["status"] in ("warn", "fail")
+        ]
+        assert bool(fixes) == (layer == "sendmail")
+        done = etc(host)
+        host.do(*fixes)
+        mended = etc(host) ^ done
+        assert host.do(DOCTOR).startswith("open to logins")
         assert host.login("imaps", V4) == "ok"
         assert host.rcpt(V4) == "250", host.said()
-        assert host.run("apt-get purge -y popips").returncode != 0
+        assert host.run(PURGE).returncode != 0
         assert host.login("imaps", V4) == "ok"
         host.do(UNDO)
         # the package has made its settings' file; the journal beside access.db is its timer's
-        assert [line for line in etc(host) ^ before if ".db.popips" not in line] == []
+        assert [line for line in (etc(host) ^ before) - mended if ".db.popips" not in line] == []
         assert host.do("systemctl is-enabled popips-expire.timer") == "enabled\n"
         assert host.rcpt(V4) in ("454", "550")
-        host.do("apt-get purge -y popips")
+        host.do(PURGE)
         assert host.login("imaps", V4) == "ok"
 
 
