@@ -21,6 +21,7 @@ from popips import command
 from popips.db.main import VERBS
 from popips.settings import ROWS, Settings, load
 from tests.conftest import Installed
+from tests.doctor.hosts import WITH_SENDMAIL, Host
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(ROOT.glob("man/*.[578]"))
@@ -99,6 +100,13 @@ def test_the_texts_name_what_there_is(page: Path) -> None:
         assert (ROOT / path.rstrip(".")).exists(), path
     for target in re.findall(r"(?:^ {4}|`)make (\w+)", text, re.MULTILINE):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+
+
+def test_the_checks_that_the_texts_name_are_doctors(tmp_path: Path) -> None:
+    texts = "".join(text.read_text() for text in TEXTS)
+    named = set(re.findall(r"`((?:map|stamps|mta|dovecot|expirer|hook)\.[a-z_]+)`", texts))
+    assert named, "docs/trouble.md goes by them"
+    assert named <= set(Host(tmp_path, WITH_SENDMAIL).checks())
 
 
 def anchor(heading: str) -> str:
