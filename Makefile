@@ -23,7 +23,7 @@ SERVERS = sendmail-bin sendmail-base sendmail-cf m4 make dovecot-core dovecot-po
     openssh-server openssh-client db5.3-util e2fsprogs patch strace iproute2 util-linux bsdutils procps man-db groff zsh
 BUILD = gcc libc6-dev libdb-dev python3-dev python3-venv
 
-.PHONY: help deps files pages install uninstall deb demo test torture bench clean testdeps hosts
+.PHONY: help deps files pages pictures install uninstall deb demo test torture bench clean testdeps hosts
 
 help:
 	@echo 'make deps | install | uninstall | deb | demo | test | torture | bench    (PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) PYTHON=$(PYTHON))'
@@ -99,6 +99,11 @@ uninstall:
 pages: .venv/made
 	@$(VENV)/python -B -m man.pages
 	@$(VENV)/python -B -m man.completion
+
+# pictures: of the docs, drawn anew
+pictures:
+	@tests/lab/packages.sh graphviz
+	for picture in docs/pictures/*.dot; do dot -Tsvg -o "$${picture%.dot}.svg" "$$picture"; done
 
 # ---- a package for Debian, in build/: the same to the byte from the same files, whatever the folder, the clock, the umask
 PACKAGED = Makefile README.md LICENSE CHANGELOG.md bench/cost.svg contrib debian docs expirer follower man pam_hook popips

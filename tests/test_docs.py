@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import configparser
 import graphlib
+import html
 import os
 import re
 import subprocess
@@ -107,6 +108,18 @@ def test_the_checks_that_the_texts_name_are_doctors(tmp_path: Path) -> None:
     named = set(re.findall(r"`((?:map|stamps|mta|dovecot|expirer|hook)\.[a-z_]+)`", texts))
     assert named, "docs/trouble.md goes by them"
     assert named <= set(Host(tmp_path, WITH_SENDMAIL).checks())
+
+
+@pytest.mark.parametrize("drawn", sorted(ROOT.glob("docs/pictures/*.dot")), ids=lambda path: path.stem)
+def test_a_picture_is_of_its_source(drawn: Path) -> None:
+    words = [
+        line.strip()
+        for label in re.findall(r'label="([^"]*)"', drawn.read_text())
+        for line in label.split("\\n")
+        if line
+    ]
+    picture = html.unescape(drawn.with_suffix(".svg").read_text()).replace("\xa0", " ")
+    assert [line for line in words if line.replace("  ", " ") not in picture.replace("  ", " ")] == [], "make pictures"
 
 
 def anchor(heading: str) -> str:
