@@ -22,7 +22,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--dry-run", action="store_true", help="print what --apply would do (the default)")
     what.add_argument("--apply", action="store_true", help="do it, and look at it with doctor")
     what.add_argument("--undo", action="store_true", help="put back what --apply has changed, and end all grants")
-    parser.add_argument("--mta", choices=("sendmail", "postfix"), help="the MTA that asks the map (default: what is installed)")
+    parser.add_argument("--mta", choices=("sendmail", "postfix"), help="the MTA (default: what is installed)")
     parser.add_argument("--map", choices=("access", "own"), help="sendmail's access map, or one of popips' own")
     parser.add_argument("--hook", choices=("postlogin", "pam"), help="what runs at each login (default: postlogin)")
     parser.add_argument("--force", action="store_true", help="with --undo: also what others have changed since")

@@ -67,6 +67,10 @@ class Cf:
         """Whether a rule looks a key up in the map."""
         return any(f"$({name} " in rule for rule in self.rules)
 
+    def asks_file(self, path: str) -> bool:
+        """Whether a rule asks a map that is this file."""
+        return any(map(self.asks, self.names_of(path)))
+
     def says_yes(self, option: str) -> bool:
         """Whether an option is on: sendmail takes True, yes and an empty value for that."""
         value = self.options.get(option, "no")
@@ -119,8 +123,11 @@ def _is_same(one: str, other: str) -> bool:
 def cf(machine: Machine) -> Cf | None:
     """Return what the .cf says, None if there is none."""
     text = machine.read(CF)
-    if not text:
-        return None
+    return parsed(text) if text else None
+
+
+def parsed(text: str) -> Cf:
+    """Return what the text of a .cf says."""
     maps = {name: KLine(name, kind, tuple(rest.split())) for name, kind, rest in MAP.findall(text)}
     options = OPTION.findall(text)
     ports = tuple(value for name, value in options if name == "DaemonPortOptions")

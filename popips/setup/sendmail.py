@@ -7,10 +7,10 @@ import re
 from tempfile import TemporaryDirectory
 
 from popips.probe.machine import Machine
+from popips.probe.sendmail import CF, FOLDER, MC, parsed
 from popips.setup.step import ByHand, Command, Run, Step, Write
 from popips.setup.there import Host, contrib, text
 
-MC, CF, FOLDER = "/etc/mail/sendmail.mc", "/etc/mail/sendmail.cf", "/etc/mail"
 DRAC = "/usr/share/sendmail/cf/feature/drac.m4"
 PART = "sendmail"
 MAKE: Command = ("make", "-C", FOLDER)
@@ -25,7 +25,7 @@ def steps(host: Host) -> list[Step]:
     """Return what makes sendmail ask the map of popips.conf; raise ByHand."""
     machine, place = host.machine, host.settings.map
     built, source = text(machine, CF), text(machine, MC)
-    if asks(built, place.path):
+    if parsed(built).asks_file(place.path):
         return []
     if not built or not source:
         raise ByHand(f"{MC if built else CF} is missing: which map does sendmail ask? It must be {place}")
@@ -52,11 +52,6 @@ def steps(host: Host) -> list[Step]:
     ]
 
 
-def asks(built: str, path: str) -> bool:
-    """Whether a .cf has a map that is this file, with or without the .db at its end."""
-    return any(f"{name.removesuffix('.db')}.db" == path for name in re.findall(r"^K.*\s(/\S+)\s*$", built, re.M))
-
-
 def with_line(source: str, line: str) -> str:
     """Return sendmail.mc with the line: behind that of the access map, else before the mailers; raise ByHand."""
     kind = line.partition("'")[0]
@@ -71,16 +66,10 @@ def with_line(source: str, line: str) -> str:
     raise ByHand(f"{MC} has no MAILER_DEFINITIONS; put in front of the mailers: {line}")
 
 
-def is_alone_at_home(built: str) -> bool:
-    """Whether all listeners on port 25 are for this host's own clients only."""
-    found = [line for line in re.findall(r"^O DaemonPortOptions=(.*)$", built, re.M) if _is_smtp(line)]
-    return bool(found) and all(re.search(r"Addr(ess)?=(127\.|::1\b|IPv6:::1\b|localhost\b)", line) for line in found)
-
-
 def left(host: Host) -> list[str]:
     """Return what is left to the admin: to let others than this host talk to sendmail."""
     told = []
-    if is_alone_at_home(text(host.machine, CF)):
+    if parsed(text(host.machine, CF)).is_local_only:
         told.append(
             "sendmail listens on 127.0.0.1 only, and serves nobody outside: take Addr= out of DAEMON_OPTIONS in "
             f"{MC}, then make -C {FOLDER}; systemctl restart sendmail (docs/by-hand.md, 2)"
@@ -106,11 +95,6 @@ def _time(machine: Machine, path: str) -> int:
         return 0
 
 
-def _is_smtp(line: str) -> bool:
-    port = re.search(r"Port=(\w+)", line)
-    return port is None or port[1] in ("smtp", "25")
-
-
 def _live(source: str) -> list[str]:
     return [line for line in source.splitlines() if not line.lstrip().startswith("dnl")]
 
@@ -130,7 +114,7 @@ def _try(machine: Machine, source: str, changed: str, built: str, path: str) -> 
             )
         new = _build(machine, folder, changed)
         said = machine.ask("sendmail", "-bt", "-C", f"{folder}/cf", typed="/quit\n")
-    if said.status or "error" in said.err.lower() or not asks(new, path):
+    if said.status or "error" in said.err.lower() or not parsed(new).asks_file(path):
         raise ByHand(f"sendmail refuses {MC} with popips' line: {said.err.strip() or said.out.strip()}")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import popips
 from popips.probe.machine import Machine
+from popips.probe.units import has_systemd
 from popips.settings import Settings
 from popips.setup.step import ByHand, Command
 
@@ -26,7 +27,7 @@ class Host:
     @property
     def systemd(self) -> bool:
         """Whether systemd runs the host."""
-        return os.path.isdir(self.machine.path("/run/systemd/system"))
+        return has_systemd(self.machine)
 
     @property
     def prefix(self) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from popips.probe.machine import Machine
+from popips.probe.sendmail import parsed
 from popips.settings import Settings
 from popips.setup import expirer, pam, postfix, sendmail
 from popips.setup.step import ByHand, Write
@@ -91,9 +92,10 @@ def test_sendmail_mc_gets_one_line_before_the_mailers(source: str) -> None:
 
 
 CF = {  # a .cf, and whether it asks access.db
-    "Kaccess hash -T<TMPF> /etc/mail/access\n": True,
-    "Kaccess hash -T<TMPF> /etc/mail/access.db\n": True,
-    "Kmap hash -o /etc/mail/access2\n": False,
+    "Kaccess hash -T<TMPF> /etc/mail/access\nR$*\t$: $(access $1 $)\n": True,
+    "Kaccess hash -T<TMPF> /etc/mail/access.db\nR$*\t$: $(access $1 $)\n": True,
+    "Kaccess hash -T<TMPF> /etc/mail/access\n": False,
+    "Kmap hash -o /etc/mail/access2\nR$*\t$: $(map $1 $)\n": False,
     "# Kaccess hash /etc/mail/access\n": False,
     "": False,
 }
@@ -101,7 +103,7 @@ CF = {  # a .cf, and whether it asks access.db
 
 @pytest.mark.parametrize("built", CF)
 def test_a_cf_asks_the_map_by_either_name(built: str) -> None:
-    assert sendmail.asks(built, "/etc/mail/access.db") == CF[built]
+    assert parsed(built).asks_file("/etc/mail/access.db") == CF[built]
 
 
 LISTENS = {
@@ -116,7 +118,7 @@ LISTENS = {
 
 @pytest.mark.parametrize("built", LISTENS)
 def test_a_sendmail_for_its_own_host_only_is_seen(built: str) -> None:
-    assert sendmail.is_alone_at_home(built) == LISTENS[built]
+    assert parsed(built).is_local_only == LISTENS[built]
 
 
 HOOK = "account optional pam_exec.so quiet /usr/libexec/popips/popips-hook"
