@@ -81,6 +81,15 @@ def pop3(lab: Lab) -> Iterator[Row]:
     yield Row("added to a POP3 login, granted address", "pam_exec.so /bin/true", 1.15, added, their_added)
 
 
+def doctor(lab: Lab) -> Iterator[Row]:
+    """Time the doctor on a host with a running Dovecot, whatever he finds there."""
+    site = lab.site("doctor")
+    lab.settle(site)
+    look = f"{lab.box.path('popips-db')} -c {site.conf} doctor; :"
+    [(ours, _)] = lab.race((["/bin/sh", "-c", look], {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}), rounds=11)
+    yield Row("popips-db doctor", "", 500, ours, absolute=True)
+
+
 def in_process(lab: Lab) -> Iterator[Row]:
     """Time grant(), block by block with the C program."""
     site, theirs = lab.site("grant"), lab.site("put")
