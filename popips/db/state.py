@@ -15,7 +15,6 @@ from popips.doctor.check import FAIL, OK, SKIP, WARN, Check
 from popips.doctor.looks import examine
 from popips.last_run import LastRun
 from popips.maps import MapError
-from popips.maps.libdb import version
 from popips.probe import log
 from popips.probe.machine import Machine
 from popips.settings import Settings
@@ -149,8 +148,18 @@ def state(site: Site, checks: list[Check]) -> State:
         logged=log.read(Machine(), now - HOUR, now),
         unbuilt=unbuilt,
         trouble=trouble,
-        versions={"popips": popips.__version__, "python": sys.version.partition(" ")[0], "libdb": version()},
+        versions={"popips": popips.__version__, "python": sys.version.partition(" ")[0], "libdb": _libdb()},
     )
+
+
+def _libdb() -> str:
+    """Return the version of Berkeley DB that popips runs with, "none" where it has none."""
+    try:
+        from popips.maps.libdb import version
+
+        return version()
+    except MapError:
+        return "none"
 
 
 def histogram(there: list[Listed], now: float, window: float) -> list[Left]:

@@ -14,9 +14,10 @@ from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, ski
 from popips.doctor.inside import Inside
 from popips.doctor.inside import look as look_inside
 from popips.maps import exists
-from popips.maps.database import MOST
+from popips.maps.errors import NO_BINDING
 from popips.maps.file import TRUSTED_USER
 from popips.maps.journal import is_idle
+from popips.maps.kinds import MOST
 from popips.maps.seal import AHEAD, SECOND
 from popips.maps.text import Text
 from popips.probe import sendmail, units
@@ -88,6 +89,7 @@ class _Map:
         if self.inside.error and not self.inside.is_busy and self.state and self.state.st_size < MOST:
             kind = re.search(r": a (\w+) map; write", self.inside.error)
             fix = self.patient.set_line("map", f"{kind[1]}:{self.place.source}") if kind else self.anew
+            fix = "apt-get install -y python3-bsddb3" if NO_BINDING in self.inside.error else fix
             yield Finding(FAIL, self.inside.error, fix=fix)
             return
         newest = next((table for libdb, table in VERSIONS.items() if self._libdb().startswith(libdb)), {})

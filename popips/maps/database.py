@@ -10,7 +10,7 @@ from signal import alarm
 from popips.files import write_all
 from popips.maps.errors import NO_ROOM, Failed, MapError, explained, failure
 from popips.maps.file import locked
-from popips.maps.kinds import Place
+from popips.maps.kinds import MOST, Place
 from popips.maps.libdb import DB, DB_NOSYNC, DB_RDONLY, DB_UNKNOWN, DBError
 from popips.maps.pages import SLICE, Change
 from popips.maps.seal import state_of
@@ -19,7 +19,6 @@ DAMAGE = (DBError, SystemError)  # the latter is how bsddb3's cursor fails on so
 SYSTEMS = (errno.ENOMEM, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE, *NO_ROOM)  # a DBError that is no damage
 LIBDB_LIMIT = 60  # seconds after which SIGALRM ends a process whose libdb goes round in circles in a damaged map
 SLACK = 16 << 20  # bytes that a change may add to a small map
-MOST = 2 << 30  # bytes of a map that is copied to be changed
 
 
 class _Limit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
+NO_BINDING = "this Python has neither bsddb3 nor berkeleydb, which hash and btree maps need"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from popips.maps import Reader, Writer
 
 MADE_BY_POPIPS = b"# Made by popips"  # how the text begins that a map of its own is made from where postmap makes it
+MOST = 2 << 30  # bytes of a map of the admin's, which is copied to be changed
 MAKEMAP, POSTMAP = "makemap {kind} {stem} < {text}", "postmap {kind}:{text}"
 
 

@@ -10,6 +10,7 @@ import sys
 from _imp import create_dynamic, exec_dynamic, extension_suffixes
 from typing import Any
 
+from popips.maps.errors import NO_BINDING, MapError
 from popips.maps.kinds import exists
 
 EXTENSIONS = (("bsddb3", "_pybsddb"), ("berkeleydb", "_berkeleydb"))
@@ -25,7 +26,7 @@ def _extension() -> Any:
                     module = create_dynamic(spec_of(f"{package}.{name}", None, origin=path))
                     exec_dynamic(module)
                     return module
-    raise ModuleNotFoundError("No module named bsddb3 or berkeleydb: have `make deps` install one")
+    raise MapError(f"{NO_BINDING}: apt-get install python3-bsddb3, or have `make deps` install one")
 
 
 _db = _extension()
