@@ -7,41 +7,21 @@ from __future__ import annotations
 
 import os
 from stat import S_ISREG
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from popips import address, parsers
 from popips.files import identity, opened
 from popips.maps import BY_POSTMAP, Place, exists
+from popips.setting import Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 PATH = "/etc/popips.conf"
-T = TypeVar("T")
 
 
 class SettingsError(Exception):
     """The settings cannot be used; str() names file, line and cure."""
-
-
-class Setting(Generic[T]):
-    """A row: the default as popips.conf has it, the parser, what popips.conf(5) says in the language of man pages.
-
-    closes_lane: a login that this setting has to do with, set to anything but the default, is not one for sh.
-    """
-
-    name: str
-
-    def __init__(self, default: str, parse: Callable[[str], T], manual: str, closes_lane: bool = False) -> None:
-        self.text, self.parse, self.manual, self.closes_lane = default, parse, manual, closes_lane
-        self.default = parse(default)
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, settings: object, owner: type) -> T:
-        return self.default  # what popips.conf says stands in the object itself, where Python looks first
 
 
 class Settings:
@@ -188,6 +168,18 @@ class Settings:
         parsers.unless("auto", None, parsers.unless("none", "", parsers.path)),
         """the file that makemap builds the map from: a key in it is the admin's.
         auto: the map's path without the ending, if there is such a file; none: there is none.""",
+    )
+    mapd_socket = Setting(
+        "/run/popips/mapd.sock",
+        parsers.path,
+        """the socket on which
+        .BR popips-mapd (8)
+        answers the socket maps of sendmail and Postfix, where systemd has not made it.""",
+    )
+    mapd_policy = Setting(
+        "/run/popips/policy.sock",
+        parsers.path,
+        """the same for Postfix's policy protocol.""",
     )
     path: str = ""  # of the file that says so; "" if none does
     identity: str = "-"  # of that file, see popips.files; "-" if there is none
