@@ -42,7 +42,9 @@ class Settings:
         also lmdb or cdb, which need
         .BR "own_map = yes" ,
         for postmap makes them anew as a whole.
-        It must be there, for popips makes none but one of its own.""",
+        It must be there, for popips makes none but one of its own.
+        Or mapd: there is no map, a login only writes its stamp, and the MTA asks
+        .BR popips-mapd (8).""",
     )
     stamps = Setting(
         "/var/lib/popips/stamps",
@@ -172,15 +174,10 @@ class Settings:
     mapd_socket = Setting(
         "/run/popips/mapd.sock",
         parsers.path,
-        """the socket on which
-        .BR popips-mapd (8)
-        answers the socket maps of sendmail and Postfix, where systemd has not made it.""",
+        """the socket for socket maps of
+        .BR popips-mapd (8)'s, where systemd has not made it.""",
     )
-    mapd_policy = Setting(
-        "/run/popips/policy.sock",
-        parsers.path,
-        """the same for Postfix's policy protocol.""",
-    )
+    mapd_policy = Setting("/run/popips/policy.sock", parsers.path, "the same for Postfix's policy protocol.")
     path: str = ""  # of the file that says so; "" if none does
     identity: str = "-"  # of that file, see popips.files; "-" if there is none
 
@@ -196,7 +193,7 @@ class Settings:
 
     def source(self, place: Place) -> str:
         """Return the path of the text file that a map is made from; "" if there is none."""
-        if place == self.map and self.own_map:
+        if place == self.map and self.map.own:
             return ""
         if place == self.map and self.static_source is not None:
             return self.static_source
@@ -278,6 +275,8 @@ def _agreed(path: str, given: dict[str, object]) -> dict[str, object]:
         if is_postfix:
             raise SettingsError(f"{path}: mta = postfix: set map, hash:/var/lib/popips/popips for instance")
         return given
+    if not place.row.has_file:
+        return _without_file(path, given, place.kind)
     if place.kind in BY_POSTMAP and not is_postfix:
         raise SettingsError(f"{path}: map: sendmail asks no {place.kind}, only Postfix does: name a map of type hash")
     if place.kind in BY_POSTMAP and not is_own:
@@ -289,3 +288,13 @@ def _agreed(path: str, given: dict[str, object]) -> dict[str, object]:
                 raise SettingsError(f"{path}: {name} is for sendmail, Postfix has one form of key: leave the line out")
         given = {"value": "OK", **given, "key": "postfix"}
     return {**given, "map": Place(place.kind, place.path, own=is_own, postfix=is_postfix)}
+
+
+def _without_file(path: str, given: dict[str, object], kind: str) -> dict[str, object]:
+    """Return the settings where there is no map: what popips-mapd answers is not for popips.conf to say."""
+    for name in ("own_map", "key", "value"):
+        if name in given:
+            raise SettingsError(f"{path}: {name} is for a map in a file, and map = {kind} has none: leave the line out")
+    postfix = given.get("mta") == "postfix"
+    its = {"value": "OK", "key": "postfix"} if postfix else {}
+    return {**given, **its, "map": Place(kind, str(given.get("stamps", Settings.stamps)), own=True, postfix=postfix)}
