@@ -14,6 +14,7 @@ from popips.settings import Settings, SettingsError
 from popips.site import Site, site
 from popips.stamps import DENIED, StampError
 
+TAG = "ipv6:"  # before an IPv6 address in sendmail's keys
 Answer = Callable[[bytes, float], bytes]  # from a request, and the time in seconds since the epoch
 
 
@@ -101,15 +102,17 @@ class Answers:
     def of_map(self, request: bytes, now: float) -> bytes:
         """Return the answer to a request to a socket map."""
         name, key = wire.question(request)
-        its = address.of_key(key.lower())
-        is_open = its is not None and not key.lower().startswith("connect:") and self.is_open(its, now)
-        return wire.value(name) if is_open else wire.NOT_FOUND
+        return wire.value(name) if self._relays(key.lower().removeprefix(TAG), now) else wire.NOT_FOUND
 
     def of_policy(self, request: bytes, now: float) -> bytes:
         """Return the answer to a request by Postfix's policy protocol."""
-        text = wire.client(request)
-        its = address.parse(text) if address.is_address(text) else None
-        return wire.OPEN if its and self.is_open(its, now) else wire.CLOSED
+        return wire.OPEN if self._relays(wire.client(request), now) else wire.CLOSED
+
+    def _relays(self, text: str, now: float) -> bool:
+        try:
+            return self.is_open(address.parse(text), now)
+        except address.Refused:
+            return False
 
     def is_open(self, name: str, now: float) -> bool:
         """Whether a canonical address relays: its last login is younger than the window, and nothing keeps it out."""
