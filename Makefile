@@ -11,7 +11,7 @@ MAN = $(PREFIX)/share/man
 DOC = $(PREFIX)/share/doc/popips
 BASH = $(PREFIX)/share/bash-completion/completions
 ZSH = $(PREFIX)/share/zsh/site-functions
-ROOMS = popips popips/maps popips/stamps popips/db popips/probe popips/doctor popips/setup pam_hook expirer follower
+ROOMS = popips popips/maps popips/stamps popips/db popips/probe popips/doctor popips/setup pam_hook expirer follower mapd
 
 VENV = .venv/bin
 # whatever runs tests or servers runs under it: nothing of the host's own can be written to
@@ -61,6 +61,7 @@ files:
 	$(call launcher,$(SBIN)/popips-db,popips.db.main); \
 	$(call launcher,$(SBIN)/popips-expire,expirer.expire); \
 	$(call launcher,$(SBIN)/popips-follow,follower.follow); \
+	$(call launcher,$(SBIN)/popips-mapd,mapd.mapd); \
 	$(call launcher,$(LIB)/popips-hook,pam_hook.hook); \
 	$(call launcher,$(LIB)/popips-postlogin,pam_hook.postlogin); \
 	$(call hook,$(LIBEXEC)/popips-hook,pam_hook/hook.sh); \
@@ -91,7 +92,8 @@ uninstall:
 	@test -n '$(DESTDIR)' || ! test -x '$(SBIN)/popips-db' || ! test -d '$(STAMPS)' || '$(SBIN)/popips-db' end --all || \
 	    [ $$? = 66 ] || { echo "uninstall: the grants could not be ended, and would relay for ever: mend that first" >&2; exit 1; }
 	rm -rf '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)'
-	rm -f '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire' '$(DESTDIR)$(SBIN)/popips-follow'
+	rm -f '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire' '$(DESTDIR)$(SBIN)/popips-follow' \
+	    '$(DESTDIR)$(SBIN)/popips-mapd'
 	cd contrib/completion/bash && for file in *; do rm -f '$(DESTDIR)$(BASH)'/$$file '$(DESTDIR)$(ZSH)'/_$$file; done
 	cd man && for page in *.[578]; do rm -f '$(DESTDIR)$(MAN)'/man$${page##*.}/$$page; done
 
@@ -106,7 +108,7 @@ pictures:
 	for picture in docs/pictures/*.dot; do dot -Tsvg -o "$${picture%.dot}.svg" "$$picture"; done
 
 # ---- a package for Debian, in build/: the same to the byte from the same files, whatever the folder, the clock, the umask
-PACKAGED = Makefile README.md LICENSE CHANGELOG.md bench/cost.svg contrib debian docs expirer follower man pam_hook popips
+PACKAGED = Makefile README.md LICENSE CHANGELOG.md bench/cost.svg contrib debian docs expirer follower man mapd pam_hook popips
 
 deb:
 	@tests/lab/packages.sh build-essential debhelper dh-python || { echo 'make deb needs build-essential, debhelper, dh-python' >&2; exit 1; }

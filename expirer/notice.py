@@ -35,7 +35,7 @@ def news(site: Site) -> Iterator[str]:
     """Return what is odd and was not told in the last hour, each with its cure; no grant suffers from it."""
     for what, text in (
         ("edit", seen.unbuilt_then(site)),
-        ("readable", _readable(site.form.place.path)),
+        ("readable", _readable(site.form.place.path) if site.form.place.row.has_file else ""),
         ("noexec", _noexec(site)),
     ):
         if text and watch.is_news(site.folder, TOLD[what], site.now):

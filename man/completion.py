@@ -11,10 +11,16 @@ import shtab
 
 from expirer import expire
 from follower import follow, formats
+from mapd import mapd
 from popips.db import main as db
 
 FOLDER = Path(__file__).parent.parent / "contrib/completion"
-PARSERS = {"popips-db": db.parser, "popips-expire": expire.parser, "popips-follow": follow.parser}
+PARSERS = {
+    "popips-db": db.parser,
+    "popips-expire": expire.parser,
+    "popips-follow": follow.parser,
+    "popips-mapd": mapd.parser,
+}
 KINDS = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY}  # by how an argument is called in --help
 ADDRESSES = {"end": "grants", "why": "grants", "undeny": "denials"}  # what the addresses are of that a verb takes
 GRANTS, DENIALS = "popips-db lst --grants 2>/dev/null | cut -f 1", "popips-db deny 2>/dev/null | cut -f 1"

@@ -7,41 +7,21 @@ from __future__ import annotations
 
 import os
 from stat import S_ISREG
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from popips import address, parsers
 from popips.files import identity, opened
 from popips.maps import BY_POSTMAP, Place, exists
+from popips.setting import Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 PATH = "/etc/popips.conf"
-T = TypeVar("T")
 
 
 class SettingsError(Exception):
     """The settings cannot be used; str() names file, line and cure."""
-
-
-class Setting(Generic[T]):
-    """A row: the default as popips.conf has it, the parser, what popips.conf(5) says in the language of man pages.
-
-    closes_lane: a login that this setting has to do with, set to anything but the default, is not one for sh.
-    """
-
-    name: str
-
-    def __init__(self, default: str, parse: Callable[[str], T], manual: str, closes_lane: bool = False) -> None:
-        self.text, self.parse, self.manual, self.closes_lane = default, parse, manual, closes_lane
-        self.default = parse(default)
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, settings: object, owner: type) -> T:
-        return self.default  # what popips.conf says stands in the object itself, where Python looks first
 
 
 class Settings:
@@ -63,7 +43,9 @@ class Settings:
         .BR "own_map = yes" ,
         for postmap makes them anew as a whole.
         It must exist: popips makes only a map of its own, see
-        .BR own_map .""",
+        .BR own_map .
+        Or mapd: there is no map, a login only writes its stamp, and the MTA asks
+        .BR popips-mapd (8).""",
     )
     stamps = Setting(
         "/var/lib/popips/stamps",
@@ -190,6 +172,13 @@ class Settings:
         """the file that makemap builds the map from: a key in it is the admin's.
         auto: the map's path without the ending, if there is such a file; none: there is none.""",
     )
+    mapd_socket = Setting(
+        "/run/popips/mapd.sock",
+        parsers.path,
+        """the socket for socket maps of
+        .BR popips-mapd (8)'s, where systemd has not made it.""",
+    )
+    mapd_policy = Setting("/run/popips/policy.sock", parsers.path, "the same for Postfix's policy protocol.")
     path: str = ""  # of the file that says so; "" if none does
     identity: str = "-"  # of that file, see popips.files; "-" if there is none
 
@@ -205,7 +194,7 @@ class Settings:
 
     def source(self, place: Place) -> str:
         """Return the path of the text file that a map is made from; "" if there is none."""
-        if place == self.map and self.own_map:
+        if place == self.map and self.map.own:
             return ""
         if place == self.map and self.static_source is not None:
             return self.static_source
@@ -287,6 +276,8 @@ def _agreed(path: str, given: dict[str, object]) -> dict[str, object]:
         if is_postfix:
             raise SettingsError(f"{path}: mta = postfix: set map, hash:/var/lib/popips/popips for instance")
         return given
+    if not place.row.has_file:
+        return _without_file(path, given, place.kind)
     if place.kind in BY_POSTMAP and not is_postfix:
         raise SettingsError(f"{path}: map: sendmail asks no {place.kind}, only Postfix does: name a map of type hash")
     if place.kind in BY_POSTMAP and not is_own:
@@ -298,3 +289,13 @@ def _agreed(path: str, given: dict[str, object]) -> dict[str, object]:
                 raise SettingsError(f"{path}: {name} is for sendmail, Postfix has one form of key: leave the line out")
         given = {"value": "OK", **given, "key": "postfix"}
     return {**given, "map": Place(place.kind, place.path, own=is_own, postfix=is_postfix)}
+
+
+def _without_file(path: str, given: dict[str, object], kind: str) -> dict[str, object]:
+    """Return the settings where there is no map: what popips-mapd answers is not for popips.conf to say."""
+    for name in ("own_map", "key", "value"):
+        if name in given:
+            raise SettingsError(f"{path}: {name} is for a map in a file, and map = {kind} has none: leave the line out")
+    postfix = given.get("mta") == "postfix"
+    its = {"value": "OK", "key": "postfix"} if postfix else {}
+    return {**given, **its, "map": Place(kind, str(given.get("stamps", Settings.stamps)), own=True, postfix=postfix)}

@@ -81,7 +81,11 @@ class Site:
             found = DUE
         else:
             found = SETTLED if stamp.settled else LIVE
-        return Case(found, self._record(records, name, stamp), self._is_named(records, said, name), asked, barred)
+        if self.form.place.row.has_file:
+            record = self._record(records, name, stamp)
+        else:  # popips-mapd looks at the stamp, and whether it is due or barred, at each question
+            record = OURS if found in (LIVE, SETTLED) and not barred else NONE
+        return Case(found, record, self._is_named(records, said, name), asked, barred)
 
     def _record(self, records: Lookup, name: str, stamp: Stamp | None) -> str:
         key, value = self.form.record(name)

@@ -34,6 +34,8 @@ DEFAULTS = {
     "drop": "",
     "follow_pattern": "",
     "static_source": None,
+    "mapd_socket": "/run/popips/mapd.sock",
+    "mapd_policy": "/run/popips/policy.sock",
 }
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from stat import S_IMODE, S_ISREG
 
-from popips.doctor import ask_postfix, ask_sendmail
+from popips.doctor import ask_postfix, ask_sendmail, mapd
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, skipped
 from popips.doctor.inside import Inside
 from popips.doctor.inside import look as look_inside
@@ -30,6 +30,9 @@ IDS = ("format", "owner", "key", "lock", "journal", "ahead", "size", "pending")
 
 def look(patient: Patient) -> Iterator[Check]:
     """Look at the map, and at what lies beside it."""
+    if not patient.settings.map.row.has_file:
+        yield from mapd.look_for_it(patient, IDS)
+        return
     this = _Map(patient)
     if this.state is None:
         wrong = [Finding(FAIL, f"{this.place.path} is not there", fix=this.make_it)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from popips.doctor import ask_postfix, ask_sendmail
+from popips.doctor import ask_postfix, ask_sendmail, mapd
 from popips.doctor.check import FAIL, Check, Finding, Patient, judged, skipped
 from popips.probe import postfix, sendmail, units
 
@@ -19,6 +19,9 @@ def look(patient: Patient) -> Iterator[Check]:
     if other:
         yield judged(IDS[0], "the MTA that popips.conf names", "", [other])
         yield from (skipped(id, "see mta.asks") for id in IDS[1:])
+        return
+    if not patient.settings.map.row.has_file:
+        yield from mapd.look_at_mta(patient, IDS)
         return
     yield from (ask_postfix if patient.settings.mta == "postfix" else ask_sendmail).look(patient)
 

@@ -24,6 +24,7 @@ class Kind:
 
     admins, own: the module for a map of the admin's, and for one of popips' own; each has a Writer and a Reader. build:
     the MTAs that ask such maps, and by which command their admin makes one. magic: the number at byte 12, if any.
+    has_file: whether there is a map at all; else somebody tells the MTA what the stamps say.
     """
 
     suffix: str
@@ -31,6 +32,7 @@ class Kind:
     own: str
     build: Mapping[str, str]
     magic: int = 0
+    has_file: bool = True
 
 
 KINDS = {
@@ -38,13 +40,14 @@ KINDS = {
     "btree": Kind(".db", "in_place", "own", {"sendmail": MAKEMAP, "postfix": POSTMAP}, 0x053162),
     "lmdb": Kind(".lmdb", "postmap", "postmap", {"postfix": POSTMAP}),
     "cdb": Kind(".cdb", "postmap", "postmap", {"postfix": POSTMAP}),
+    "mapd": Kind("", "mapd", "mapd", {"sendmail": "popips-expire", "postfix": "popips-expire"}, has_file=False),
 }
 BY_POSTMAP = tuple(name for name, kind in KINDS.items() if "sendmail" not in kind.build)
 
 
 @dataclass(frozen=True)
 class Place:
-    """A map by kind and path, as in hash:/etc/mail/access.db.
+    """A map by kind and path, as in hash:/etc/mail/access.db; where there is no file, the path is the stamp folder.
 
     own: it holds nothing but grants. postfix: that is who asks it, and not sendmail.
     """
@@ -56,10 +59,17 @@ class Place:
 
     @classmethod
     def parse(cls, text: str) -> Place:
-        """Return the map of TYPE:PATH, the .db at the end of the path left out or not; raise MapError with the cure."""
+        """Return the map of TYPE:PATH, the .db at the end of the path left out or not; raise MapError with the cure.
+
+        Where there is no file, the type is all.
+        """
+        if text in KINDS and not KINDS[text].has_file:
+            return cls(text, "", own=True)
         kind, _, path = text.partition(":")
-        if kind not in KINDS or not path.startswith("/"):
-            raise MapError(f"{text}: write TYPE:/PATH with one of the types {', '.join(KINDS)}")
+        types = [name for name, row in KINDS.items() if row.has_file]
+        if kind not in types or not path.startswith("/"):
+            others = " or ".join(name for name in KINDS if name not in types)
+            raise MapError(f"{text}: write TYPE:/PATH with one of the types {', '.join(types)}; or {others}")
         suffix = KINDS[kind].suffix
         return cls(kind, path if path.endswith(suffix) else path + suffix, postfix=kind in BY_POSTMAP)
 
@@ -71,12 +81,12 @@ class Place:
     @property
     def source(self) -> str:
         """The text file that makemap or postmap builds this map from, by custom."""
-        return self.path[: -len(self.row.suffix)]
+        return self.path[: len(self.path) - len(self.row.suffix)]
 
     @property
     def name(self) -> str:
         """The map as popips.conf and Postfix name it: without the ending."""
-        return f"{self.kind}:{self.source}"
+        return f"{self.kind}:{self.source}" if self.row.has_file else self.kind
 
     @property
     def folder(self) -> str:
@@ -102,7 +112,7 @@ class Place:
         """Return how the admin gets a map that can be used."""
         if self.own:
             return "popips-expire makes it anew"
-        if self.source.endswith(tuple(kind.suffix for kind in KINDS.values())):
+        if self.source.endswith(tuple(kind.suffix for kind in KINDS.values() if kind.has_file)):
             return f"is it the right path? {self.source} is a map's own name"  # which makemap would overwrite
         if exists(self.source):
             return f"make it: {self.build(self.source)}"
@@ -118,14 +128,16 @@ class Place:
             raise MapError(f"{self.path}: made from {self.source}; {cure}")
 
     def is_same(self, other: Place) -> bool:
-        """Whether both are names of one file, by a link in the path or another way to write it."""
+        """Whether both are names of one file, by a link in the path or another way to write it; or of none."""
+        if not self.row.has_file:
+            return self.kind == other.kind
         try:
             return os.path.samefile(self.path, other.path)
         except OSError:
             return self.path == other.path
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.path}"
+        return f"{self.kind}:{self.path}" if self.row.has_file else self.kind
 
     def __eq__(self, other: object) -> bool:
         return str(self) == str(other)

@@ -22,6 +22,10 @@ def steps(host: Host) -> list[Step]:
     set_ = machine.ask("postconf", "-n")
     if set_.status:
         raise ByHand(f"postconf -n: {set_.err.strip() or 'failed'}")
+    if not host.settings.map.row.has_file:
+        if any(f"unix:{path}" in set_.out for path in ("popips/policy", host.settings.mapd_policy)):
+            return []
+        raise ByHand(f"map = {name}: put the lines of contrib/postfix/mapd.cf into main.cf, see popips-mapd(8)")
     overridden = config(machine).overrides.intersection((RELAY, RECIPIENT))
     if overridden:
         raise ByHand(f"master.cf sets {min(overridden)} for port 25: put check_client_access {name} there")

@@ -27,6 +27,10 @@ def steps(host: Host) -> list[Step]:
     built, source = text(machine, CF), text(machine, MC)
     if parsed(built).asks_file(place.path):
         return []
+    if not place.row.has_file:
+        if f"unix:{host.settings.mapd_socket}" in built:
+            return []
+        raise ByHand(f"map = {place}: put contrib/sendmail/mapd.mc at the end of {MC}, see popips-mapd(8)")
     if not built or not source:
         raise ByHand(f"{MC if built else CF} is missing: which map does sendmail ask? It must be {place}")
     if place.own:

@@ -19,6 +19,7 @@ RAN = ".ran"  # how that went: see popips.last_run
 SEEN = ".seen"  # what the last whole run saw: see popips.seen
 MADE_BY = ".made-by"  # the settings that the records were made by: see popips.form
 REQUESTS = ".requests"  # the folder of logins that nobody has looked at: see popips.requests
+LOCK = ".lock"  # the writers' lock where there is no map that could have it
 GRANTER = ".granter"  # the pid of the process that deals with them
 DENIED = ".denied"  # whom the admin keeps out: see popips.denials
 REGISTER = ".register"  # what popips-db ins has put: see popips.register
@@ -31,7 +32,7 @@ NEVER = ".never-"  # before an address in a network of `never`: when the log was
 NEW = ".new"  # behind the name of a file that is being written, to be renamed over it
 OWN_FILES = frozenset(
     name + end
-    for name in (RUN_FILE, RAN, ALIVE, LANE, SEEN, MADE_BY, REQUESTS, GRANTER, DENIED, REGISTER, *TOLD.values())
+    for name in (RUN_FILE, RAN, ALIVE, LANE, SEEN, MADE_BY, REQUESTS, LOCK, GRANTER, DENIED, REGISTER, *TOLD.values())
     for end in ("", NEW)
 )
 

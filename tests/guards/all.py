@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.guards import core, logins, maps
+from tests.guards import core, logins, mapd, maps
 
-GUARDS = (*core.GUARDS, *maps.GUARDS, *logins.GUARDS)
+GUARDS = (*core.GUARDS, *maps.GUARDS, *logins.GUARDS, *mapd.GUARDS)

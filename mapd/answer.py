@@ -1,0 +1,137 @@
+"""Who may relay: one look at the stamp of an address, and whether a login from there would be refused by now."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from mapd import wire
+from popips import address, denials, policy, settings
+from popips.denials import Denial
+from popips.files import identity, identity_of
+from popips.log import ERROR, INFO, Log
+from popips.settings import Settings, SettingsError
+from popips.site import Site, site
+from popips.stamps import DENIED, StampError
+
+TAG = "ipv6:"  # before an IPv6 address in sendmail's keys
+Answer = Callable[[bytes, float], bytes]  # from a request, and the time in seconds since the epoch
+
+
+class Answers:
+    """What there is to be said, by the stamps, the denials and popips.conf as they are.
+
+    Where one of them cannot be read, nobody relays; only a popips.conf with a mistake leaves what it said before.
+    """
+
+    def __init__(self, conf: str, log: Log) -> None:
+        self.conf, self.log = conf, log
+        self.settings: Settings | None = None
+        self._site: Site | None = None
+        self._denied: list[Denial] | None = None
+        self._saw = {
+            "conf": "",
+            "folder": "",
+            "denials": "",
+        }  # by identity, what was read last, with or without success
+        self._trouble = ""
+
+    # ---- what the answers stand on
+
+    def look(self, anew: bool = False) -> None:
+        """Read again what has changed; to be called before each batch of requests. anew: whatever has changed."""
+        if anew:
+            self._saw = dict.fromkeys(self._saw, "")
+        try:
+            self._look_at_conf()
+            self._look_at_folder()
+            self._look_at_denials()
+            self._say("")
+        except (SettingsError, StampError) as error:
+            self._denied = None
+            self._say(str(error))
+
+    def _look_at_conf(self) -> None:
+        now = identity_of(self.conf)
+        if now == self._saw["conf"]:
+            return
+        self._saw["conf"] = now
+        try:
+            self.settings = settings.load(self.conf)
+        except SettingsError as error:
+            self.log.line(ERROR, f"error: {error}")  # here, for what follows is by the settings before
+            if self.settings is None:
+                raise
+        self._saw["folder"] = ""
+
+    def _look_at_folder(self) -> None:
+        if self.settings is None:
+            return  # which was said
+        now = _kind_of(self.settings.stamps)
+        if now and now == self._saw["folder"]:
+            return
+        self._saw.update(folder=now, denials="")
+        if self._site:
+            self._site.__exit__()
+        self._site, self._denied = None, None
+        self._site = site(self.settings, now=0)
+
+    def _look_at_denials(self) -> None:
+        if self._site is None:
+            return  # which was said
+        state = self._site.folder.state(DENIED)
+        now = identity(state) if state else "-"
+        if now != self._saw["denials"]:
+            self._saw["denials"], self._denied = now, None  # None: nobody knows who is denied
+            self._denied = denials.load(self._site.folder)
+
+    def _say(self, trouble: str) -> None:
+        """Log what keeps the relay closed for all, or that it no longer does, once."""
+        if trouble == self._trouble:
+            return
+        if trouble:
+            self.log.line(ERROR, f"error: nobody relays: {trouble}")
+        elif self._site is not None and self._denied is not None:
+            self.log.line(INFO, "open again: what kept the relay closed for all is mended")
+        else:
+            return  # what was said is not mended, only not looked at again
+        self._trouble = trouble
+
+    # ---- the answers
+
+    def of_map(self, request: bytes, now: float) -> bytes:
+        """Return the answer to a request to a socket map."""
+        name, key = wire.question(request)
+        return wire.value(name) if self._relays(key.lower().removeprefix(TAG), now) else wire.NOT_FOUND
+
+    def of_policy(self, request: bytes, now: float) -> bytes:
+        """Return the answer to a request by Postfix's policy protocol."""
+        return wire.OPEN if self._relays(wire.client(request), now) else wire.CLOSED
+
+    def _relays(self, text: str, now: float) -> bool:
+        try:
+            return self.is_open(address.parse(text), now)
+        except address.Refused:
+            return False
+
+    def is_open(self, name: str, now: float) -> bool:
+        """Whether a canonical address relays: its last login is younger than the window, and nothing keeps it out."""
+        there = self._site
+        if there is None or self._denied is None:
+            return False
+        try:
+            stamp = there.folder.get(name)
+        except StampError:
+            return False
+        if stamp is None or not now - there.settings.window < stamp.time <= now:
+            return False
+        return not policy.bars(there.at(now), self._denied)(name)
+
+
+def _kind_of(folder: str) -> str:
+    """Return what tells a folder from another, and from what it was when others could not write to it."""
+    try:
+        state = os.stat(folder)
+    except OSError:
+        return ""
+    return f"{state.st_dev}:{state.st_ino}:{state.st_uid}:{state.st_mode}"
