@@ -42,8 +42,7 @@ class Settings:
         also lmdb or cdb, which need
         .BR "own_map = yes" ,
         for postmap makes them anew as a whole.
-        It must exist: popips makes only a map of its own, see
-        .BR own_map .
+        It must exist: popips makes only a map of its own.
         Or mapd: there is no map, a login only writes its stamp, and the MTA asks
         .BR popips-mapd (8).""",
     )
