@@ -1,0 +1,95 @@
+"""popips-mapd on freshly installed Debians, by its units and its page: both MTAs ask the stamps, to the second."""
+
+from __future__ import annotations
+
+import os
+import re
+import textwrap
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from popips.settings import Settings
+from tests.box import ROOT
+from tests.host import readme
+from tests.host.conftest import Boot
+from tests.host.machine import OTHER_V4, V4, V6, Host
+from tests.host.test_main_job import DROP_IN, EXPIRER, HOOK, INSTALL, SENDMAIL, STAMPS, follow
+
+PAGE = (ROOT / "man/popips-mapd.8").read_text().partition("\n.SH SETTING IT UP\n")[2]
+CONF, UNITS = [
+    textwrap.dedent(block).strip().splitlines() for block in re.findall(r"^\.nf\n(.*?)^\.fi$", PAGE, re.M | re.S)[:2]
+]
+MOST = 15  # of exposure, in tenths, as systemd-analyze counts it
+WINDOW = Settings().window
+
+
+@dataclass(frozen=True)
+class Mta:
+    """How an MTA comes to ask it, which socket is its own, and what a client without a grant hears."""
+
+    conf: list[str]
+    lines: list[str]
+    socket: str
+    denied: str
+    down: str
+
+
+MTAS = {
+    "sendmail": Mta(
+        [*readme.commands(SENDMAIL), *CONF],
+        ["cat contrib/sendmail/mapd.mc >> /etc/mail/sendmail.mc", "make -C /etc/mail", "systemctl restart sendmail"],
+        "popips-mapd.socket",
+        "550",
+        "550",
+    ),
+    "postfix": Mta(
+        ["echo 'mta = postfix' >> /etc/popips.conf", *CONF],
+        [
+            "postconf -# smtpd_relay_restrictions",
+            "cat contrib/postfix/mapd.cf >> /etc/postfix/main.cf",
+            "postfix reload",
+        ],
+        "popips-mapd-postfix.socket",
+        "554",
+        "554",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MTAS)
+def test_the_mta_asks_the_stamps(boot: Boot, name: str) -> None:
+    mta = MTAS[name]
+    units = [line.replace("popips-mapd.socket", mta.socket) for line in UNITS]
+    with boot(name) as host:
+        hook = readme.commands(HOOK, leave_out=DROP_IN)
+        follow(host, [*INSTALL, *mta.conf, *readme.commands(EXPIRER), *hook, *units, *mta.lines])
+        host.do(f"systemd-analyze security --offline=true --threshold={MOST} /etc/systemd/system/popips-mapd.service")
+        for protocol, source in (("pop3s", V4), ("imaps", V6)):
+            assert host.rcpt(source) == mta.denied, host.said()
+            assert host.login(protocol, source, password="wrong") != "ok"
+            assert host.rcpt(source) == mta.denied
+            assert host.login(protocol, source) == "ok"
+            assert host.rcpt(source) == "250", host.said()
+        assert host.rcpt(OTHER_V4) == mta.denied
+        over_to_the_second(host, mta)
+        host.do(f"popips-db deny {V6}")
+        assert host.rcpt(V6) == mta.denied
+        host.do(f"popips-db undeny {V6}", f"systemctl stop {mta.socket} popips-mapd.service")
+        assert host.login("imaps", V6) == "ok"
+        assert host.rcpt(V6) == mta.down
+        host.do(f"systemctl start {mta.socket}")
+        assert host.rcpt(V6) == "250", host.said()
+        host.reboot()
+        assert host.rcpt(V6) == "250", host.said()
+        assert host.do("systemctl --failed --no-legend") == ""
+
+
+def over_to_the_second(host: Host, mta: Mta) -> None:
+    """No run of popips-expire is waited for: the stamp's time alone says when its grant ends."""
+    stamp, now = host.path(f"{STAMPS}/{V4}"), time.time()
+    os.utime(stamp, (now - WINDOW - 1, now - WINDOW - 1))
+    assert host.rcpt(V4) == mta.denied
+    assert host.login("pop3s", V4) == "ok"
+    assert host.rcpt(V4) == "250"
