@@ -19,10 +19,14 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from mapd import wire
+from mapd.answer import Answers
 from popips import address, command, lane
 from popips.db import ins, report
+from popips.log import Log
 from popips.login import LONGEST_WORD, unpack, word
 from popips.maps import MapError, database, kinds
 from popips.maps.text import Text
@@ -205,6 +209,32 @@ def _soon() -> float:
     return time.monotonic() + HANGS_AFTER
 
 
+def feed_question(data: bytes, site: Site) -> str:
+    """Whoever asks popips-mapd hears of the one that may relay, of nobody else, or is cut off."""
+    if not site.names():
+        site.now = time.time()
+        site.login(GRANTED)
+    answers = _answers(str(site.conf))
+    answers.look()
+    whole = b"%d:popips %b," % (len(data) + 7, data), b"request=smtpd_access_policy\nprotocol_state=RCPT\n%b\n\n" % data
+    for split, answer, one in zip((wire.netstrings, wire.policies), (answers.of_map, answers.of_policy), whole):
+        for sent in (data, one, data + one):
+            try:
+                requests, left = split(sent)
+            except wire.Garbage:
+                continue
+            said = [answer(request, time.time()) for request in requests]
+            is_open = any(each not in (wire.NOT_FOUND, wire.CLOSED) for each in said)
+            if (is_open and GRANTED.encode() not in sent) or len(left) > len(sent):
+                return f"{said} to {sent!r}"
+    return ""
+
+
+@cache
+def _answers(conf: str) -> Answers:
+    return Answers(conf, Log("popips-mapd"))
+
+
 def feed_damaged_map(data: bytes, site: Site) -> str:
     """Some bytes of a map are others: all that may come of it is popips' own error, or a crash of the child."""
     whole = bytearray(site.db.read_bytes())
@@ -238,7 +268,8 @@ def feed_damaged_map(data: bytes, site: Site) -> str:
 
 
 TARGETS = [
-    Target("addresses", 705_000, feed_address),
+    Target("addresses", 605_000, feed_address),
+    Target("questions to popips-mapd", 100_000, feed_question),
     Target("the fast lane", 10_000, feed_lane),
     Target("stamps' lines and log words", 150_000, feed_line),
     Target("popips.conf", 50_000, feed_settings),
