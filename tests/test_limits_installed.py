@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 
@@ -103,6 +104,13 @@ def test_the_fast_lane_is_not_for_a_login_that_a_limit_may_bar(
 
 
 # ---- why
+
+
+def test_why_says_until_when_an_address_is_denied(installed: Installed) -> None:
+    for span, until in (("for 1d", r" until \d{4}-\d\d-\d\dT[\d:]+Z"), ("", "")):
+        installed.run("popips-db", "deny", A, *span.split())
+        told = installed.run("popips-db", "why", A).stdout.partition("\n")[0]
+        assert re.fullmatch(rf"{A}: not granted: {A} is denied by \S+{until}", told), told
 
 
 def test_popips_db_tells_why(installed: Installed) -> None:

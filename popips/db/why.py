@@ -67,7 +67,10 @@ def work(task: Task) -> int:
 
 
 def _why(site: Site, records: Records, name: str) -> Why:
-    barred = policy.bars(site, denials.load(site.folder))(name)
+    denied = denials.load(site.folder)
+    barred, denial = policy.bars(site, denied)(name), denials.of(denied, name, site.now)
+    if denial and barred != policy.NEVER and denial.until != denials.FOR_EVER:
+        barred += f" until {report.moment(denial.until)}"
     asked = any(address.of_key(one.address) == name for one in requests.there(site.folder, site.now))
     case = site.case(records, site.text.records(), name, asked, bool(barred))
     what = fate.fate(case)
