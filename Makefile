@@ -102,9 +102,11 @@ pages: .venv/made
 	@$(VENV)/python -B -m man.pages
 	@$(VENV)/python -B -m man.completion
 
-# pictures: of the docs, drawn anew
-pictures:
+# pictures: of the docs, drawn anew; the demo's is of its real output
+pictures: testdeps
 	@tests/lab/packages.sh graphviz
+	$(COVER) $(VENV)/python -m tests.demo > docs/pictures/demo.txt
+	$(VENV)/python docs/pictures/terminal.py < docs/pictures/demo.txt > docs/pictures/demo.svg; rm docs/pictures/demo.txt
 	for picture in docs/pictures/*.dot; do dot -Tsvg -o "$${picture%.dot}.svg" "$$picture"; done
 
 # ---- a package for Debian, in build/: the same to the byte from the same files, whatever the folder, the clock, the umask

@@ -122,6 +122,13 @@ def test_a_picture_is_of_its_source(drawn: Path) -> None:
     assert [line for line in words if line.replace("  ", " ") not in picture.replace("  ", " ")] == [], "make pictures"
 
 
+def test_the_demos_picture_is_of_the_demo_of_today() -> None:
+    picture = html.unescape((ROOT / "docs/pictures/demo.svg").read_text())
+    headings = re.findall(r'say\(f?"(?:\\n)?(\d\. [^"{]*)', (ROOT / "tests/demo.py").read_text())
+    assert len(headings) == 7
+    assert [heading for heading in headings if heading not in picture] == [], "make pictures"
+
+
 def anchor(heading: str) -> str:
     """The name that a forge gives a heading."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
