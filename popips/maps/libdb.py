@@ -10,7 +10,7 @@ import sys
 from _imp import create_dynamic, exec_dynamic, extension_suffixes
 from typing import Any
 
-from popips.maps.errors import NO_BINDING, MapError
+from popips.maps.errors import NO_BINDING, Failed, MapError
 from popips.maps.kinds import exists
 
 EXTENSIONS = (("bsddb3", "_pybsddb"), ("berkeleydb", "_berkeleydb"))
@@ -23,8 +23,11 @@ def _extension() -> Any:
             for suffix in extension_suffixes():
                 path = f"{folder}/{package}/{name}{suffix}"
                 if exists(path):
-                    module = create_dynamic(spec_of(f"{package}.{name}", None, origin=path))
-                    exec_dynamic(module)
+                    try:
+                        module = create_dynamic(spec_of(f"{package}.{name}", None, origin=path))
+                        exec_dynamic(module)
+                    except ImportError as error:  # of too little memory, say, or made for another Python
+                        raise Failed(f"{path}: cannot be loaded: {error}") from None
                     return module
     raise MapError(f"{NO_BINDING}: apt-get install python3-bsddb3, or have `make deps` install one")
 
