@@ -29,11 +29,7 @@ class Answers:
         self.settings: Settings | None = None
         self._site: Site | None = None
         self._denied: list[Denial] | None = None
-        self._saw = {
-            "conf": "",
-            "folder": "",
-            "denials": "",
-        }  # by identity, what was read last, with or without success
+        self._saw = {"conf": "", "folder": "", "denials": ""}  # by identity, what was read last
         self._trouble = ""
 
     # ---- what the answers stand on
@@ -49,20 +45,23 @@ class Answers:
             self._say("")
         except (SettingsError, StampError) as error:
             self._denied = None
+            self._saw["denials"] = ""  # all of it is looked at again, whatever is mended
             self._say(str(error))
 
     def _look_at_conf(self) -> None:
         now = identity_of(self.conf)
         if now == self._saw["conf"]:
             return
-        self._saw["conf"] = now
         try:
             self.settings = settings.load(self.conf)
         except SettingsError as error:
+            if isinstance(error.__cause__ or error.__context__, OSError):
+                raise  # what it says is not known, and asked for again: somebody may be kept out by it
+            self._saw["conf"] = now  # only another edit mends it
             self.log.line(ERROR, f"error: {error}")  # here, for what follows is by the settings before
             if self.settings is None:
                 raise
-        self._saw["folder"] = ""
+        self._saw.update(conf=now, folder="")
 
     def _look_at_folder(self) -> None:
         if self.settings is None:
@@ -70,11 +69,12 @@ class Answers:
         now = _kind_of(self.settings.stamps)
         if now and now == self._saw["folder"]:
             return
-        self._saw.update(folder=now, denials="")
+        self._saw.update(folder="", denials="")
         if self._site:
             self._site.__exit__()
         self._site, self._denied = None, None
         self._site = site(self.settings, now=0)
+        self._saw["folder"] = now
 
     def _look_at_denials(self) -> None:
         if self._site is None:
@@ -82,8 +82,9 @@ class Answers:
         state = self._site.folder.state(DENIED)
         now = identity(state) if state else "-"
         if now != self._saw["denials"]:
-            self._saw["denials"], self._denied = now, None  # None: nobody knows who is denied
+            self._denied = None  # nobody knows who is denied
             self._denied = denials.load(self._site.folder)
+            self._saw["denials"] = now
 
     def _say(self, trouble: str) -> None:
         """Log what keeps the relay closed for all, or that it no longer does, once."""
@@ -131,7 +132,7 @@ class Answers:
 def _kind_of(folder: str) -> str:
     """Return what tells a folder from another, and from what it was when others could not write to it."""
     try:
-        state = os.stat(folder)
+        state = os.lstat(folder)
     except OSError:
         return ""
     return f"{state.st_dev}:{state.st_ino}:{state.st_uid}:{state.st_mode}"

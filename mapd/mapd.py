@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from mapd import systemd, wire
 from mapd.answer import Answers
 from mapd.server import MOST, Protocol, Server
-from mapd.sockets import SocketError, listening
+from mapd.sockets import SocketError, identity, listening, remove
 from popips import command
 from popips.log import ERROR, Log
 
@@ -68,22 +68,26 @@ def _work(conf: str, log: Log, environment: Mapping[str, str]) -> int:
     while not asked or set(asked) == {signal.SIGHUP}:
         server.turn(before, pause)
     systemd.notify(environment, "STOPPING=1")
-    for path in made:
-        os.unlink(path)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for path, was in made.items():
+        remove(path, was)
     return os.EX_OK
 
 
 def _listeners(
     answers: Answers, handed: list[tuple[str, socket.socket]]
-) -> tuple[dict[socket.socket, Protocol], list[str]]:
-    """Return the sockets with what is spoken there, and the paths of those that were made here."""
+) -> tuple[dict[socket.socket, Protocol], dict[str, tuple[int, int]]]:
+    """Return the sockets with what is spoken there, and the paths of those that were made here, with their identity."""
     of_map, of_policy = Protocol(wire.netstrings, answers.of_map), Protocol(wire.policies, answers.of_policy)
     if handed:
-        return {its: of_policy if name == POLICY else of_map for name, its in handed}, []
+        return {its: of_policy if name == POLICY else of_map for name, its in handed}, {}
     if answers.settings is None:
         raise SocketError(f"{answers.conf}: mend it, for it says where to listen")
-    made = {answers.settings.mapd_socket: of_map, answers.settings.mapd_policy: of_policy}
-    return {listening(path): protocol for path, protocol in made.items()}, list(made)
+    wanted = {answers.settings.mapd_socket: of_map, answers.settings.mapd_policy: of_policy}
+    if len(wanted) == 1:
+        raise SocketError(f"{answers.settings.mapd_socket}: mapd_socket and mapd_policy must be two")
+    there = {listening(path): protocol for path, protocol in wanted.items()}
+    return there, {path: identity(path) for path in wanted}
 
 
 def _most() -> int:

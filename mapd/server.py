@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import time
@@ -13,8 +14,10 @@ from mapd.answer import Answer
 from mapd.wire import Garbage
 
 MOST = 2000  # connections: more than an MTA has processes
-AT_ONCE = 64  # connections that are taken up before those that there are have their turn
 CHUNK = 4096  # bytes to read at once
+TURN = 64  # connections that are served until it is looked again at all else, the watchdog among it
+FULL = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+PAUSE = 0.1  # seconds
 Split = Callable[[bytes], "tuple[list[bytes], bytes]"]
 
 
@@ -51,7 +54,7 @@ class Server:
 
     def turn(self, before: Callable[[], None], timeout: float | None) -> None:
         """Answer what there is; return after so many seconds at the latest. before: called in front of any answer."""
-        ready = self._poll.poll(timeout)
+        ready = self._poll.poll(timeout, TURN)
         before()
         for fd, events in ready:
             if fd == self._wake.fileno():
@@ -68,23 +71,25 @@ class Server:
             pass
 
     def _accept(self, listener: socket.socket, protocol: Protocol) -> None:
-        for _ in range(AT_ONCE):
-            try:
-                its, _ = listener.accept()
-            except BlockingIOError:
-                return
-            except OSError:  # no descriptor is left, for instance: the next turn finds it waiting
-                self._make_way()
-                return
-            its.setblocking(False)
-            self._there[its.fileno()] = _Connection(its, protocol)
-            self._poll.register(its, select.EPOLLIN)
-            if len(self._there) > self._most:
-                self._make_way()
+        """Take up one connection: accept(2) fails for want of a descriptor before it looks whether anybody waits."""
+        try:
+            its, _ = listener.accept()
+        except OSError as error:
+            if error.errno in FULL and not self._make_way():
+                time.sleep(PAUSE)  # or it would be tried again at once, and for ever
+            return
+        its.setblocking(False)
+        self._there[its.fileno()] = _Connection(its, protocol)
+        self._poll.register(its, select.EPOLLIN)
+        if len(self._there) > self._most:
+            self._make_way()
 
-    def _make_way(self) -> None:
+    def _make_way(self) -> bool:
+        """Close the connection that has been idle for the longest time; return whether there was one."""
         if self._there:
             self._close(next(iter(self._there)))
+            return True
+        return False
 
     def _close(self, fd: int) -> None:
         self._there.pop(fd).socket.close()  # which takes it out of the epoll, too

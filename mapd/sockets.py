@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from stat import S_ISSOCK
 
 MODE = 0o660
 BACKLOG = 4096  # connections that may wait: where that is full, sendmail waits for ever
@@ -29,8 +30,25 @@ def listening(path: str) -> socket.socket:
     return its
 
 
+def identity(path: str) -> tuple[int, int]:
+    """Return what tells a socket's name from another of that path: device and inode."""
+    state = os.lstat(path)
+    return state.st_dev, state.st_ino
+
+
+def remove(path: str, was: tuple[int, int]) -> None:
+    """Remove a socket's name, unless another process has put its own there since."""
+    try:
+        if identity(path) == was:
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
 def _remove_dead(path: str) -> None:
-    """Remove a socket that nobody listens on any more; raise SocketError if somebody does."""
+    """Remove a socket that nobody listens on any more; raise SocketError if somebody does, or if it is none."""
+    if not S_ISSOCK(os.lstat(path).st_mode):
+        raise SocketError(f"{path}: there is something that is no socket: name another path in popips.conf")
     with socket.socket(socket.AF_UNIX) as its:
         its.setblocking(False)
         try:

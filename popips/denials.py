@@ -44,7 +44,7 @@ def load(folder: Folder, strictly: bool = True) -> list[Denial]:
     for number, line in enumerate(folder.read(DENIED).decode(errors="replace").splitlines(), 1):
         try:
             text, until, by = line.split(" ")
-            found.append(Denial(text, FOR_EVER if until == "-" else float(until), plain(by)))
+            found.append(Denial(text, FOR_EVER if until == "-" else int(until), plain(by)))
         except ValueError as error:  # address.Refused is one, too
             if strictly:
                 cure = "remove the line; popips-db deny writes `ADDRESS|ADDRESS/BITS UNTIL USER`"

@@ -31,10 +31,8 @@ GUARDS = (
         "where nobody knows who is denied, popips-mapd lets nobody relay",
         ANSWER,
         {
-            'self._saw["denials"], self._denied = now, None  # None: nobody knows who is denied': (
-                'self._saw["denials"], self._denied = now, []'
-            ),
-            "            self._denied = None\n            self._say(str(error))": "            self._say(str(error))",
+            "self._denied = None  # nobody knows who is denied": "self._denied = []",
+            'self._denied = None\n            self._saw["denials"] = ""': 'self._saw["denials"] = ""',
         },
         f"{OF_ANSWER}where_nobody_knows_who_is_denied_nobody_relays[\\n]",
     ),
@@ -75,7 +73,7 @@ GUARDS = (
     Guard(
         "the longest idle connection makes way for a new one",
         SERVER,
-        {"            if len(self._there) > self._most:\n                self._make_way()\n": ""},
+        {"        if len(self._there) > self._most:\n            self._make_way()\n": ""},
         f"{OF_SERVER}with_thousands_of_connections_the_longest_idle_makes_way_and_all_who_ask_are_served",
     ),
     Guard(

@@ -11,6 +11,8 @@ import pytest
 from mapd.answer import Answers
 from popips import address, denials
 from popips.log import Log
+from popips.settings import SettingsError
+from popips.stamps import StampFailed
 from tests.conftest import NOW, Site
 from tests.mapd.test_wire import POLICY
 
@@ -145,6 +147,34 @@ def test_popips_conf_is_read_again_and_one_with_a_mistake_leaves_what_it_said(ma
     assert len(mapd.said) == 1 and "window" in mapd.said[0]
     mapd.site.configure(window="30s", never=V6)
     assert not mapd.is_open()
+
+
+@pytest.mark.parametrize("what", ["popips.conf", "denials"])
+def test_what_cannot_be_read_for_a_moment_closes_and_is_looked_at_again(
+    mapd: Mapd, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    mapd.stamp(V4)
+    assert mapd.is_open()
+    failing = {"popips.conf": "popips.settings._content", "denials": "popips.stamps.folder.Folder.read"}[what]
+    with monkeypatch.context() as patch:
+        if what == "popips.conf":
+            mapd.site.configure(never=V6)
+            patch.setattr(failing, lambda path: _unreadable(SettingsError, path))
+        else:
+            mapd.site.deny(V6)
+            patch.setattr(failing, lambda folder, name, *_: _unreadable(StampFailed, name))
+        for _ in range(2):
+            assert not mapd.is_open()
+    assert mapd.is_open()
+    mapd.stamp(V6)
+    assert not mapd.is_open(V6)
+
+
+def _unreadable(kind: type[Exception], path: str) -> None:
+    try:
+        raise OSError(5, "Input/output error")
+    except OSError as error:
+        raise kind(f"{path}: {error}") from None
 
 
 def test_without_a_popips_conf_that_can_be_used_nobody_relays_until_there_is_one(mapd: Mapd) -> None:

@@ -116,6 +116,52 @@ def test_its_sockets_are_for_root_alone_and_a_dead_ones_are_taken_over_but_not_a
     assert mapd.answers()
 
 
+@pytest.mark.parametrize("kind", ["a file", "one socket for both"])
+def test_what_is_no_socket_is_not_removed_for_one(mapd: Mapd, kind: str) -> None:
+    text = Path(mapd.map)
+    if kind == "a file":
+        text.write_text("192.0.2.10 REJECT\n")
+    else:
+        mapd.site.configure(mapd_socket=mapd.map, mapd_policy=mapd.map)
+    done = mapd.installed.run("popips-mapd")
+    assert (done.returncode, mapd.map in done.stderr) == (73, True)
+    assert kind != "a file" or text.read_text() == "192.0.2.10 REJECT\n"
+
+
+def test_it_ends_with_0_and_leaves_the_sockets_of_another_alone(mapd: Mapd) -> None:
+    mapd.start()
+    first = mapd.process
+    assert first
+    Path(mapd.map).unlink()
+    Path(mapd.policy).unlink()
+    mapd.start()
+    first.terminate()
+    assert first.wait(30) == 0
+    assert mapd.answers()
+    Path(mapd.policy).unlink()
+    assert mapd.end() == 0
+    assert not Path(mapd.map).exists()
+
+
+def test_where_no_descriptor_is_left_it_waits_for_one(mapd: Mapd) -> None:
+    mapd.start()
+    assert mapd.process
+    there = len(os.listdir(f"/proc/{mapd.process.pid}/fd"))
+    resource.prlimit(mapd.process.pid, resource.RLIMIT_NOFILE, (there, 4096))
+    with mapd.client() as waiting:
+        before = _seconds(mapd.process.pid)
+        time.sleep(0.5)
+        assert _seconds(mapd.process.pid) - before < 0.25  # of the half second that has gone by
+        resource.prlimit(mapd.process.pid, resource.RLIMIT_NOFILE, (4096, 4096))
+        assert talk(waiting, ASK) == FOUND
+
+
+def _seconds(pid: int) -> float:
+    """The processor's time that a process has used."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_sighup_has_it_go_on(mapd: Mapd) -> None:
     mapd.start()
     assert mapd.process
