@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from popips.db import report
-from popips.probe import postfix, sendmail
+from popips.probe import mapd, postfix, sendmail
 from popips.probe.machine import Machine
+from popips.probe.postfix import Restriction
 from popips.probe.postfix_walk import walk
 from popips.settings import Settings
 
@@ -39,7 +39,7 @@ class Answer:
 def answer(settings: Settings, name: str) -> Answer:
     """Ask the MTA of this host, as it is configured now, about a canonical address."""
     machine = Machine()
-    return _of_postfix(machine, name) if settings.mta == "postfix" else _of_sendmail(machine, name)
+    return _of_postfix(machine, settings, name) if settings.mta == "postfix" else _of_sendmail(machine, name)
 
 
 def _of_sendmail(machine: Machine, name: str) -> Answer:
@@ -53,13 +53,22 @@ def _of_sendmail(machine: Machine, name: str) -> Answer:
     return Answer("sendmail", verdict.relays, verdict.text, tuple(dict.fromkeys(found)))
 
 
-def _of_postfix(machine: Machine, name: str) -> Answer:
+def _of_postfix(machine: Machine, settings: Settings, name: str) -> Answer:
     if not postfix.is_there(machine):
         return Answer("Postfix", None, f"there is no {postfix.MAIN}")
     config = postfix.config(machine)
     if config.error:
         return Answer("Postfix", None, config.error.partition("\n")[0])
-    said = walk(config, name, partial(postfix.query, machine))
+
+    def query(table: str, keys: Sequence[str]) -> tuple[dict[str, str], str]:
+        if not mapd.is_asked(settings, Restriction(mapd.QUESTION.name, table)):
+            return postfix.query(machine, table, keys)
+        try:
+            return ({keys[0]: "OK"} if mapd.relays(settings, name) else {}), ""
+        except OSError as error:
+            return {}, f"popips-mapd: {error.strerror or error}"
+
+    said = walk(config, name, query)
     if said.complaint:
         return Answer("Postfix", None, said.complaint.partition("\n")[0])
     return Answer("Postfix", said.relays, said.by, said.found)

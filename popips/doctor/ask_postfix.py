@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 
 from popips.doctor.check import FAIL, STRANGERS, WARN, Check, Finding, Patient, judged, skipped
 from popips.form import of
-from popips.probe import postfix, units
+from popips.probe import mapd, postfix, units
 from popips.probe.postfix import LISTS, RECIPIENT, RELAY, Config, Restriction
 from popips.probe.postfix_walk import walk
 
@@ -45,7 +44,16 @@ class _Postfix:
 
     def at(self, name: str) -> int | None:
         """Return where a list asks the map, None if it does not."""
-        return _index(self.lists[name], lambda each: each.asks(self.table))
+        return _index(self.lists[name], self.is_ours)
+
+    @property
+    def has_map(self) -> bool:
+        """Whether there is a map, and not popips-mapd in its place."""
+        return self.patient.settings.map.row.has_file
+
+    def is_ours(self, each: Restriction) -> bool:
+        """Whether an entry asks the map, or popips-mapd where there is none."""
+        return each.asks(self.table) if self.has_map else mapd.is_asked(self.patient.settings, each)
 
     def closing(self, name: str) -> int | None:
         """Return where a list refuses strangers, None if it does not, or lets all pass before that."""
@@ -70,11 +78,23 @@ class _Postfix:
                 )
                 yield Finding(FAIL, f"{name} {where}", self.evidence(name), self.edit(name, self.wanted(name)))
         yield from self.strangers()
-        if self.machine.runs:
+        yield from self.failing_open()
+        if self.machine.runs and self.has_map:
             yield from self.wrong_answers()
+        elif self.machine.runs:
+            yield from self.wrong_verdicts()
         if self.config.values.get("inet_interfaces", "") in LOCAL:
             fix = "postconf -e 'inet_interfaces = all'; postfix stop; postfix start"
             yield Finding(WARN, "Postfix listens on this host's own address only, and serves nobody else", fix=fix)
+
+    def failing_open(self) -> Iterator[Finding]:
+        """Return each question to popips-mapd that lets everybody relay while it is down."""
+        for name in LISTS:
+            for each in filter(self.is_ours, [] if self.has_map else self.lists[name]):
+                action = mapd.default_action(each)
+                if action.upper() != "DUNNO":
+                    found = f"{name}: while popips-mapd is down, Postfix does {action or 'refuse all mail'} by that"
+                    yield Finding(FAIL, found, self.evidence(name), self.edit(name, self.wanted(name)))
 
     def strangers(self) -> Iterator[Finding]:
         """Return that mynetworks holds everybody, if it does."""
@@ -110,7 +130,7 @@ class _Postfix:
     def wrong_verdicts(self) -> Iterator[Finding]:
         """Return what other tables of the lists refuse to who has a grant, and permit to everybody."""
         for name in (*self.patient.live, *STRANGERS):
-            said = walk(self.config, name, partial(postfix.query, self.machine))
+            said = walk(self.config, name, self.query)
             told = f"{said.by}{': ' if said.found else ''}{', '.join(said.found)}"
             if said.complaint:
                 yield Finding(FAIL, f"Postfix cannot read a table, and answers 451: {said.by}", said.complaint)
@@ -121,9 +141,17 @@ class _Postfix:
                 found = f"{name} has a grant, and a record of yours refuses it"
                 yield Finding(WARN, found, told, f"popips-db end {name}")
 
+    def query(self, table: str, keys: Sequence[str]) -> tuple[dict[str, str], str]:
+        """Return what a table has; of popips-mapd that it answers as it must: map.there is what looks at that."""
+        if self.has_map or not mapd.is_asked(self.patient.settings, Restriction(mapd.QUESTION.name, table)):
+            return postfix.query(self.machine, table, keys)
+        return {key: "OK" for key in keys[:1] if key in self.patient.live}, ""
+
     def answers(self) -> str:
         """Return what was found, in words."""
         asks = ", ".join(name for name in LISTS if self.at(name) is not None)
+        if not self.has_map:
+            return f"{asks}: popips-mapd"
         live = "; ".join(f"{name}: found" for name in self.patient.live) if self.machine.runs else ""
         return f"{asks}: check_client_access {self.table}{'; ' if live else ''}{live}"
 
@@ -160,12 +188,12 @@ class _Postfix:
         )
         if not self.machine.runs:
             said = self.config.values.get(name, "")
-        entries = [each for each in postfix.parsed(said) if not each.asks(self.table)]
+        entries = [each for each in postfix.parsed(said) if not self.is_ours(each)]
         closing = _index(entries, lambda each: each.refuses_strangers)
         last = len(entries) if closing is None else closing
         entries = [each for i, each in enumerate(entries) if i > last or not each.permits_all]
         stops = [i for i, each in enumerate(entries) if each.refuses_strangers or each.is_dnsbl]
-        check = Restriction("check_client_access", self.table)
+        check = Restriction("check_client_access", self.table) if self.has_map else mapd.QUESTION
         at = stops[0] if stops else len(entries)
         more = [] if closing is not None or name != RELAY else [Restriction("reject_unauth_destination")]
         return ", ".join(map(str, [*entries[:at], check, *entries[at:], *more]))

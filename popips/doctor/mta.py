@@ -20,10 +20,12 @@ def look(patient: Patient) -> Iterator[Check]:
         yield judged(IDS[0], "the MTA that popips.conf names", "", [other])
         yield from (skipped(id, "see mta.asks") for id in IDS[1:])
         return
-    if not patient.settings.map.row.has_file:
-        yield from mapd.look_at_mta(patient, IDS)
-        return
-    yield from (ask_postfix if patient.settings.mta == "postfix" else ask_sendmail).look(patient)
+    if patient.settings.mta == "postfix":
+        yield from ask_postfix.look(patient)
+    elif patient.settings.map.row.has_file:
+        yield from ask_sendmail.look(patient)
+    else:
+        yield from mapd.look_at_sendmail(patient, IDS)
 
 
 def _other(patient: Patient) -> Finding | None:

@@ -20,7 +20,10 @@ DEFAULTS = {
     "smtpd_delay_reject": "yes",
     "mynetworks": "127.0.0.0/8 [::1]/128",
 }
-WITH_WORD = re.compile(r"(check_\w+|reject_(rbl|rhsbl)_\w+|permit_(dnswl|rhswl)_\w+|sleep)$")  # and a word behind it
+CLOSE = ("reject", "defer", "defer_if_permit", "reject_unauth_destination", "defer_unauth_destination")
+BRACES = r"\{(?:[^{}]|\{[^{}]*\})*\}"
+WORD = re.compile(rf"(?:[^\s,{{}}]|{BRACES})+")
+WITH_WORD = re.compile(r"\b(check_\w+|reject_(rbl|rhsbl)_\w+|permit_(dnswl|rhswl)_\w+|sleep)$")  # and a word behind it
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Restriction:
     @property
     def refuses_strangers(self) -> bool:
         """Whether no client passes it to a domain elsewhere."""
-        return self.name in ("reject", "defer", "reject_unauth_destination", "defer_unauth_destination")
+        return self.name in CLOSE
 
     @property
     def permits_all(self) -> bool:
@@ -119,17 +122,25 @@ def _holds(network: str, name: str) -> bool:
 
 def parsed(text: str) -> list[Restriction]:
     """Return the entries of a list of restrictions."""
-    words = re.findall(r"\{[^{}]*\}|[^\s,]+", text)
+    words = WORD.findall(text)
     found: list[Restriction] = []
     while words:
-        name = words.pop(0)
-        with_word = WITH_WORD.match(name) and words
+        word = words.pop(0)
+        name = word if ":" in word else word.lower()
+        if name == "warn_if_reject" and words:  # which makes a trial of the next one
+            name = f"{name} {words.pop(0).lower()}"
+        with_word = WITH_WORD.search(name) and words
         found.append(Restriction(name, words.pop(0) if with_word else ""))
     return found
 
 
 def query(machine: Machine, table: str, keys: Iterable[str]) -> tuple[dict[str, str], str]:
-    """Return what a table says of keys, those that it has, and what postmap complains of."""
+    """Return what a table says of keys, those that it has, and what postmap complains of.
+
+    A policy server is not asked: it may count.
+    """
+    if table.startswith(("{", "unix:", "inet:")):
+        return {}, ""
     said = machine.ask("postmap", "-q", "-", table, typed="".join(f"{key}\n" for key in keys))
     found = dict(line.split("\t", 1) for line in said.out.splitlines() if "\t" in line)
     return found, said.err.strip()

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from popips import address
 from popips.probe.postfix import LISTS, RECIPIENT, RELAY, Config, is_mine
 
-REFUSES = re.compile(
-    r"(REJECT|DEFER|DEFER_IF_PERMIT|DISCARD|DROP|[45]\d\d)\b", re.I
-)  # what a table may say of a client
+# what a table may say of a client; a number alone permits
+REFUSES = re.compile(r"(REJECT|DEFER|DEFER_IF_PERMIT|DISCARD|DROP|[45]\d\d(?!\s*$))\b", re.I)
 PERMITS = re.compile(r"(OK|permit)\b|\d+$", re.I)
 Query = Callable[[str, Sequence[str]], tuple[dict[str, str], str]]  # a table and keys: what it has, and a complaint
 
@@ -41,7 +40,7 @@ def walk(config: Config, name: str, query: Query) -> Verdict:
     for list_ in LISTS:
         for entry in config.restrictions(list_):
             record = ""
-            if entry.name == "check_client_access":
+            if entry.name in ("check_client_access", "check_policy_service"):
                 answers, complaint = query(entry.of, keys)
                 if complaint:
                     return Verdict(False, f"{entry} in {list_}", tuple(found), complaint)

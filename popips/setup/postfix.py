@@ -6,13 +6,14 @@ import os
 import re
 from tempfile import TemporaryDirectory
 
+from popips.probe import mapd
 from popips.probe.machine import Machine
-from popips.probe.postfix import LISTS, MAIN, RECIPIENT, RELAY, config, written
+from popips.probe.postfix import CLOSE, LISTS, MAIN, RECIPIENT, RELAY, config, written
 from popips.setup.step import ByHand, Run, Step, Write
 from popips.setup.there import Host, text
 
 PART = "postfix"
-CLOSES = ("reject_unauth_destination", "defer_unauth_destination", "reject", "defer")
+TRIAL = "warn_if_reject"  # makes nothing but a warning of the next entry
 DNSBL = re.compile(r"\breject_(rbl|rhsbl)_")
 
 
@@ -23,7 +24,7 @@ def steps(host: Host) -> list[Step]:
     if set_.status:
         raise ByHand(f"postconf -n: {set_.err.strip() or 'failed'}")
     if not host.settings.map.row.has_file:
-        if any(f"unix:{path}" in set_.out for path in ("popips/policy", host.settings.mapd_policy)):
+        if any(mapd.is_asked(host.settings, each) for each in config(machine).restrictions(RELAY)):
             return []
         raise ByHand(f"map = {name}: put the lines of contrib/postfix/mapd.cf into main.cf, see popips-mapd(8)")
     overridden = config(machine).overrides.intersection((RELAY, RECIPIENT))
@@ -63,7 +64,7 @@ def with_check(said: str, name: str) -> str:
         raise ByHand(f"put {check} in front of what refuses strangers in: {said}")
     words = list(re.finditer(r"[^\s,]+", said))
     index = next(i for i, word in enumerate(words) if word.start() == at)
-    while index >= 2 and DNSBL.match(words[index - 2][0]):
+    while index >= 2 and DNSBL.match(words[index - 2][0]) and words[max(0, index - 3)][0] != TRIAL:
         index -= 2  # the test, and the list that it asks
     at = words[index].start()
     return f"{said[:at]}{check}{', ' if ',' in said else ' '}{said[at:]}"
@@ -91,9 +92,11 @@ def left(host: Host) -> list[str]:
 def _closing(said: str) -> int | None:
     """Return where the restriction begins that refuses strangers, None if there is none."""
     without_braces = re.sub(r"\{[^{}]*\}", lambda found: "-" * len(found[0]), said)
+    before = ""
     for word in re.finditer(r"[^\s,]+", without_braces):
-        if word[0] in CLOSES:
+        if word[0].lower() in CLOSE and before != TRIAL:
             return word.start()
+        before = word[0].lower()
     return None
 
 

@@ -221,6 +221,9 @@ POSTFIX = [
     Case("a mild recipients' list", main_cf(recipient="reject_unknown_recipient_domain"), OK),
     Case("open to all", main_cf(f"{MY}, {ASKS}"), FAIL, "open to all", f"{MY}, {ASKS}, {CLOSE}'"),
     Case("all pass", main_cf(f"{MY}, permit, {ASKS}, {CLOSE}"), FAIL, "open to all", f"{MY}, {ASKS}, {CLOSE}'"),
+    Case("PERMIT", main_cf(f"{MY}, PERMIT, {ASKS}, {CLOSE}"), FAIL, "open to all", f"{MY}, {ASKS}, {CLOSE}'"),
+    Case("a trial of the end", main_cf(f"{MY}, {ASKS}, warn_if_reject {CLOSE}"), FAIL, "open to all", f", {CLOSE}'"),
+    Case("defer_if_permit", main_cf(f"{MY}, {ASKS}, defer_if_permit"), OK),
     Case("all pass behind", main_cf(f"{MY}, {ASKS}, {CLOSE}, permit"), OK),
     Case(
         "a list for clients that refuses all",
@@ -270,6 +273,9 @@ POSTFIX = [
         "/^[ \\t]*(map)",
     ),
     Case("no DNSBL", main_cf(), OK, id=ORDER),
+    Case(
+        "a DNSBL on trial", main_cf(f"{MY}, warn_if_reject reject_rbl_client a.example, {ASKS}, {CLOSE}"), OK, id=ORDER
+    ),
     Case("a DNSBL behind", main_cf(f"{MY}, {ASKS}, reject_rbl_client dnsbl.example, {CLOSE}"), OK, id=ORDER),
     Case(
         "a DNSBL in front",
@@ -291,6 +297,36 @@ POSTFIX = [
     Case("a DNSBL for names", main_cf(client="reject_rhsbl_client dnsbl.example"), WARN, CLIENT, ASKS, ORDER),
     Case("a list of the good", main_cf(client="permit_dnswl_client dnswl.example"), OK, id=ORDER),
 ]
+
+
+MAPD = "check_policy_service { unix:popips/policy, timeout=2s, try_limit=2, retry_delay=1s, default_action=DUNNO }"
+BY_MAPD = [
+    Case("contrib's", main_cf(f"{MY}, permit_auth_destination, {MAPD}, reject"), OK),
+    Case("not asked", main_cf(f"{MY}, {CLOSE}"), FAIL, "does not ask the map", f"{MY}, {MAPD}, {CLOSE}'"),
+    Case("behind", main_cf(f"{MY}, {CLOSE}, {MAPD}"), FAIL, f"behind {CLOSE}", f"{MY}, {MAPD}, {CLOSE}'"),
+    Case(
+        "an admin's REJECT stays",
+        main_cf(f"{MY}, check_client_access static:REJECT, {CLOSE}"),
+        FAIL,
+        "does not ask the map",
+        f"{MY}, check_client_access static:REJECT, {MAPD}, {CLOSE}'",
+    ),
+    Case(
+        "it fails open",
+        main_cf(f"{MY}, {MAPD.replace('DUNNO', 'OK')}, {CLOSE}"),
+        FAIL,
+        "while popips-mapd is down, Postfix does OK by that",
+        f"{MY}, {MAPD}, {CLOSE}'",
+    ),
+    Case("everybody is mine", main_cf(f"{MY}, {MAPD}, {CLOSE}", more="mynetworks = 0.0.0.0/0\n"), FAIL, "mynetworks"),
+    Case("open to all", main_cf(f"{MY}, {MAPD}"), FAIL, "open to all", f"{MY}, {MAPD}, {CLOSE}'"),
+]
+
+
+@pytest.mark.parametrize("case", BY_MAPD, ids=lambda case: case.name)
+def test_postfix_that_asks_popips_mapd(tmp_path: Path, case: Case) -> None:
+    conf = {"/etc/popips.conf": "mta = postfix\nmap = mapd\n"}
+    judge(Host(tmp_path, WITH_POSTFIX | conf | case.files), case)
 
 
 @pytest.mark.parametrize("case", POSTFIX, ids=lambda case: case.name)

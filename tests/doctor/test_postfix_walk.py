@@ -14,6 +14,8 @@ from popips.probe.postfix_walk import walk
 GRANTED, REJECTED, UNKNOWN = "203.0.113.10", "203.0.113.66", "198.51.100.7"
 MAP, ADMINS = "hash:/var/lib/popips/popips", "hash:/etc/postfix/clients"
 TABLES = {MAP: {GRANTED: "OK", REJECTED: "OK"}, ADMINS: {REJECTED: "REJECT go away", "198.51.100": "ok"}}
+CODES = "hash:/etc/postfix/codes"
+TABLES[CODES] = {UNKNOWN: "550", REJECTED: "550 go away"}
 ASKS, ASKS_ADMINS, CLOSE = f"check_client_access {MAP}", f"check_client_access {ADMINS}", "reject_unauth_destination"
 
 
@@ -38,6 +40,10 @@ CASES = [
     Case(f"permit, {CLOSE}", relays=(GRANTED, REJECTED, UNKNOWN), by="permit"),
     Case("permit_mynetworks", relays=(GRANTED, REJECTED, UNKNOWN), by="nothing"),
     Case(f"permit_mynetworks {CLOSE}", relays=(), by=CLOSE),
+    Case(f"PERMIT, {CLOSE}", relays=(GRANTED, REJECTED, UNKNOWN), by="permit"),
+    Case(f"check_client_access {CODES}, {CLOSE}", relays=(UNKNOWN,), by="check_client_access"),
+    Case(f"warn_if_reject {CLOSE}, {ASKS}, defer_if_permit"),
+    Case(f"check_client_access inline:{{ {{{REJECTED} = no}} }}, {ASKS}, reject"),
     Case(f"check_policy_service {{ unix:x, timeout=2s }}, proxy, {ASKS}, defer"),
 ]
 
@@ -51,7 +57,8 @@ def test_the_first_entry_that_decides_ends_a_list_and_each_list_must_be_passed(c
 
 
 def asked(table: str, keys: Sequence[str]) -> tuple[dict[str, str], str]:
-    return {key: TABLES[table][key] for key in keys if key in TABLES[table]}, ""
+    records = TABLES.get(table, {})
+    return {key: records[key] for key in keys if key in records}, ""
 
 
 def test_a_table_that_cannot_be_read_lets_nobody_pass() -> None:

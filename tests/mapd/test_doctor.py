@@ -8,7 +8,7 @@ import pytest
 
 from popips.doctor import maps, mta
 from popips.doctor.check import Check, Patient
-from popips.doctor.mapd import look_at_mta
+from popips.doctor.mapd import look_at_sendmail
 from popips.probe.machine import Machine
 from popips.settings import load
 from tests.conftest import NOW
@@ -46,6 +46,6 @@ def test_whether_sendmail_asks_it_is_seen_and_the_cure_is_the_file_of_contrib(
     cf = tmp_path / "root/etc/mail/sendmail.cf"
     cf.parent.mkdir(parents=True)
     cf.write_text(f"Kpopips socket -o -t -d2 unix:{mapd.map}\n" if asks else "Kaccess hash /etc/mail/access\n")
-    found = first(look_at_mta(patient(mapd, root=str(tmp_path / "root")), mta.IDS))
+    found = first(look_at_sendmail(patient(mapd, root=str(tmp_path / "root")), mta.IDS))
     assert (found.id, found.status) == ("mta.asks", "ok" if asks else "fail")
     assert asks or "sendmail/mapd.mc" in found.fix

@@ -24,6 +24,10 @@ RESTRICTIONS = {  # as main.cf has them: as they are to be, None if that is the 
     "permit_mynetworks,reject": f"permit_mynetworks,{CHECK}, reject",
     "reject_unauth_destination": f"{CHECK} reject_unauth_destination",
     # the admin's REJECT of a client wins
+    "warn_if_reject reject_rbl_client a.example, reject_unauth_destination": (
+        f"warn_if_reject reject_rbl_client a.example, {CHECK}, reject_unauth_destination"
+    ),
+    "warn_if_reject reject, permit_mynetworks, DEFER": f"warn_if_reject reject, permit_mynetworks, {CHECK}, DEFER",
     "check_client_access hash:/etc/postfix/access, reject_unauth_destination": (
         f"check_client_access hash:/etc/postfix/access, {CHECK}, reject_unauth_destination"
     ),
