@@ -174,8 +174,8 @@ class Settings:
     mapd_socket = Setting(
         "/run/popips/mapd.sock",
         parsers.path,
-        """the socket for socket maps of
-        .BR popips-mapd (8)'s, where systemd has not made it.""",
+        """the socket on which popips-mapd answers as a socket map,
+        where systemd has not made it.""",
     )
     mapd_policy = Setting("/run/popips/policy.sock", parsers.path, "the same for Postfix's policy protocol.")
     path: str = ""  # of the file that says so; "" if none does

@@ -24,7 +24,9 @@ def work(task: Task) -> int:
     text = deny.denial([task.options.text], time.time()).text
     with task.site() as site:
         if not denials.lift(site.folder, text):
-            return report.complain([f"{text}: not denied"])
+            wider = denials.of(denials.load(site.folder), text, site.now) if "/" not in text else None
+            cure = f"; {wider.text} is: popips-db undeny {wider.text}" if wider else ""
+            return report.complain([f"{text}: not denied by itself{cure}" if wider else f"{text}: not denied"])
     report.complain(words.host_bits(task.options.text))
     report.note([f"undenied: address={text}"], task.settings.map)
     report.did("undenied", [text])

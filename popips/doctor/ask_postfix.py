@@ -12,6 +12,7 @@ from popips.probe import mapd, postfix, units
 from popips.probe.postfix import LISTS, RECIPIENT, RELAY, Config, Restriction
 from popips.probe.postfix_walk import walk
 
+AGAIN = "popips-expire; postfix reload"  # a smtpd that has found no map asks for none until it ends
 LOCAL = ("loopback-only", "localhost", "127.0.0.1")
 
 
@@ -110,7 +111,7 @@ class _Postfix:
         found, error = postfix.query(self.machine, self.table, [*self.patient.live, *STRANGERS])
         if error:
             is_unknown = "unsupported dictionary type" in error
-            fix = f"apt-get install -y postfix-{self.patient.settings.map.kind}" if is_unknown else "popips-expire"
+            fix = f"apt-get install -y postfix-{self.patient.settings.map.kind}" if is_unknown else AGAIN
             yield Finding(FAIL, "Postfix cannot read the map, and answers 451", error, fix)
             return
         for name in self.patient.live:
@@ -212,7 +213,8 @@ def _stale(patient: Patient) -> Iterator[Finding]:
     running = units.processes(machine, ["master", "smtpd"])
     pid = machine.read("/var/spool/postfix/pid/master.pid").strip()
     if not running["master"] and not (pid.isdigit() and os.path.isdir(f"/proc/{pid}")):
-        yield Finding(FAIL, "Postfix does not run", fix="postfix start")
+        start = "systemctl enable --now postfix" if units.has_systemd(machine) else "postfix start"
+        yield Finding(FAIL, "Postfix does not run", fix=start)
         return
     changed = max(os.stat(machine.path(path)).st_mtime for path in (postfix.MAIN, postfix.MASTER))
     old = [pid for pid in running["smtpd"] if (units.started(machine, pid) or changed) < changed - 1]

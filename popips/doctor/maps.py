@@ -62,7 +62,7 @@ class _Map:
     def make_it(self) -> str:
         """The command that makes it from what there is."""
         if self.place.own:
-            return "popips-expire"
+            return ask_postfix.AGAIN if self.settings.mta == "postfix" else "popips-expire"
         if another := self.patient.asked_instead:
             return another
         return self.place.build(self.place.source if exists(self.here.source) else "/dev/null")

@@ -21,7 +21,7 @@ from popips.maps.base import Base, mtime_of
 from popips.maps.errors import Failed, Full, MapError, Missing, explained
 from popips.maps.kinds import MADE_BY_POPIPS, Place, Task, exists
 from popips.maps.lock import Locked, Wait
-from popips.maps.seal import PAGE, Seal
+from popips.maps.seal import Seal
 
 PROGRAMS = ("/usr/sbin/postmap", "/usr/local/sbin/postmap")
 MODE = 0o640  # as makemap has it: smtpd opens its maps before it gives up root
@@ -29,6 +29,7 @@ HEAD = MADE_BY_POPIPS + b", which makes it anew at each change: see own_map in p
 BAD = ".popips-bad"  # behind the name of a damaged map
 LIMIT = 60  # seconds after which SIGALRM ends a process whose postmap waits for a lock that nobody gives up
 WORD = calcsize("P")  # bytes
+SYSTEMS = os.sysconf("SC_PAGESIZE")  # bytes of a page, and so of LMDB's
 TRANSACTION = 32 + 14 * WORD  # where LMDB has the number of its last transaction: MDB_page, MDB_meta in mdb.c
 NO_SPACE = os.strerror(errno.ENOSPC)  # in what postmap says
 
@@ -164,7 +165,7 @@ def _made(place: Place) -> tuple[int, int] | None:
     """
     try:
         with opened(place.path) as fd:
-            inode, pages = os.fstat(fd).st_ino, [os.pread(fd, PAGE, number * PAGE) for number in range(2)]
+            inode, pages = os.fstat(fd).st_ino, [os.pread(fd, SYSTEMS, number * SYSTEMS) for number in range(2)]
     except OSError:
         return None
     if place.kind != "lmdb":

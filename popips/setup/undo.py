@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from popips.maps import MapError, Place
 from popips.maps.journal import Journal
 from popips.maps.lock import Wait
-from popips.setup.kept import FILE, Kept, discard, look, put, put_back, sha256
+from popips.setup.kept import FILE, LINK, Kept, discard, look, put, put_back, sha256
 from popips.setup.record import Entry, Record
 from popips.setup.runs import run
 from popips.setup.step import NO_MAP, Command
@@ -105,7 +105,10 @@ def _take_back(entries: list[Entry], copies: str, say: Say, is_forced: bool) -> 
             continue
         if not change.is_back:
             say(f"{'remove' if change.first.kind == 'none' else 'put back'} {change.path}")
-        put_back(change.path, change.first, copies, is_now=bool(stale))
+        try:
+            put_back(change.path, change.first, copies, is_now=bool(stale))
+        except OSError as error:  # a folder stands there by now, for instance
+            trouble.append(f"{change.path}: {error.strerror}")
     for folder in reversed([folder for entry in entries for folder in entry.folders]):
         try:
             os.rmdir(folder)
@@ -142,12 +145,18 @@ def _run(commands: list[Command], say: Say) -> list[str]:
 
 
 def _aside(path: str) -> str:
-    """Keep a copy of what somebody else made of a file, beside those of before; return its path, "" if it is none."""
-    if look(path).kind != FILE:
+    """Keep a copy of what somebody else made of a file, beside those of before; return its path, "" if it is none.
+
+    Of a symbolic link it is where that leads.
+    """
+    there = look(path)
+    if there.kind not in (FILE, LINK):
         return ""
     os.makedirs(REPLACED, mode=0o700, exist_ok=True)
-    with open(path, "rb") as file:
-        data = file.read()
+    data = os.fsencode(there.what)
+    if there.kind == FILE:
+        with open(path, "rb") as file:
+            data = file.read()
     # by content: what was kept before stays, and the same is kept once
     copy = f"{REPLACED}/{path.strip('/').replace('/', '-')}.{sha256(data)[:12]}"
     put(copy, data, Kept(FILE, mode=0o600))

@@ -180,6 +180,18 @@ def test_what_is_forced_loses_nothing_of_others(host: Path) -> None:
     assert kept == ["by hand 1\n", "by hand 2\n", "by hand 3\n", "one\n", "two\n"]
 
 
+def test_a_link_that_others_put_there_is_kept_as_where_it_leads_and_a_folder_is_named(host: Path) -> None:
+    run("apply", host)
+    (host / EDITED).unlink()
+    (host / EDITED).symlink_to("elsewhere")
+    (host / FRESH).unlink()
+    (host / FRESH).mkdir()
+    trouble = undo.undo(driver.record(host), print, is_forced=True)
+    assert "elsewhere" in [path.read_text() for path in Path(undo.REPLACED).iterdir()]
+    assert (host / EDITED).read_text() == BEFORE[EDITED]
+    assert any(str(host / FRESH) in each for each in trouble)
+
+
 def test_a_failure_is_taken_back_where_somebody_has_removed_a_file_meanwhile(host: Path) -> None:
     removed = Run("mta", ("rm", str(host / FRESH)))
     with pytest.raises(apply.Failed, match="false"):
