@@ -56,7 +56,9 @@ def _wrong_asks(patient: Patient, cf: Cf) -> Iterator[Finding]:
     if patient.machine.runs:
         yield from _wrong_answers(patient, asked)
     if cf.is_local_only:
-        yield Finding(WARN, "sendmail listens on this host's own address only, and serves nobody else", fix=_listen())
+        yield Finding(
+            WARN, "sendmail listens on this host's own address only, and serves nobody else", fix=_listen(patient)
+        )
 
 
 def _not_asked(patient: Patient, cf: Cf, is_named: bool) -> Finding:
@@ -96,8 +98,12 @@ def _make() -> str:
     return f"make -C {sendmail.FOLDER}; service sendmail restart"
 
 
-def _listen() -> str:
+def _listen(patient: Patient) -> str:
+    """Return the command that has sendmail serve others: by IPv6, too, with a socket that takes both."""
     edit = "s/^(DAEMON_OPTIONS\\(`Family=inet6?, .*Port=smtp), Addr=[^,'\\'']*/\\1/"
+    debians = "s/^(DAEMON_OPTIONS\\(`Family=inet), +Name=MTA-v4, Port=smtp, Addr=[^,'\\'']*/\\16, Name=MTA, Port=smtp/"
+    if not re.search(r"^DAEMON_OPTIONS\(`Family=inet6", patient.machine.read(sendmail.MC), re.M):
+        edit = f"{debians};{edit}"
     return f"sed -i -E '{edit}' {sendmail.MC}; {_make()}"
 
 
