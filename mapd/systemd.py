@@ -20,7 +20,7 @@ def handed(environment: Mapping[str, str]) -> list[tuple[str, socket.socket]]:
 
 
 def notify(environment: Mapping[str, str], text: str) -> None:
-    """Tell systemd, where it wants to hear, without waiting for it: READY=1, WATCHDOG=1, STOPPING=1."""
+    """Send systemd one of READY=1, WATCHDOG=1, STOPPING=1 where it listens, and wait for nothing."""
     path = environment.get("NOTIFY_SOCKET", "")
     if not path:
         return

@@ -60,9 +60,9 @@ def _of_postfix(machine: Machine, settings: Settings, name: str) -> Answer:
     if config.error:
         return Answer("Postfix", None, config.error.partition("\n")[0])
 
-    def query(table: str, keys: Sequence[str]) -> tuple[dict[str, str], str]:
-        if not mapd.is_asked(settings, Restriction(mapd.QUESTION.name, table)):
-            return postfix.query(machine, table, keys)
+    def query(entry: Restriction, keys: Sequence[str]) -> tuple[dict[str, str], str]:
+        if not mapd.is_asked(settings, entry):
+            return postfix.query(machine, entry.of, keys)
         try:
             return ({keys[0]: "OK"} if mapd.relays(settings, name) else {}), ""
         except OSError as error:

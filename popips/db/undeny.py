@@ -25,8 +25,8 @@ def work(task: Task) -> int:
     with task.site() as site:
         if not denials.lift(site.folder, text):
             wider = denials.of(denials.load(site.folder), text, site.now) if "/" not in text else None
-            cure = f"; {wider.text} is: popips-db undeny {wider.text}" if wider else ""
-            return report.complain([f"{text}: not denied by itself{cure}" if wider else f"{text}: not denied"])
+            cure = f" by itself; {wider.text} is: popips-db undeny {wider.text}" if wider else ""
+            return report.complain([f"{text}: not denied{cure}"])
     report.complain(words.host_bits(task.options.text))
     report.note([f"undenied: address={text}"], task.settings.map)
     report.did("undenied", [text])

@@ -142,10 +142,10 @@ class _Postfix:
                 found = f"{name} has a grant, and a record of yours refuses it"
                 yield Finding(WARN, found, told, f"popips-db end {name}")
 
-    def query(self, table: str, keys: Sequence[str]) -> tuple[dict[str, str], str]:
+    def query(self, entry: Restriction, keys: Sequence[str]) -> tuple[dict[str, str], str]:
         """Return what a table has; of popips-mapd that it answers as it must: map.there is what looks at that."""
-        if self.has_map or not mapd.is_asked(self.patient.settings, Restriction(mapd.QUESTION.name, table)):
-            return postfix.query(self.machine, table, keys)
+        if self.has_map or not self.is_ours(entry):
+            return postfix.query(self.machine, entry.of, keys)
         return {key: "OK" for key in keys[:1] if key in self.patient.live}, ""
 
     def answers(self) -> str:

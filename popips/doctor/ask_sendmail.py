@@ -134,16 +134,21 @@ def _wrong_answers(patient: Patient, names: list[str]) -> Iterator[Finding]:
             yield _refused(patient, name, verdict)
     for name in STRANGERS:
         verdict = bt.verdicts.get(name)
-        if verdict is None:
-            yield Finding(FAIL, f"sendmail does not say whether it relays for {name}", "sendmail -bt: no verdict")
-        elif verdict.relays:
-            by = next(
-                (f"{map_} {key}: {value}" for map_, key, value in verdict.asked if value == "RELAY"), verdict.text
-            )
-            yield Finding(FAIL, f"sendmail relays for {name}, who has no grant: is the relay open to all?", by)
-        elif not _asks_for(patient, verdict, names):
+        if wrong := open_to(name, verdict):
+            yield wrong
+        elif verdict and not _asks_for(patient, verdict, names):
             found = f"no ruleset asks the map for {form.record(name)[0].decode()} when {name} wants to relay"
             yield Finding(FAIL, found, f"sendmail -bt -d60.5: {_asked(verdict)}")
+
+
+def open_to(name: str, verdict: Verdict | None) -> Finding | None:
+    """Return what is wrong with what sendmail said of a stranger, None if it refuses him."""
+    if verdict is None:
+        return Finding(FAIL, f"sendmail does not say whether it relays for {name}", "sendmail -bt: no verdict")
+    if not verdict.relays:
+        return None
+    by = next((f"{map_} {key}: {value}" for map_, key, value in verdict.asked if value == "RELAY"), verdict.text)
+    return Finding(FAIL, f"sendmail relays for {name}, who has no grant: is the relay open to all?", by)
 
 
 def _refused(patient: Patient, name: str, verdict: Verdict | None) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from popips.doctor import ask_sendmail
 from popips.doctor.check import FAIL, STRANGERS, Check, Finding, Patient, judged, skipped
 from popips.doctor.there import contrib
 from popips.probe import mapd, sendmail
@@ -37,16 +38,14 @@ def _wrong_asks(patient: Patient) -> Iterator[Finding]:
         return
     if not patient.machine.runs:
         return
-    said = sendmail.ask(patient.machine, [*patient.live, *STRANGERS])
+    said = patient.bt
     if said.error:
         yield Finding(FAIL, "sendmail cannot be asked", f"sendmail -bt: {said.error}")
         return
-    for name in (*patient.live, *STRANGERS):
+    yield from (wrong for name in STRANGERS if (wrong := ask_sendmail.open_to(name, said.verdicts.get(name))))
+    for name in patient.live:
         verdict = said.verdicts.get(name)
-        if name in STRANGERS and (verdict is None or verdict.relays):
-            found = f"sendmail relays for {name}, who has no grant: is the relay open to all?"
-            yield Finding(FAIL, found, verdict.text if verdict else "sendmail -bt: no verdict")
-        if name not in STRANGERS and not (verdict and verdict.relays):
+        if not (verdict and verdict.relays):
             told = verdict.text if verdict else "sendmail -bt: no verdict"
             yield Finding(FAIL, f"{name} has a grant, and sendmail refuses it", told)
 

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from popips import address
-from popips.probe.postfix import LISTS, RECIPIENT, RELAY, Config, is_mine
+from popips.probe.postfix import LISTS, RECIPIENT, RELAY, Config, Restriction, is_mine
 
 # what a table may say of a client; a number alone permits
 REFUSES = re.compile(r"(REJECT|DEFER|DEFER_IF_PERMIT|DISCARD|DROP|[45]\d\d(?!\s*$))\b", re.I)
 PERMITS = re.compile(r"(OK|permit)\b|\d+$", re.I)
-Query = Callable[[str, Sequence[str]], tuple[dict[str, str], str]]  # a table and keys: what it has, and a complaint
+# what an entry's table has of keys, and a complaint
+Query = Callable[[Restriction, Sequence[str]], tuple[dict[str, str], str]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def walk(config: Config, name: str, query: Query) -> Verdict:
         for entry in config.restrictions(list_):
             record = ""
             if entry.name in ("check_client_access", "check_policy_service"):
-                answers, complaint = query(entry.of, keys)
+                answers, complaint = query(entry, keys)
                 if complaint:
                     return Verdict(False, f"{entry} in {list_}", tuple(found), complaint)
                 its = next((each for each in keys if each in answers), "")

@@ -56,8 +56,8 @@ def test_the_first_entry_that_decides_ends_a_list_and_each_list_must_be_passed(c
     assert said[REJECTED].by.startswith(case.by)
 
 
-def asked(table: str, keys: Sequence[str]) -> tuple[dict[str, str], str]:
-    records = TABLES.get(table, {})
+def asked(entry: postfix.Restriction, keys: Sequence[str]) -> tuple[dict[str, str], str]:
+    records = TABLES.get(entry.of, {})
     return {key: records[key] for key in keys if key in records}, ""
 
 
