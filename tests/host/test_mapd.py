@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import textwrap
@@ -65,6 +66,8 @@ def test_the_mta_asks_the_stamps(boot: Boot, name: str) -> None:
         follow(host, [*INSTALL, *mta.conf, *readme.commands(EXPIRER), *hook, *units, *mta.lines])
         host.do(f"systemd-analyze security --offline=true --threshold={MOST} /etc/systemd/system/popips-mapd.service")
         logins_open_the_relay(host, Case(name, denied=mta.denied))
+        judged = {one["id"]: one["status"] for one in json.loads(host.run("popips-db doctor --json").stdout)["checks"]}
+        assert (judged["map.there"], judged["mta.asks"]) == ("ok", "ok"), judged
         over_to_the_second(host, mta)
         host.do(f"popips-db deny {V6}")
         assert host.rcpt(V6) == mta.denied
