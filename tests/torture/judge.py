@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from popips.login import unpack
 from popips.maps.journal import is_idle
 from popips.stamps import NEVER, OWN_FILES, REQUESTS
 from tests.torture.ground import Ground, saved
@@ -91,7 +92,7 @@ class Judge:
         due = [name for name in names if (stamps / name).stat().st_mtime <= time.time() - settings.window]
         denied = stamps / ".denied"
         kept_out = denied.read_text().split() if denied.exists() else []
-        requests = [path.name for path in (stamps / REQUESTS).glob("*") if path.read_bytes().endswith(b"\n")]
+        requests = [path.name for path in (stamps / REQUESTS).glob("*") if unpack(path.read_bytes())]
         yield f"stamps without a record {odd[:3]}" if odd else ""
         yield f"records of other settings {other[:3]}" if other else ""
         yield f"unsettled {unsettled[:3]}" if unsettled else ""
