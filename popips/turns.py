@@ -13,7 +13,7 @@ from popips.site import Site
 
 BATCH = 500  # addresses that are settled with one change of the map
 HOLD = 0.0005  # seconds that the lock of a map of its own is to be held at once
-LEAST, LARGEST = 10, 5000  # addresses that are settled with one change of that
+LEAST, LARGEST = 10, 100  # addresses that are settled with one change of that
 TURN = 0.05  # seconds after which other writers may have theirs
 
 
@@ -39,6 +39,7 @@ def in_turns(site: Site, names: Iterable[str], bars: Bars) -> Iterator[dict[str,
         turn = time.monotonic() + TURN
         while batch:
             now = batch[:size]
+            began = time.monotonic()
             try:
                 fates = settle(site, writer, now, {}, bars)
             except Full:
@@ -49,7 +50,9 @@ def in_turns(site: Site, names: Iterable[str], bars: Bars) -> Iterator[dict[str,
             yield fates
             batch = batch[len(now) :]
             if is_own and writer.held:
-                time.sleep(writer.held)  # flock(2) hands nothing over: taken again at once, it would never be theirs
+                free = time.monotonic() - began - writer.held
+                if free < writer.held:  # flock(2) hands nothing over: taken again at once, it would never be theirs
+                    time.sleep(writer.held - free)
                 size = max(LEAST, min(LARGEST, int(len(now) * min(2.0, HOLD / writer.held))))
             batch += islice(left, max(0, max(size, BATCH) - len(batch)))
             if batch and time.monotonic() > turn:

@@ -42,6 +42,10 @@ class Locked:
                 raise
             self.close()
 
+    def exclude(self, wait: Wait, path: str) -> None:
+        """Make a shared lock an exclusive one; raise Busy. In between others may have had the file: flock(2)."""
+        _take(self.fd, True, wait, path)
+
     def release(self) -> None:
         """Take the locks off, and keep the file open."""
         fcntl.fcntl(self.fd, fcntl.F_OFD_SETLK, _range(fcntl.F_UNLCK))

@@ -10,14 +10,14 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from popips.maps import Records
 from popips.maps.base import Base, try_times, uninterrupted
 from popips.maps.database import DAMAGE, LIMIT, Copy, copy_file, trouble
 from popips.maps.database import Records as Opened
 from popips.maps.errors import Busy, Failed, MapError, Missing, Unsound, explained
-from popips.maps.file import opened
+from popips.maps.file import locked, opened
 from popips.maps.kinds import Task
 from popips.maps.libdb import DB, DB_CREATE, DB_FAST_STAT, DB_NOSYNC, DB_UNKNOWN, IN_MEMORY, TYPES, DBEnv
 from popips.maps.lock import Locked, Wait
@@ -47,38 +47,52 @@ class Writer(Base):
         self._database = None
 
     def change(self, step: Callable[[Records], None], secure: Callable[[], None]) -> None:
-        """Let step change the records, under the map's exclusive lock."""
+        """Let step change the records while the MTA may read them; then keep it out, and change the map."""
         try:
-            file = self._locked()
+            file = locked(self._place, False, self._until)
         except (Busy, Failed):
             raise
         except MapError as error:
             raise Unsound(str(error)) from None
-        start = time.monotonic()
-        with file as fd, uninterrupted():
+        self.held = 0.0
+        with file as fd:
             try:
-                self._change(fd, step, secure)
+                self._change(file, step, secure)
             except DAMAGE as error:
                 self._close()
                 told = trouble(self._place, error)
                 is_whole = isinstance(told, Failed) and self._seal(state_of(fd))
                 raise told if is_whole else Unsound(str(told)) from None
             except BaseException:
-                self._close()  # what step has begun is not to be written by the next
+                self._close()  # what libdb has begun is not to be written by the next
                 raise
-            finally:
-                self.held = time.monotonic() - start
 
-    def _change(self, fd: int, step: Callable[[Records], None], secure: Callable[[], None]) -> None:
+    def _change(self, file: Locked, step: Callable[[Records], None], secure: Callable[[], None]) -> None:
         with explained(self._place.path):
-            state, old = state_of(fd), os.fstat(fd)
+            state = state_of(file.fd)
             seal = self._sound(state)
             if self._left != state:  # what libdb has in memory is not what is in the file
                 self._close()
-            database = self._database = self._database or _Database(fd, self._place.nul)
-        step(database.records)
+            database = self._database = self._database or _Database(file.fd, self._place.nul)
+        changed = _Changed(database.records)
+        step(changed)
         secure()
+        if not changed.to:
+            self._left = state
+            return
+        with explained(self._place.path, "locked"):
+            file.exclude(Wait(self._until), self._place.path)
+            if state_of(file.fd) != state:
+                raise Unsound(f"{self._place.path}: somebody else has changed it, and it is popips' own")
+        start = time.monotonic()
+        with uninterrupted():
+            self._write(file.fd, database, changed, seal)
+        self.held = time.monotonic() - start
+
+    def _write(self, fd: int, database: _Database, changed: _Changed, seal: Seal) -> None:
         with explained(self._place.path):
+            old = os.fstat(fd)
+            changed.apply()
             try:
                 _take_room(fd, database.size())
             except OSError:
@@ -135,6 +149,39 @@ class Writer(Base):
             # sendmail trusts root's files; where it runs as another user, the group of the folder is its own
             os.fchown(fd, -1, os.stat(self._place.folder).st_gid)
             return fd
+
+
+class _Changed:
+    """Records, and what is to become of them; libdb itself, changing some, may cut the file off at once."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self.to: dict[bytes, bytes | None] = {}  # keys, and the values that they are to have, if any
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of the key, None if there is none."""
+        return self.to[key] if key in self.to else self._records.get(key)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Put the record, in place of those that had the key."""
+        self.to[key] = value
+
+    def delete(self, key: bytes) -> None:
+        """Take out all records of the key, if there are any."""
+        self.to[key] = None
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Return all records."""
+        yield from (record for record in self._records.items() if record[0] not in self.to)
+        yield from ((key, value) for key, value in self.to.items() if value is not None)
+
+    def apply(self) -> None:
+        """Have libdb change the records."""
+        for key, value in self.to.items():
+            if value is None:
+                self._records.delete(key)
+            else:
+                self._records.put(key, value)
 
 
 class _Database:

@@ -129,8 +129,20 @@ GUARDS = (
     Guard(
         "what a failed change of a map of its own has begun is forgotten",
         "popips/maps/own.py",
-        {"                self._close()  # what step has begun is not to be written by the next\n": ""},
-        "tests/maps/test_own.py::test_what_a_failed_step_has_begun_is_never_written",
+        {"                self._close()  # what libdb has begun is not to be written by the next\n": ""},
+        "tests/maps/test_own.py::test_what_found_no_room_is_never_written",
+    ),
+    Guard(
+        "a map of its own that others change while it is read is not written",
+        "popips/maps/own.py",
+        {"            if state_of(file.fd) != state:\n": "            if not file.fd:\n"},
+        "tests/maps/test_own.py::test_what_others_change_before_it_is_written_is_no_map_of_ours",
+    ),
+    Guard(
+        "a map of its own is locked for writing when libdb changes it",
+        "popips/maps/own.py",
+        {"            file.exclude(Wait(self._until), self._place.path)\n": ""},
+        "tests/maps/test_own.py::test_the_map_is_locked_while_libdb_changes_it",
     ),
     Guard(
         "a map that is made from a text is not taken for one's own",

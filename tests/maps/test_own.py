@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import time
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from popips.maps import Failed, MapError, Records, Unsound, database, journal
+from popips.maps import Failed, Full, MapError, Records, Unsound, database, journal
 from popips.maps.libdb import DBError
 from popips.maps.seal import Seal
 from tests.maps.files import Files, deleting, nothing, putting, soon
@@ -111,20 +113,34 @@ def test_a_map_that_is_made_from_a_text_is_not_taken_for_ones_own(own: Files) ->
     assert own.db.read_bytes() == before
 
 
-def test_what_a_failed_step_has_begun_is_never_written(own: Files) -> None:
-    """Though the writer has the map open, from the change before."""
+def test_what_found_no_room_is_never_written(own: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the writer has the map open, from the change before, and libdb has the new records in memory."""
     own.rebuild()
 
-    def fail(records: object) -> None:
-        putting(*(f"172.16.0.{n}" for n in range(9)))(records)  # type: ignore[arg-type]
-        raise ZeroDivisionError
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     with own.writer() as writer:
         writer.change(putting(A), nothing)
-        with pytest.raises(ZeroDivisionError):
-            writer.change(fail, nothing)
+        with monkeypatch.context() as patch, pytest.raises(Full):
+            patch.setattr("popips.maps.own._take_room", fail)
+            writer.change(putting(*(f"172.16.0.{n}" for n in range(9))), nothing)
         writer.change(putting(B), nothing)
     assert own.records() == dict.fromkeys((A, B), "RELAY")
+
+
+def test_the_map_is_locked_while_libdb_changes_it(own: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    own.rebuild()
+    tried = []
+
+    def try_to_read(*_: object) -> None:
+        with own.db.open("rb") as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        tried.append(True)
+
+    monkeypatch.setattr("popips.maps.own._take_room", try_to_read)
+    own.put(A)
+    assert tried == [True]
 
 
 def test_what_the_system_refuses_does_not_make_it_unsound(own: Files, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,6 +198,44 @@ def test_what_must_be_on_the_disk_is_brought_there_before_the_map_changes(own: F
     with own.writer() as writer:
         writer.change(putting(B), lambda: seen.append(own.db.read_bytes()))
     assert seen == [before]
+
+
+def test_the_mta_may_read_it_until_it_is_written(own: Files) -> None:
+    own.rebuild(A)
+    read = []
+
+    def look() -> None:
+        with own.db.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            read.append(file.read())
+
+    before = own.db.read_bytes()
+    with own.writer() as writer:
+        writer.change(deleting(A), look)
+    assert read == [before]
+    assert own.records() == {}
+
+
+def test_a_step_sees_what_it_has_changed(own: Files) -> None:
+    own.rebuild(A)
+    seen = []
+
+    def step(records: Records) -> None:
+        records.delete(A.encode())
+        records.put(B.encode(), b"RELAY")
+        seen.append((records.get(A.encode()), records.get(B.encode()), list(records.items())))
+
+    with own.writer() as writer:
+        writer.change(step, nothing)
+    assert seen == [(None, b"RELAY", [(B.encode(), b"RELAY")])]
+
+
+def test_what_others_change_before_it_is_written_is_no_map_of_ours(own: Files) -> None:
+    own.rebuild(A)
+    with own.writer() as writer, pytest.raises(Unsound):
+        writer.change(putting(B), lambda: damage(own))
+    with own.writer() as writer, pytest.raises(Unsound):
+        writer.change(putting(B), nothing)
 
 
 def test_its_lock_is_free_between_changes(own: Files) -> None:
