@@ -6,7 +6,7 @@ import re
 
 from tests.box import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "docs/by-hand.md", ROOT / "docs/moving.md"]
+PAGES = [ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in ("by-hand", "moving", "quick-follow", "quick-ssh"))]
 
 
 def text() -> str:
