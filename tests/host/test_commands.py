@@ -15,6 +15,7 @@ from tests.host.test_main_job import SENDMAIL, follow
 LOG, CONF = "/var/log/mail.log", "/etc/popips.conf"
 GRANTED = "popips-db ins 192.0.2.10"
 PATTERN = "follow_pattern = mypopd: login (?P<user>[^ ]+) from (?P<address>[0-9a-f.:]+)$"
+MYPOP = "mypop: user (?P<user>[^ ]+) from (?P<address>[0-9a-f.:]+) ok$"
 COURIER = f"LOGIN, user={USER}, ip=[::ffff:{V4}], port=[55243]"
 VIRTUAL = "printf 'info@example.com alice\\n' | makemap hash /etc/mail/virtusertable.db"
 
@@ -61,7 +62,7 @@ LOOKS = {  # commands of popips-follow(8) that end by themselves, and what they 
     "journalctl -q -S today -u mypopd.service": "login bob",
     "grep mypop /var/log/mail.log": "login bob",
     "popips-follow -n --format courier < /var/log/mail.log": f"{V4}\t{USER}\tpop3",
-    "popips-follow --try 'mypop: user (?P<user>[^ ]+) from (?P<address>[0-9a-f.:]+) ok$' < /var/log/mail.log": "\talice",
+    f"popips-follow --try '{MYPOP}' < /var/log/mail.log": "\talice",
 }
 FOLLOWS = {  # those that go on until they are stopped, and what logs a login for them
     "tail -n 0 -F /var/log/mail.log | popips-follow --format courier": "file",
