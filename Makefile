@@ -23,10 +23,10 @@ SERVERS = sendmail-bin sendmail-base sendmail-cf m4 make dovecot-core dovecot-po
     openssh-server openssh-client db5.3-util e2fsprogs patch strace iproute2 util-linux bsdutils procps man-db groff zsh
 BUILD = gcc libc6-dev libdb-dev python3-dev python3-venv
 
-.PHONY: help deps files pages pictures install uninstall deb demo test torture bench clean testdeps hosts
+.PHONY: help deps files pages pictures install uninstall deb dist demo test torture bench clean testdeps hosts
 
 help:
-	@echo 'make deps | install | uninstall | deb | demo | test | torture | bench    (PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) PYTHON=$(PYTHON))'
+	@echo 'make deps | install | uninstall | deb | dist | demo | test | torture | bench    (PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) PYTHON=$(PYTHON))'
 
 # ---- what popips itself needs: Python and a binding to Berkeley DB
 deps:
@@ -120,12 +120,26 @@ deb:
 	(cd "$$tree" && dpkg-buildpackage -b -us -uc) > build/deb/log 2>&1 || { cat build/deb/log >&2; exit 1; }; \
 	cp "build/deb/popips_$${version}_all.deb" build; echo "build/popips_$${version}_all.deb"
 
+# dist: source and wheel, in build/, the same to the byte in the same way; the wheel is made of the source
+DATED = find . -exec touch -h -d "@$$SOURCE_DATE_EPOCH" {} +
+dist: .venv/made
+	@set -e; umask 022; export LC_ALL=C TZ=UTC; python=$$(realpath -s $(VENV)/python); work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+	export SOURCE_DATE_EPOCH=$$(date -d "$$(sed -n '0,/^ -- /s/^ -- .*>  //p' debian/changelog)" +%s); \
+	mkdir -p build "$$work/copy"; tar -c --exclude=__pycache__ --exclude='./.*_cache' --exclude=./.git --exclude=./.venv --exclude=./.hypothesis \
+	    --exclude=./build --exclude='*.egg-info' . | tar -x -C "$$work/copy"; \
+	cd "$$work/copy"; chmod -R u=rwX,go=rX .; \
+	"$$python" -c 'from setuptools import build_meta; build_meta.build_sdist("..")' > ../log 2>&1 || { cat ../log >&2; exit 1; }; \
+	cd ..; source=$$(echo popips-*.tar.gz); tar -xzf "$$source"; cd "$${source%.tar.gz}"; $(DATED); cd ..; \
+	tar -c --sort=name --owner=0 --group=0 --numeric-owner "$${source%.tar.gz}" | gzip -9n > '$(CURDIR)/build/'"$$source"; \
+	cd "$${source%.tar.gz}"; "$$python" -c 'from setuptools import build_meta; build_meta.build_wheel("..")' > ../log 2>&1 || { cat ../log >&2; exit 1; }; \
+	cp ../*.whl '$(CURDIR)/build/'; cd '$(CURDIR)'; ls build/"$$source" build/"$$(basename "$$work"/*.whl)"
+
 # ---- the real thing, in a private box
 testdeps:
 	@tests/lab/packages.sh $(SERVERS) $(BUILD)
 	@$(MAKE) -s deps .venv/made
 	@tests/lab/postfix.sh .venv/postfix
-	@tests/lab/unpack.sh .venv/tools 'promtool|prometheus' fail2ban # Debian 12 has promtool in prometheus
+	@tests/lab/unpack.sh .venv/tools 'promtool|prometheus' fail2ban mandoc # Debian 12 has promtool in prometheus
 
 .venv/made: setup.cfg
 	@$(PYTHON) -m venv .venv

@@ -1,3 +1,3 @@
-"""popips: POP-before-SMTP for sendmail. A login by POP3 or IMAP opens the relay to its address for a while."""
+"""popips: POP-before-SMTP for sendmail and Postfix. A login opens the relay to its address for a while."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

@@ -41,8 +41,8 @@ class Settings:
         """the map, as TYPE:PATH, with or without the ending of the file's name; TYPE is hash or btree, and for postfix
         also lmdb or cdb, which need
         .BR "own_map = yes" ,
-        for postmap makes them anew as a whole.
-        It must exist: popips makes only a map of its own.
+        because postmap can only make them anew as a whole.
+        It must exist, unless it is a map of popips' own, which popips makes.
         Or mapd: there is no map, a login only writes its stamp, and the MTA asks
         .BR popips-mapd (8).""",
     )
@@ -69,14 +69,14 @@ class Settings:
     never = Setting(
         "0.0.0.0/8 127.0.0.0/8 169.254.0.0/16 224.0.0.0/4 ::/128 ::1 fe80::/10 ff00::/8",
         parsers.unless("none", (), address.networks),
-        """networks that get no grant, as addresses and ADDRESS/BITS with blanks or commas between; none for none.
+        """networks that get no grant, as addresses and ADDRESS/BITS separated by blanks or commas; none: no network.
         Multicast and reserved addresses get none in any case.""",
     )
     lock_timeout = Setting(
         "2s",
         parsers.wait,
         """how long a login waits for a locked map: 2s at most.
-        The hooks wait for 1.6 seconds at most, for all of them has to end within two.""",
+        The hooks wait for 1.6 seconds at most, because the whole login has to go on within two.""",
     )
     log_renewals = Setting(
         "no",
@@ -98,27 +98,26 @@ class Settings:
     max_per_user = Setting(
         "0",
         parsers.number,
-        """how many grants one user may have: the oldest goes when a login would be one too many.
-        0: as many as there are.
+        """how many grants one user may have: the oldest ends when a login would be one too many.
+        0: no limit.
         Each new login then looks at all stamps: it is meant for up to some ten thousand.""",
     )
     max_per_network = Setting(
         "0",
         parsers.number,
-        """how many grants there may be in each /64 of IPv6 and each /24 of IPv4: the oldest goes when a login would be
-        one too many.
-        0: as many as there are.""",
+        """how many grants there may be in each /64 of IPv6 and each /24 of IPv4, 0 for no limit: the oldest ends when a
+        login would be one too many.""",
     )
     only_services = Setting(
         "all",
         parsers.unless("all", (), parsers.services),
         """the services whose logins get grants: names of PAM services, pop3 and imap for popips-postlogin, drop for the
-        drop folder, with blanks or commas between.
+        drop folder; separated by blanks or commas.
         With PAM, Dovecot gives all its services the name dovecot, SMTP AUTH among them, unless its passdb says
         args = %s, or with Dovecot 2.4 service_name = %{protocol}.
         For
         .BR popips-follow (8)
-        all is all services of mailboxes: one of another, submission for instance, counts only if it is named here.""",
+        all means those that give access to a mailbox: another, submission for instance, counts only if named here.""",
     )
     only_group = Setting(
         "all",
@@ -131,7 +130,7 @@ class Settings:
         "logins",
         parsers.one_of("logins", "sessions"),
         """what renews a grant: a login;
-        or sessions: also a session by IMAP or POP3 that lasts, of which Dovecot tells popips-expire.""",
+        or sessions: also an IMAP or POP3 session while it lasts; popips-expire asks Dovecot for them.""",
     )
     doveadm = Setting(
         "doveadm",
@@ -143,11 +142,11 @@ class Settings:
     drop = Setting(
         "none",
         parsers.unless("none", "", parsers.path),
-        r"""the drop folder: it has a folder for each user whose client cannot show its address by POP3 or IMAP, named
-        by the user, his own, and writable by nobody else.
-        A file in it, of any name that does not begin with a dot, that holds one line with an address is taken up by
-        popips-expire as a login of the user by the service drop, and removed.
-        The latest counts; the user's grant by the one before ends.
+        r"""the drop folder, for clients that cannot show their address by POP3 or IMAP: it has a folder for each
+        such user, by the user's name, which is the user's own, and writable by nobody else.
+        A file in the user's folder with one line, an address, counts as a login of the user from there, with the
+        service drop; popips-expire removes it.
+        The latest one counts, and ends the grant by the one before.
         Files that are still being written, lack the newline, or begin with a dot are left.
         .IP
         install \-d \-m 0711 /var/lib/popips/drop
@@ -159,9 +158,10 @@ class Settings:
         parsers.unless("none", "", str),  # whether it is a pattern, popips-follow itself can tell
         """the login lines of a server that
         .BR popips-follow (8)
-        does not know, as PROGRAM: REGEX$, a regular expression of Python's with a group for the address, and if the
-        line has them, for user and service.
-        PROGRAM is its name as the log has it, and no regular expression; REGEX is for the rest of the line.
+        does not know, as PROGRAM: REGEX$.
+        REGEX is a regular expression of Python's for the rest of the line, with groups for address, user and service;
+        only that for the address must be there.
+        PROGRAM is the server's name as the log has it, and no regular expression.
         .B popips-follow \\-\\-try
         shows what it would match: see SETTING IT UP there.""",
     )

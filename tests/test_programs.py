@@ -6,6 +6,7 @@ import fcntl
 
 import pytest
 
+import popips
 from tests.conftest import Installed
 
 A, SIX, SIX_KEY = "192.0.2.10", "2001:db8::10", "ipv6:2001:db8:0:0:0:0:0:10"
@@ -19,7 +20,7 @@ def test_every_program_tells_its_usage_and_version(installed: Installed, program
     assert told.stdout.startswith(f"usage: {program} [")
     assert "-c FILE" in told.stdout
     version = installed.run(program, "--version", conf=False)
-    assert (version.returncode, version.stdout) == (0, f"{program} 0.1.0\n")
+    assert (version.returncode, version.stdout) == (0, f"{program} {popips.__version__}\n")
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.box import ROOT, Box
+from tests.host import readme
 from tests.ssh import authorize, edit, in_client, options, scp, ssh, start_sshd
 
 V4, OTHER, V6 = "192.0.2.10", "192.0.2.11", "2001:db8::10"
@@ -133,6 +135,32 @@ def test_the_clients_script_pushes_its_address(dropping: Box, words: list[str], 
     assert in_client(dropping, *push, f"alice@{host}", *words).stderr == ""
     (key,) = granted(dropping)
     assert key.startswith("ipv6:2001:db8:" if ":" in host else "192.0.2.1")
+
+
+def test_the_quick_start_leads_to_a_grant(box: Box) -> None:
+    """docs/quick-ssh.md, block by block, with this host's folders."""
+    start_sshd(box)
+    no_hook(box)
+    on_host = readme.commands("On the mail host")
+    make_key, try_it, (every_5,) = readme.blocks("On the client")
+    for line in on_host:
+        here = line.replace("/var/lib/popips/drop", JAIL).replace("/etc/popips.conf", str(box.conf))
+        here = here.replace("popips-expire", f"{box.path('popips-expire')} -c {box.conf}")
+        done = box.run(["sh", "-c", here])
+        assert (done.returncode, done.stderr) == (0, ""), line
+    home = box.scratch / "client"
+    (home / ".ssh").mkdir(parents=True)
+    at_client: list[str | Path] = ["env", f"HOME={home}", f"PATH={ROOT}/contrib/ssh:/usr/bin:/bin", "sh", "-c"]
+    assert in_client(box, *at_client, make_key[0]).returncode == 0
+    shutil.copy(home / ".ssh/popips.pub", box.scratch / "ssh/alice.pub")
+    force(box)
+    assert in_client(box, *at_client, try_it[0].replace("HOST", "192.0.2.1")).returncode == 255  # knows no such host
+    known = "-o UserKnownHostsFile=" + str(box.scratch / "ssh/known_hosts")
+    for line in (try_it[0], every_5.split(None, 5)[5]):
+        command = line.replace("/.ssh/popips", f"/.ssh/popips {known}").replace("HOST", "192.0.2.1")
+        assert in_client(box, *at_client, command).stderr == ""
+        assert granted(box) != set()
+        box.popips("popips-db", "end", "--all")
 
 
 @pytest.mark.parametrize("words", [[], ["-x"], ["host", "folder", "more"], ["no.such.host.example"]])

@@ -1,4 +1,4 @@
-"""The commands of README and docs/by-hand.md, as a reader types them: section by section, block by block."""
+"""The commands of README and of pages of docs/, as a reader types them: section by section, block by block."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from tests.box import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "docs/by-hand.md"]
+PAGES = [ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in ("by-hand", "moving", "quick-follow", "quick-ssh"))]
 
 
 def text() -> str:

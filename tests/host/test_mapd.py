@@ -23,6 +23,8 @@ PAGE = (ROOT / "man/popips-mapd.8").read_text().partition("\n.SH SETTING IT UP\n
 CONF, UNITS = [
     textwrap.dedent(block).strip().splitlines() for block in re.findall(r"^\.nf\n(.*?)^\.fi$", PAGE, re.M | re.S)[:2]
 ]
+EXAMPLES = re.findall(r"^\.nf\n(.*?)^\.fi$", (ROOT / "man/popips-mapd.8").read_text(), re.M | re.S)[0]
+ASKED = dict(zip(("sendmail", "postfix"), EXAMPLES.replace("\\-", "-").strip().splitlines(), strict=True))
 MOST = 15  # of exposure, in tenths, as systemd-analyze counts it
 WINDOW = Settings().window
 
@@ -79,6 +81,10 @@ def test_the_mta_asks_the_stamps(boot: Boot, name: str) -> None:
         host.reboot()
         assert host.rcpt(V6) == "250", host.said()
         assert host.do("systemctl --failed --no-legend") == ""
+        if name == "postfix":  # the page asks the socket that sendmail has
+            follow(host, [UNITS[0], UNITS[1], "systemctl stop popips-mapd.service", UNITS[3]])
+        told = host.do(ASKED[name].strip().replace("192.0.2.10", V4))
+        assert told == "OK\n" if name == "postfix" else f"popips ({V4}) returns RELAY" in told, told
 
 
 def over_to_the_second(host: Host, mta: Mta) -> None:
