@@ -66,9 +66,8 @@ def unpack(number: bytes, fields: object, now: float) -> Entry:
     written = milliseconds(number) / 1000
     if written > now + AHEAD:
         raise Garbage("a time in the future")
-    return Entry(
-        sign, "" if name == NOBODY else name, min(written, now) - _seconds(age), *map(plain, (user, service)), host
-    )
+    name = "" if name == NOBODY else name
+    return Entry(sign, name, min(written, now) - _seconds(age), plain(user), plain(service), host)
 
 
 def _seconds(age: str) -> float:

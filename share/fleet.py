@@ -28,9 +28,9 @@ class Fleet:
         self._hosts: dict[str, Heard] = {}
         self._written, self._is_news = float("-inf"), True
 
-    def heard(self, host: str, now: float, lag: float) -> None:
-        """Note an entry of another host."""
-        self._hosts[host] = Heard(now, lag)
+    def heard(self, host: str, now: float, written: float) -> None:
+        """Note an entry of another host, and when it was written."""
+        self._hosts[host] = Heard(now, max(0.0, now - written))
         self._is_news = True
 
     def state(self, is_connected: bool, error: str, now: float) -> bool:

@@ -85,10 +85,6 @@ class Here:
         """Forget the logins of times before that."""
         self.logins = {name: event for name, event in self.logins.items() if event.time > before}
 
-    def is_own(self, event: Event) -> bool:
-        """Whether it is a login on this host."""
-        return event.host == self._host
-
     def denied(self) -> list[Denial]:
         """Return whom the admin of this host keeps out. Raise StampError if nobody can tell."""
         return denials.load(self._folder)

@@ -95,7 +95,7 @@ def _work(conf: Conf, log: Log, asked: list[int]) -> None:
         agent = None
         try:
             agent = Agent(conf.settings, log)
-            signal.set_wakeup_fd(agent.waker, warn_on_full_buffer=False)
+            signal.set_wakeup_fd(agent.waker.fileno(), warn_on_full_buffer=False)
             systemd.notify(os.environ, "READY=1")
             said = ""
             while not asked and not conf.has_changed():
