@@ -11,6 +11,7 @@ from popips.denials import FOR_EVER, Denial
 from popips.login import plain
 from popips.parsers import LONGEST_NAME, SERVICE
 
+LONGEST = 12  # digits of a time in seconds since the epoch
 Convert = Callable[[float], float]  # from one clock's time to another's
 
 
@@ -42,8 +43,10 @@ def merged(fields: Mapping[bytes, bytes], but: str, now: float, here: Convert) -
 def _unpacked(line: str) -> Denial | None:
     try:
         text, until, by = line.split(" ")
+        if len(until) > LONGEST:
+            return None
         return Denial(text, FOR_EVER if until == "-" else int(until), plain(by))
-    except (ValueError, OverflowError):  # address.Refused is one, too
+    except ValueError:  # address.Refused is one, too
         return None
 
 

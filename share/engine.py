@@ -24,32 +24,33 @@ CONNECT = 1.0  # seconds for a connection
 PAUSE = 0.01  # seconds between two reads: what comes meanwhile comes in one answer
 WAITING = 4  # answers that are read ahead
 
-# what an answer or its absence means: a part of its text, and the cure; the first that fits
-CURES = (
-    ("NOAUTH", "it wants a password: write it into a file, and name that as share_password_file"),
-    ("WRONGPASS", "put its password into share_password_file, and the user, if it is not `default`, into share"),
-    ("invalid username-password", "put its password into share_password_file, and the user into share"),
-    ("invalid password", "put its password into share_password_file"),
-    ("without any password configured", "it has no password: leave share_password_file out, or have it ask for one"),
-    ("NOPERM", "its ACL keeps this user from it: popips-share(8) has the line that lets him"),
-    ("OOM ", "its memory is full (maxmemory): give it more, or look what else it holds"),
-    ("MISCONF", "it cannot write to its disk: see its log, and make room there"),
-    ("READONLY", "it is a replica: name its master in share"),
-    ("WRONGTYPE", "another program uses a key of that name: name another stream in share_stream"),
-    ("LOADING", "it is reading its data yet: wait"),
-    ("certificate verify failed", "{certificate}"),
-    ("WRONG_VERSION_NUMBER", "it speaks no TLS on that port: write redis:// in share, or name its port for TLS"),
-    ("wrong version number", "it speaks no TLS on that port: write redis:// in share, or name its port for TLS"),
-    ("record layer failure", "it speaks no TLS on that port: write redis:// in share, or name its port for TLS"),
-    ("unexpected eof", "it speaks no TLS on that port: write redis:// in share, or name its port for TLS"),
-    ("Connection closed by server", "does it run, and if it speaks TLS on that port, does share say rediss://?"),
-    ("Connection reset by peer", "does it run, and if it speaks TLS on that port, does share say rediss://?"),
-    ("unknown command", "it is too old: Redis 6.2 or Valkey has what is needed"),
-    ("", "does it run, and is there a way to it? share names its host and port"),
-)
 CERTIFICATE = (
     "its certificate must be for the name in share, and of an authority that this host trusts: put that one's into "
     "/usr/local/share/ca-certificates, then update-ca-certificates"
+)
+NO_TLS = "does it run, and does it speak TLS on that port? If not, write redis:// in share"
+TLS = "does it run, and does it want TLS on that port? If so, write rediss:// in share"
+# what an error of the library means: its kind, a part of its text (for their versions do not agree), and the cure; the
+# first that fits
+CURES = (
+    ("", "Authentication required", "write its password into a file, and name that as share_password_file"),
+    ("", "NOAUTH", "write its password into a file, and name that as share_password_file"),
+    ("", "without any password", "it asks for no password: leave share_password_file out, or have it ask for one"),
+    ("", "WRONGPASS", "share_password_file must hold its password, and share name the user, if there is one"),
+    ("AuthenticationError", "", "share_password_file must hold its password, and share name the user, if there is one"),
+    ("NoPermissionError", "", "its ACL keeps this user from it: popips-share(8) has what he needs"),
+    ("OutOfMemoryError", "", "its memory is full (maxmemory): give it more, or see what else it holds"),
+    ("", "used memory", "its memory is full (maxmemory): give it more, or see what else it holds"),
+    ("", "MISCONF", "it cannot write to its disk: see its log, and make room there"),
+    ("ReadOnlyError", "", "it is a replica: name its master in share"),
+    ("", "WRONGTYPE", "another program uses a key of that name: name another in share_stream"),
+    ("BusyLoadingError", "", "it is reading its data: wait"),
+    ("", "unknown command", "it is too old: it has to be Valkey, or Redis 6.2 or later"),
+    ("", "certificate verify failed", CERTIFICATE),
+    ("SSLError", "", NO_TLS),
+    ("", "closed by server", TLS),
+    ("", "reset by peer", TLS),
+    ("", "", "does it run, and is there a way to it? share names its host and port"),
 )
 Entries = Sequence["tuple[bytes, object]"]  # ID and fields of each
 
@@ -219,11 +220,16 @@ def explained(error: Exception, place: str) -> EngineError:
     """Return what an error of the library means; place: where the server is."""
     if isinstance(error, EngineError):
         return error
-    text = " ".join(str(error).split())
-    causes = [text, *(str(its) for its in _causes(error))]
-    cure = next(cure for part, cure in CURES if any(part in its for its in causes))
-    is_lost = not isinstance(error, redis.ResponseError) or "NOAUTH" in text
-    return EngineError(f"{place}: {text}: {cure.format(certificate=CERTIFICATE)}", is_lost)
+    text = " ".join(str(error).rpartition("of pipeline caused error: ")[2].split()).rstrip(".")
+    found = [error, *_causes(error)]
+    cure = next(cure for kind, part, cure in CURES if any(kind in _kinds(its) and part in str(its) for its in found))
+    if cure == CURES[-1][2] and place.startswith("rediss:"):
+        cure = NO_TLS  # what speaks none waits for more
+    return EngineError(f"{place}: {text}: {cure}", not isinstance(error, redis.ResponseError))
+
+
+def _kinds(error: BaseException) -> list[str]:
+    return ["", *(its.__name__ for its in type(error).__mro__)]
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
