@@ -41,6 +41,7 @@ class Agent:
         self._reader: Reader | None = None
         self._begin = b""  # the ID from which on the stream is read
         self._seen = self._last_own = b""  # IDs of the last entry that was read, and of our last one
+        self._is_heard = self._is_shaken = False  # whether the stream was read since, and the connection lost just now
         self._denials_changed = self._ask_denials = True
         self._retry = self._write_again = self._checked = self._swept = self._said = NEVER  # by time.monotonic()
         self._wake, waker = socket.socketpair()
@@ -79,17 +80,18 @@ class Agent:
         try:
             self._talk(self._engine or self._connected())
         except EngineError as error:
-            self._write_again = time.monotonic() + 2 * RETRY
-            if error.is_lost:
-                self._drop()
-            self._say(str(error))
+            self._fail(error)
         self._keep_house(self._clock.now())
 
     def _pause(self) -> float:
         """Return for how many seconds nothing is to be done unless something happens."""
         if self._engine is None:
             return self._retry - time.monotonic()
-        if self._knows.is_complete and (self._knows.ready or self._ask_denials or self._denials_changed):
+        if (
+            self._is_heard
+            and self._knows.is_complete
+            and (self._knows.ready or self._ask_denials or self._denials_changed)
+        ):
             return self._write_again - time.monotonic()
         at = self._knows.next()
         return TURN if at is None else at - self._clock.now()
@@ -126,7 +128,7 @@ class Agent:
         except EngineError:
             engine.close()
             raise
-        self._engine, self._checked = engine, time.monotonic()
+        self._engine, self._checked, self._is_heard = engine, time.monotonic(), False
         self._denials_changed = self._ask_denials = True
         return engine
 
@@ -143,16 +145,29 @@ class Agent:
             self._engine.close()
         self._engine = self._reader = None
 
+    def _fail(self, error: EngineError) -> None:
+        self._write_again = time.monotonic() + 2 * RETRY
+        is_first = error.is_lost and self._engine is not None and not self._is_shaken
+        if error.is_lost:
+            self._drop()
+        if is_first:  # a server that was started again is there at once, and if not, the next error says more
+            self._is_shaken, self._retry = True, NEVER
+        else:
+            self._say(str(error))
+
     def _talk(self, engine: Engine | None) -> None:
         if engine is None:
             return
         while self._reader and (taken := self._reader.take()):
             self._hear(*taken)
+            self._is_heard = True
         if self._clock.has_moved():
             self._clock.measure(engine.time)
         self._knows.ripen(self._clock.now())
-        if self._knows.is_complete and time.monotonic() >= self._write_again:
+        if self._is_heard and self._knows.is_complete and time.monotonic() >= self._write_again:
             self._tell(engine)
+            self._is_shaken = False
+            self._say("")
         if time.monotonic() - self._checked > CHECK:
             self._checked = time.monotonic()
             self._clock.measure(engine.time)
@@ -204,7 +219,6 @@ class Agent:
             batch = dict(list(self._knows.ready.items())[:MOST])
             self._add(engine, [_entry(name, event) for name, event in batch.items()])
             self._knows.is_told(batch)
-        self._say("")
 
     def _add(self, engine: Engine, entries: list[Entry]) -> None:
         now = self._clock.now()

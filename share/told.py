@@ -35,8 +35,11 @@ class Told:
         self.live: dict[str, int] = {}  # how many addresses are live by each host
         self.denied = b""
         try:
-            os.makedirs(path, 0o755, exist_ok=True)
+            is_new = not os.path.lexists(path)
+            os.makedirs(path, exist_ok=True)
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            if is_new:
+                os.fchmod(self._fd, 0o755)  # whatever the umask is: those who ask need not be root
             state = os.fstat(self._fd)
             if state.st_uid != os.geteuid() or state.st_mode & 0o022:
                 cure = f"rm -r {path}, and popips-share makes it"

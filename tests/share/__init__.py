@@ -72,7 +72,7 @@ class Server:
 
     @property
     def client(self) -> Any:
-        return redis.Redis(port=self.port, decode_responses=True)
+        return redis.Redis(port=self.port, decode_responses=True, encoding_errors="replace")
 
     def end(self, number: int = signal.SIGTERM) -> None:
         if self.process:

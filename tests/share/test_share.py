@@ -267,9 +267,11 @@ def test_a_wrong_place_is_named(server: Server, hosts: Hosts, url: str) -> None:
 
 
 def test_a_server_whose_memory_or_disk_is_full_is_named_and_what_is_new_is_told_later(
-    pair: list[Host], server: Server
+    servers: Servers, hosts: Hosts
 ) -> None:
-    one, two = pair
+    server = servers("--enable-protected-configs", "yes")
+    one, two = hosts(server.url, "pop1", "pop2")
+    wait(lambda: is_together(one, two))
     server.client.config_set("maxmemory", "1")
     one.login(A)
     wait(lambda: "maxmemory" in one.error)
