@@ -55,18 +55,21 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        words = ["--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "", *self.options]
-        if "--port" not in self.options:
-            words = ["--port", str(self.port), *words]
+        ports = ["--port", "0", "--tls-port"] if self._is_tls else ["--port"]
+        words = [*ports, str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "", *self.options]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen([str(self.program), *words], stdout=log, stderr=log)
         wait(self.is_up)
+
+    @property
+    def _is_tls(self) -> bool:
+        return "--tls-cert-file" in self.options
 
     def is_up(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1):
                 pass
-            return "--requirepass" in self.options or "tls-port" in " ".join(self.options) or bool(self.client.ping())
+            return self._is_tls or "--requirepass" in self.options or bool(self.client.ping())
         except (OSError, redis.RedisError):
             return False
 
