@@ -19,15 +19,24 @@ from expirer.metrics import METRICS, OF_LOG
 from follower import formats
 from man import pages
 from popips import command
+from popips.configuration import load
 from popips.db.main import VERBS
-from popips.settings import ROWS, Settings, load
+from popips.settings import ROWS, Settings
 from tests.conftest import Installed
 from tests.doctor.hosts import WITH_SENDMAIL, Host
 
 ROOT = Path(__file__).parent.parent
 MANDOC = ROOT / ".venv/tools/root/usr/bin/mandoc"  # by tests/lab/unpack.sh
 PAGES = sorted(ROOT.glob("man/*.[578]"))
-PROGRAMS = ("popips-db", "popips-expire", "popips-follow", "popips-hook", "popips-mapd", "popips-postlogin")
+PROGRAMS = (
+    "popips-db",
+    "popips-expire",
+    "popips-follow",
+    "popips-hook",
+    "popips-mapd",
+    "popips-postlogin",
+    "popips-share",
+)
 
 
 def plain(page: Path) -> str:
@@ -215,6 +224,7 @@ def test_version_changelog_and_entry_points_agree() -> None:
         "popips-expire",
         "popips-follow",
         "popips-mapd",
+        "popips-share",
     }
 
 
@@ -237,7 +247,9 @@ def test_the_rooms_stand_on_each_other_in_one_direction() -> None:
     for name, needed in needs.items():
         if name.startswith(TOOL):
             continue
-        assert not {room.partition(".")[0] for room in needed} & {"pam_hook", "expirer", "follower", "mapd"}, name
+        assert not {room.partition(".")[0] for room in needed} & {"pam_hook", "expirer", "follower", "mapd", "share"}, (
+            name
+        )
         assert not any(room.startswith(TOOL) for room in needed), name
     list(graphlib.TopologicalSorter({name: needed & set(modules) for name, needed in needs.items()}).static_order())
 

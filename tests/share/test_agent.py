@@ -1,0 +1,196 @@
+"""The agent in this process, with a clock of the test's own: hosts of other times, renewals that wait, and its log."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from popips import configuration
+from popips.log import Log
+from share.agent import Agent
+from share.watch import Lost, Watch
+from tests.share import LIMIT, STREAM, A, B, Host, Server
+from tests.share.conftest import Servers
+
+
+class Lines(Log):
+    """The lines of a log."""
+
+    def __init__(self) -> None:
+        super().__init__("test")
+        self.lines: list[str] = []
+
+    def line(self, level: int, text: str) -> None:
+        self.lines.append(text)
+
+
+class Clocked:
+    """A host whose clock is ahead, and its agent."""
+
+    def __init__(self, folder: Path, name: str, url: str, ahead: float = 0) -> None:
+        self.host, self.log, self.ahead = Host(folder, folder, name, url), Lines(), ahead
+        self.agent: Agent | None = None
+
+    def now(self) -> float:
+        return time.time() + self.ahead
+
+    def start(self) -> Agent:
+        self.agent = Agent(configuration.load(str(self.host.conf)), self.log, self.now)
+        return self.agent
+
+    def login(self, name: str, age: float = 0) -> float:
+        """Log in by this host's clock; return when that was by it."""
+        return self.host.login(name, age=age - self.ahead)
+
+
+Hosts = Callable[..., Clocked]
+
+
+@pytest.fixture
+def clocked(tmp_path: Path) -> Iterator[Hosts]:
+    found = []
+
+    def made(name: str, url: str, ahead: float = 0) -> Clocked:
+        found.append(Clocked(tmp_path, name, url, ahead))
+        found[-1].start()
+        return found[-1]
+
+    yield made
+    for its in found:
+        if its.agent:
+            its.agent.close()
+
+
+def until(condition: Callable[[], object], *hosts: Clocked) -> None:
+    """Let the agents of these hosts work until it holds."""
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end, [host.log.lines for host in hosts]
+        for host in hosts:
+            assert host.agent
+            host.agent.turn(0.01)
+
+
+def test_times_are_told_by_the_servers_clock(server: Server, clocked: Hosts) -> None:
+    early, late = clocked("early", server.url, 300), clocked("late", server.url, -120)
+    then = early.login(A, age=40)
+    back = late.login(B, age=50)
+    until(lambda: late.host.hears(A) == early.host.hears(B) == "live", early, late)
+    assert abs(late.host.time(A) - (then - 420)) < 1
+    assert abs(early.host.time(B) - (back + 420)) < 1
+    early.host.end_grant(A)
+    until(lambda: late.host.hears(A) == "ended", early, late)
+    assert abs(late.host.time(A) - late.now()) < LIMIT
+    assert late.host.time(A) <= late.now()
+    early.host.deny("198.51.100.7", early.now() + 3600)
+    until(late.host.denied, early, late)
+    assert abs(int(late.host.denied()[0].split(" ")[1]) - late.now() - 3600) < LIMIT
+
+
+def test_a_renewal_is_told_a_minute_before_the_grant_is_due(server: Server, clocked: Hosts) -> None:
+    one = clocked("pop1", server.url)
+    one.login(A)
+    until(lambda: len(server.lines()) == 1, one)
+    for minute in (5, 10):
+        one.ahead = 60 * minute
+        one.login(A)
+        one.login(B)
+        until(lambda m=minute: f"+ {B} alice pop3 pop1" in server.lines(), one)  # type: ignore[misc]
+        assert server.lines().count(f"+ {A} alice pop3 pop1") == 1
+    one.ahead = 60 * 14 + 1
+    until(lambda: server.lines().count(f"+ {A} alice pop3 pop1") == 2, one)
+    fields = server.client.xrange(STREAM)[-1][1]["e"].split(" ")
+    assert 240 < float(fields[2]) < 240 + LIMIT  # the login was at the tenth minute
+
+
+def test_what_changes_while_too_much_changes_is_found(
+    server: Server, clocked: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """inotify says but that it lost count: inotify(7), IN_Q_OVERFLOW."""
+    one = clocked("pop1", server.url)
+    one.login(A)
+    until(lambda: len(server.lines()) == 1, one)
+    real = Watch.names
+
+    def lost(its: Watch) -> set[str]:
+        if real(its):
+            raise Lost
+        return set()
+
+    monkeypatch.setattr(Watch, "names", lost)
+    one.host.end_grant(A)
+    one.login(B)
+    until(lambda: len(server.lines()) == 3, one)
+    assert sorted(server.lines()[1:]) == [f"+ {B} alice pop3 pop1", f"- {A} alice pop3 pop1"]
+
+
+def test_one_line_for_each_trouble_and_one_when_it_is_over(server: Server, clocked: Hosts) -> None:
+    server.end()
+    one = clocked("pop1", server.url)
+    end = time.monotonic() + 3
+    until(lambda: time.monotonic() > end, one)
+    assert len(one.log.lines) == 1
+    server.start()
+    until(lambda: len(one.log.lines) == 2, one)
+    assert one.log.lines[1] == f"connected: {server.url} as pop1"
+    server.client.xadd(STREAM, {"x": "y"})
+    server.client.xadd(STREAM, {"x": "y"})
+    one.login(A)
+    until(lambda: server.lines_of("pop1"), one)
+    until(lambda: len(one.log.lines) == 3, one)
+    assert f"{STREAM}: ignored: " in one.log.lines[2]
+
+
+def test_another_host_of_the_same_name_is_told_of(server: Server, clocked: Hosts, tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    one, two = clocked("pop1", server.url), Clocked(tmp_path / "x", "pop1", server.url)
+    until(lambda: one.log.lines, one)
+    two.start()
+    assert two.agent
+    two.login(A)
+    until(lambda: len(one.log.lines) == 2, one, two)
+    two.agent.close()
+    assert "another host calls itself pop1" in one.log.lines[1]
+
+
+@pytest.fixture
+def certified(servers: Servers, tmp_path: Path) -> Server:
+    """A server with TLS alone, and a certificate of its own authority, for the name localhost."""
+    request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
+    files = ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "certificate")]
+    subprocess.run([*request, *names, *files], check=True, capture_output=True)
+    tls = ["--tls-cert-file", str(tmp_path / "certificate"), "--tls-key-file", str(tmp_path / "key")]
+    return servers(*tls, "--tls-auth-clients", "no")
+
+
+def test_a_certificate_is_looked_at_and_its_name_as_well(
+    certified: Server, clocked: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_name = clocked("pop1", f"rediss://localhost:{certified.port}")
+    until(lambda: by_name.log.lines, by_name)
+    assert "authority that this host trusts" in by_name.log.lines[0]
+    plain = clocked("pop2", certified.url)
+    until(lambda: plain.log.lines, plain)
+    assert "write rediss:// in share" in plain.log.lines[0]
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate"))
+    until(lambda: len(by_name.log.lines) == 2, by_name)
+    assert by_name.log.lines[1].startswith("connected: rediss://localhost")
+    by_address = clocked("pop3", f"rediss://127.0.0.1:{certified.port}")
+    until(lambda: by_address.log.lines, by_address)
+    assert "its certificate must be for the name in share" in by_address.log.lines[0]
+
+
+def test_a_folder_that_is_taken_away_is_no_end_of_grants(server: Server, clocked: Hosts) -> None:
+    one = clocked("pop1", server.url)
+    one.login(A)
+    until(lambda: len(server.lines()) == 1, one)
+    os.rename(one.host.stamps, one.host.folder / "away")
+    with pytest.raises(Exception, match="another folder is in its place"):
+        until(lambda: False, one)
+    assert len(server.lines()) == 1
