@@ -6,13 +6,13 @@ import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 
+from popips.doctor import tables
 from popips.doctor.check import FAIL, STRANGERS, WARN, Check, Finding, Patient, judged, skipped
 from popips.form import of
 from popips.probe import mapd, postfix, units
 from popips.probe.postfix import LISTS, RECIPIENT, RELAY, Config, Restriction
 from popips.probe.postfix_walk import walk
 
-AGAIN = "popips-expire; postfix reload"  # a smtpd that has found no map asks for none until it ends
 LOCAL = ("loopback-only", "localhost", "127.0.0.1")
 
 
@@ -40,7 +40,7 @@ class _Postfix:
     def __init__(self, patient: Patient) -> None:
         self.patient, self.machine = patient, patient.machine
         self.table = patient.settings.map.name
-        self.config: Config = postfix.config(patient.machine)
+        self.config: Config = patient.postfix
         self.lists = {name: self.config.restrictions(name) for name in LISTS}
 
     def at(self, name: str) -> int | None:
@@ -71,13 +71,15 @@ class _Postfix:
         if not {RELAY, RECIPIENT}.intersection(refuse):
             found = f"neither {RELAY} nor {RECIPIENT} refuses strangers: is the relay open to all?"
             yield Finding(FAIL, found, self.evidence(RELAY), self.edit(RELAY, self.wanted(RELAY)))
+        instead = tables.asked_instead(self.patient)
         for name in refuse:
             at, closing = self.at(name), self.closing(name)
             if at is None or (closing is not None and at > closing):
                 where = (
                     "does not ask the map" if at is None else f"asks the map behind {self.lists[name][closing or 0]}"
                 )
-                yield Finding(FAIL, f"{name} {where}", self.evidence(name), self.edit(name, self.wanted(name)))
+                fix = instead or self.edit(name, self.wanted(name))
+                yield Finding(FAIL, f"{name} {where}", self.evidence(name), fix)
         yield from self.strangers()
         yield from self.failing_open()
         if self.machine.runs and self.has_map:
@@ -110,8 +112,7 @@ class _Postfix:
         form = of(self.patient.settings)
         found, error = postfix.query(self.machine, self.table, [*self.patient.live, *STRANGERS])
         if error:
-            is_unknown = "unsupported dictionary type" in error
-            fix = f"apt-get install -y postfix-{self.patient.settings.map.kind}" if is_unknown else AGAIN
+            fix = tables.unknown_type(self.table, error) or tables.AGAIN
             yield Finding(FAIL, "Postfix cannot read the map, and answers 451", error, fix)
             return
         for name in self.patient.live:
@@ -134,7 +135,9 @@ class _Postfix:
             said = walk(self.config, name, self.query)
             told = f"{said.by}{': ' if said.found else ''}{', '.join(said.found)}"
             if said.complaint:
-                yield Finding(FAIL, f"Postfix cannot read a table, and answers 451: {said.by}", said.complaint)
+                found = f"Postfix cannot read a table, and answers 451: {said.by}"
+                fix = tables.readable(self.machine, said.table, said.complaint)
+                yield Finding(FAIL, found, said.complaint, fix)
                 return
             if name in STRANGERS and said.relays:
                 yield Finding(FAIL, f"Postfix relays for {name}, who has no grant: is the relay open to all?", told)

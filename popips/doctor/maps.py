@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from stat import S_IMODE, S_ISREG
 
-from popips.doctor import ask_postfix, ask_sendmail, mapd
+from popips.doctor import ask_postfix, ask_sendmail, mapd, tables
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, skipped
 from popips.doctor.inside import Inside
 from popips.doctor.inside import look as look_inside
@@ -61,8 +61,11 @@ class _Map:
     @property
     def make_it(self) -> str:
         """The command that makes it from what there is."""
+        is_postfix = self.settings.mta == "postfix"
+        if is_postfix and (another := tables.asked_instead(self.patient)):
+            return another
         if self.place.own:
-            return ask_postfix.AGAIN if self.settings.mta == "postfix" else "popips-expire"
+            return tables.AGAIN if is_postfix else "popips-expire"
         if another := self.patient.asked_instead:
             return another
         return self.place.build(self.place.source if exists(self.here.source) else "/dev/null")

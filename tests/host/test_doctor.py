@@ -158,6 +158,7 @@ POSTFIX = [
     Mistake("conf", conf("key = bare"), "key is for sendmail"),
     Mistake("mta.asks", OVERRIDE, "does not ask the map"),
     Mistake("mta.asks", conf("map = hash:/var/lib/popips/other"), "does not ask the map"),
+    Mistake("mta.asks", restrictions(f"check_client_access hash:/etc/postfix/nosuch, {ASKS}"), "cannot read a table"),
 ]
 MISTAKES = {"access": [*ANYWHERE, *SENDMAIL, *ADMINS], "own": OWNS, "pam": [], "postfix": POSTFIX}
 
