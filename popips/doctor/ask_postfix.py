@@ -13,8 +13,6 @@ from popips.probe import mapd, postfix, units
 from popips.probe.postfix import LISTS, RECIPIENT, RELAY, Config, Restriction
 from popips.probe.postfix_walk import walk
 
-LOCAL = ("loopback-only", "localhost", "127.0.0.1")
-
 
 def look(patient: Patient) -> Iterator[Check]:
     """Look at what Postfix does with the map."""
@@ -86,9 +84,6 @@ class _Postfix:
             yield from self.wrong_answers()
         elif self.machine.runs:
             yield from self.wrong_verdicts()
-        if self.config.values.get("inet_interfaces", "") in LOCAL:
-            fix = "postconf -e 'inet_interfaces = all'; postfix stop; postfix start"
-            yield Finding(WARN, "Postfix listens on this host's own address only, and serves nobody else", fix=fix)
 
     def failing_open(self) -> Iterator[Finding]:
         """Return each question to popips-mapd that lets everybody relay while it is down."""

@@ -93,6 +93,12 @@ def config(machine: Machine) -> Config:
     return Config({**values, **own}, frozenset(own), error, service, screened)
 
 
+def is_loopback(interfaces: str) -> bool:
+    """Whether inet_interfaces names loopback addresses only."""
+    words = interfaces.replace(",", " ").split()
+    return bool(words) and all(re.fullmatch(r"loopback-only|localhost|127\.[\d.]+|\[?::1\]?", word) for word in words)
+
+
 def _at_port_25(services: str) -> tuple[str, bool]:
     """Return the smtpd of port 25, of the lines of `postconf -M`, and whether postscreen(8) stands in front of it."""
     for words in map(str.split, services.splitlines()):

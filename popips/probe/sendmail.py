@@ -12,6 +12,7 @@ from popips.probe.machine import NO_ANSWER, Machine
 
 PROGRAM = "/usr/sbin/sendmail"
 FOLDER, CF, MC = "/etc/mail", "/etc/mail/sendmail.cf", "/etc/mail/sendmail.mc"
+MAKE_AND_RESTART = f"make -C {FOLDER}; service sendmail restart"
 RECIPIENT = "<postmaster@[192.0.2.200]>"  # of nobody's domain, and no name that DNS would be asked for
 MAP = re.compile(r"^K(\S+)\s+(\S+)\s*(.*?)\s*$", re.M)
 OPTION = re.compile(r"^O\s+(\w+)\s*=\s*(.*?)\s*$", re.M)

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from popips.probe import mapd
 from popips.probe.machine import Machine
-from popips.probe.postfix import CLOSE, LISTS, MAIN, RECIPIENT, RELAY, config, written
+from popips.probe.postfix import CLOSE, LISTS, MAIN, RECIPIENT, RELAY, config, is_loopback, written
 from popips.setup.step import ByHand, Run, Step, Write
 from popips.setup.there import Host, text
 
@@ -82,9 +82,10 @@ def left(host: Host) -> list[str]:
                 f"{list_} asks a DNSBL, which refuses a listed client in spite of its grant: "
                 f"check_client_access {name} in front of that lets it in"
             )
-    if machine.ask("postconf", "-xh", "inet_interfaces").out.strip() in ("loopback-only", "localhost", "127.0.0.1"):
+    if is_loopback(machine.ask("postconf", "-xh", "inet_interfaces").out):
         told.append(
-            "Postfix listens for this host only: postconf -e 'inet_interfaces = all'; systemctl restart postfix"
+            "Postfix listens on loopback only, and serves nobody outside: postconf -e 'inet_interfaces = all'; "
+            + ("systemctl restart postfix" if host.systemd else "postfix stop; postfix start")
         )
     return told
 

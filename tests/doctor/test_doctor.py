@@ -6,12 +6,16 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from popips.db import main
-from popips.doctor.check import FAIL, OK, SKIP, WARN
+from popips.doctor import ways
+from popips.doctor.check import FAIL, OK, SKIP, WARN, Check, Patient
+from popips.probe.machine import Machine
+from popips.settings import Settings
 from tests.doctor.hosts import CRON_LINE, DRAC_CF, OWN_CONF, STAMPS, UNITS, WITH_SENDMAIL, Files, Host
 
 Change = Callable[[Host], object]
@@ -254,6 +258,36 @@ def test_it_begins_with_the_verdict_and_says_what_to_paste(tmp_path: Path, capfd
     assert lines[1].startswith("fail  map.owner: /etc/mail/access.db: any user may write it")
     assert "        fix:      chmod o-rwx /etc/mail/access.db" in lines
     assert "\x1b" not in out
+
+
+def test_the_verdict_says_that_grants_stay_where_no_more_than_their_end_is_missing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    host = Host(tmp_path, WITH_SENDMAIL)
+    os.utime(host.path(f"{STAMPS}/.expire"), (0, 0))
+    status, out, _ = doctor(host, capfd)
+    assert (status, out.startswith("open, and STAYS open: 1 fail,")) == (1, True), out
+    host.path(ACCESS).chmod(0o666)
+    assert doctor(host, capfd)[1].startswith("NOT open, grants stay: 2 fail,")
+
+
+def test_no_way_by_which_logins_come_is_a_failure() -> None:
+    here = Patient(Machine(), CONF, Settings(), 0.0)
+    said = {
+        "pam": [Check("dovecot.hook", SKIP, ""), Check("pam.pop3", OK, "")],
+        "Dovecot": [Check("dovecot.hook", OK, ""), Check("pam.pop3", SKIP, "")],
+        "none": [Check("dovecot.hook", SKIP, ""), Check("pam.pop3", SKIP, ""), Check("pam.imap", FAIL, "")],
+        "broken": [Check("dovecot.hook", FAIL, "")],
+    }
+    found = {name: next(ways.look(here, checks)) for name, checks in said.items()}
+    assert {name: check.status for name, check in found.items()} == {
+        "pam": OK,
+        "Dovecot": OK,
+        "none": FAIL,
+        "broken": SKIP,
+    }
+    dropped = replace(here, settings=Settings().replace(drop="/srv/drop"))
+    assert next(ways.look(dropped, said["none"])).found == "the folder /srv/drop"
 
 
 def test_its_json_is_the_contracts(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -48,6 +48,7 @@ SEQUENCE = SENDMAIL_CF.replace(
 DNSBL = (
     "Kdnsbl dns -R A -T<TMP>\nSBasic_check_relay\nR$-.$-.$-.$-\t\t$: <?> $(dnsbl $4.$3.$2.$1.dnsbl.example. $: OK $)\n"
 )
+LISTENS = "mta.listens"
 IN_ACCESS = "in access.db a grant goes before a DNSBL"
 SENDMAIL = [
     Case("the access map", {}, OK),
@@ -103,9 +104,10 @@ SENDMAIL = [
     Case(
         "this host only",
         cf(SENDMAIL_CF.replace("Port=smtp\n", "Port=smtp, Addr=127.0.0.1\n")),
-        WARN,
-        "serves nobody else",
+        FAIL,
+        "listens on loopback only",
         "sed -i -E",
+        LISTENS,
     ),
     Case(
         "an old rule", cf(OLD_RULES, popips=OWN_CONF), FAIL, "in spite of your REJECT", "Basic_check_relay", "mta.order"
@@ -256,10 +258,13 @@ POSTFIX = [
     Case(
         "this host only",
         main_cf(more="inet_interfaces = loopback-only\n"),
-        WARN,
-        "serves nobody else",
-        "inet_interfaces = all",
+        FAIL,
+        "listens on loopback only",
+        "postconf -e 'inet_interfaces = all'; systemctl restart postfix",
+        LISTENS,
     ),
+    Case("this host only, by addresses", main_cf(more="inet_interfaces = 127.0.0.1, [::1]\n"), FAIL, id=LISTENS),
+    Case("one address for others", main_cf(more="inet_interfaces = 127.0.0.1, 203.0.113.1\n"), OK, id=LISTENS),
     Case(
         "sendmail's settings",
         {"/etc/popips.conf": "window = 5m\n"},

@@ -83,7 +83,7 @@ SENDMAIL = [
     Mistake("mta.fresh", "systemctl disable sendmail", "not started at boot"),
     Mistake("mta.asks", f"echo Knonsense nosuch >> {CF}", "cannot be asked"),
     Mistake(
-        "mta.asks",
+        "mta.listens",
         f"sed -i 's/Name=MTA, Port=smtp/Name=MTA, Port=smtp, Addr=::1/' {MC}; {MAKE}",
         "serves nobody else",
     ),
@@ -148,7 +148,9 @@ POSTFIX = [
         "mta.asks", restrictions("permit_mynetworks, reject", "smtpd_recipient_restrictions"), "smtpd_recipient_res"
     ),
     Mistake("mta.asks", "postconf -e 'mynetworks = 0.0.0.0/0, [::]/0'; postfix reload", "mynetworks holds"),
-    Mistake("mta.asks", "postconf -e inet_interfaces=loopback-only; postfix stop; postfix start", "serves nobody else"),
+    Mistake(
+        "mta.listens", "postconf -e inet_interfaces=loopback-only; systemctl restart postfix", "serves nobody else"
+    ),
     Mistake("mta.order", restrictions("reject_rbl_client dnsbl.example", "smtpd_client_restrictions"), "dnsbl.example"),
     Mistake("mta.order", restrictions(f"reject_rbl_client dnsbl.example, {ASKS}"), "dnsbl.example"),
     Mistake("mta.fresh", "postfix stop", "does not run"),
@@ -184,6 +186,7 @@ def a_healthy_host_has_no_failure(host: Host) -> None:
         assert host.login(protocol, source) == "ok"
     assert failures(host) == {}
     before = state_of(host)
+    assert "hook.logins" in {each["id"] for each in checks(host) if each["status"] == "ok"}
     assert host.run("popips-db doctor").stdout.startswith("open to logins: 0 fail")
     assert state_of(host) == before, "it changes nothing"
 
@@ -204,11 +207,16 @@ def paste(host: Host, mistake: Mistake) -> None:
 
 def failures(host: Host, strictly: bool = False) -> dict[str, dict[str, str]]:
     """Return the checks that fail by id, and the warnings, too, but that of the clock, which is this machine's."""
+    bad = ("fail", "warn") if strictly else ("fail",)
+    return {each["id"]: each for each in checks(host) if each["status"] in bad and each["id"] != "clock"}
+
+
+def checks(host: Host) -> list[dict[str, str]]:
     done = host.run("popips-db doctor --json")
     said = json.loads(done.stdout)
     assert done.returncode == (0 if said["ok"] else 1), done
-    bad = ("fail", "warn") if strictly else ("fail",)
-    return {each["id"]: each for each in said["checks"] if each["status"] in bad and each["id"] != "clock"}
+    its: list[dict[str, str]] = said["checks"]
+    return its
 
 
 def state_of(host: Host) -> str:

@@ -305,6 +305,10 @@ def test_a_sendmail_for_its_own_host_only_is_named(boot: Boot, release: str) -> 
         assert any("127.0.0.1 only" in line for line in said["left"])
         assert any("not started at boot" in line for line in said["left"]) == (release == "trixie")
         done = host.run(APPLY)
-        assert done.returncode == (1 if release == "trixie" else 0)  # doctor has the last word
+        assert done.returncode == 1  # doctor has the last word
+        assert ("NOT open to logins: " in done.stdout, "mta.listens: sendmail listens on" in done.stdout) == (
+            True,
+            True,
+        )
         assert ("mta.fresh: sendmail does not run" in done.stdout) == (release == "trixie")
         assert host.do("ss -ltnH 'sport = :25'").split()[3:4] == ([] if release == "trixie" else ["127.0.0.1:25"])
