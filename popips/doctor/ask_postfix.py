@@ -208,14 +208,13 @@ class _Postfix:
 def _stale(patient: Patient) -> Iterator[Finding]:
     """Return that Postfix does not run, or answers by an older main.cf, if it does."""
     machine = patient.machine
-    running = units.processes(machine, ["master", "smtpd"])
-    pid = machine.read("/var/spool/postfix/pid/master.pid").strip()
-    if not running["master"] and not (pid.isdigit() and os.path.isdir(f"/proc/{pid}")):
+    if not postfix.runs(machine):
         start = "systemctl enable --now postfix" if units.has_systemd(machine) else "postfix start"
         yield Finding(FAIL, "Postfix does not run", fix=start)
         return
     changed = max(os.stat(machine.path(path)).st_mtime for path in (postfix.MAIN, postfix.MASTER))
-    old = [pid for pid in running["smtpd"] if (units.started(machine, pid) or changed) < changed - 1]
+    smtpds = units.processes(machine, ["smtpd"])["smtpd"]
+    old = [pid for pid in smtpds if (units.started(machine, pid) or changed) < changed - 1]
     if old:
         found = f"{len(old)} smtpd of before the last change of main.cf or master.cf still run"
         yield Finding(WARN, found, f"process {', '.join(map(str, old))}", "postfix reload")

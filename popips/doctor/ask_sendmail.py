@@ -14,7 +14,6 @@ from popips.probe.sendmail import MAKE_AND_RESTART as MAKE
 from popips.probe.sendmail import Cf, Verdict
 
 DRAC = "/usr/share/sendmail/cf/feature/drac.m4"
-PIDS = ("/run/sendmail/mta/sendmail.pid", "/run/sendmail.pid")
 DNSBL = re.compile(r"\$\((\w+) \$4\.\$3\.\$2\.\$1\.(\S+?)\.? ")
 LOCAL_RULES = re.compile(r"^SLocal_check_rcpt\b.*?(?=^S|\Z)", re.M | re.S)
 # rules for Local_check_rcpt, as sed puts them: what access.db says of the client comes first
@@ -203,7 +202,7 @@ def _wrong_order(patient: Patient, cf: Cf) -> Iterator[Finding]:
 
 def _stale(patient: Patient, cf: Cf) -> Iterator[Finding]:
     machine = patient.machine
-    began = _began(patient, cf)
+    began = sendmail.began(machine, cf)
     unit = units.units(machine, "sendmail.service")["sendmail.service"]
     start = (
         "systemctl enable sendmail; systemctl restart sendmail"
@@ -224,19 +223,6 @@ def _stale(patient: Patient, cf: Cf) -> Iterator[Finding]:
         )
     if began is not None and units.has_systemd(machine) and not unit.is_enabled:
         yield Finding(WARN, "sendmail is not started at boot", fix="systemctl enable sendmail")
-
-
-def _began(patient: Patient, cf: Cf) -> float | None:
-    """Return when the daemon has read its .cf, in seconds since the epoch; None if it does not run.
-
-    After SIGHUP it is the same process that begins anew, and writes its pid file again.
-    """
-    for path in dict.fromkeys([cf.options.get("PidFile", ""), *PIDS]):
-        first = patient.machine.read(path).partition("\n")[0].strip() if path.startswith("/") else ""
-        started = units.started(patient.machine, int(first)) if first.isdigit() else None
-        if started is not None:
-            return max(started, _mtime(path))
-    return None
 
 
 def _mtime(path: str) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from popips import address
+from popips.probe import units
 from popips.probe.machine import Machine
 
 FOLDER, MAIN, MASTER = "/etc/postfix", "/etc/postfix/main.cf", "/etc/postfix/master.cf"
@@ -77,6 +79,12 @@ class Config:
 def is_there(machine: Machine) -> bool:
     """Whether Postfix is installed."""
     return bool(machine.read(MAIN)) and any(machine.glob("/usr/sbin/postconf"))
+
+
+def runs(machine: Machine) -> bool:
+    """Whether its master does."""
+    pid = machine.read("/var/spool/postfix/pid/master.pid").strip()
+    return bool(units.processes(machine, ["master"])["master"]) or (pid.isdigit() and os.path.isdir(f"/proc/{pid}"))
 
 
 def config(machine: Machine) -> Config:
