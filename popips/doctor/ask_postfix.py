@@ -195,7 +195,8 @@ class _Postfix:
         check = Restriction("check_client_access", self.table) if self.has_map else mapd.QUESTION
         at = stops[0] if stops else len(entries)
         more = [] if closing is not None or name != RELAY else [Restriction("reject_unauth_destination")]
-        return ", ".join(map(str, [*entries[:at], check, *entries[at:], *more]))
+        wanted = [*entries[:at], check, *entries[at:], *more]
+        return tables.as_setup_writes(said, self.table, wanted) or ", ".join(map(str, wanted))
 
     def edit(self, name: str, value: str) -> str:
         """Return the command that sets a list."""

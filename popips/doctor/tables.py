@@ -8,7 +8,7 @@ import shlex
 from popips.doctor.check import Patient
 from popips.maps import MapError, Place, exists
 from popips.probe.machine import Machine
-from popips.probe.postfix import LISTS, MAIN, Config, parsed
+from popips.probe.postfix import LISTS, MAIN, Config, Restriction, parsed
 
 OURS = "/var/lib/popips/"  # nothing of the admin's lies there
 AGAIN = "popips-expire; postfix reload"  # a smtpd that has found no map asks for none until it ends
@@ -45,6 +45,21 @@ def readable(machine: Machine, table: str, complaint: str) -> str:
     words += [f"postmap {shlex.quote(name)}"] if kind in BUILT else []
     command = unknown_type(name, complaint) or "; ".join(words) or f"postmap -q 192.0.2.1 {shlex.quote(name)}"
     return f"{command}; postfix reload"
+
+
+def as_setup_writes(said: str, table: str, wanted: list[Restriction]) -> str:
+    """Return a list that is wanted as setup puts the question into it, "" if that makes another of it.
+
+    So `setup --undo` takes a line that was put back by a cure for its own.
+    """
+    from popips.setup.postfix import with_check
+    from popips.setup.step import ByHand
+
+    try:
+        text = with_check(said, table)
+    except ByHand:
+        return ""
+    return text if parsed(text) == wanted else ""
 
 
 def unknown_type(table: str, complaint: str) -> str:

@@ -189,7 +189,7 @@ POSTFIX = [
         main_cf(f"{MY} permit_sasl_authenticated defer_unauth_destination"),
         FAIL,
         "does not ask the map",
-        f"permit_sasl_authenticated, {ASKS}, defer_unauth_destination'",
+        f"permit_sasl_authenticated {ASKS} defer_unauth_destination'",
     ),
     Case("behind", main_cf(f"{MY}, {CLOSE}, {ASKS}"), FAIL, f"behind {CLOSE}", f"{MY}, {ASKS}, {CLOSE}'"),
     Case("behind reject", main_cf(f"{MY}, reject, {ASKS}"), FAIL, "behind reject", f"{MY}, {ASKS}, reject'"),

@@ -153,6 +153,7 @@ POSTFIX = [
     ),
     Mistake("mta.order", restrictions("reject_rbl_client dnsbl.example", "smtpd_client_restrictions"), "dnsbl.example"),
     Mistake("mta.order", restrictions(f"reject_rbl_client dnsbl.example, {ASKS}"), "dnsbl.example"),
+    Mistake("mta.asks", restrictions(f"check_client_access hash:/etc/postfix/nosuch, {ASKS}"), "cannot read a table"),
     Mistake("mta.fresh", "postfix stop", "does not run"),
     Mistake("map.there", "rm /var/lib/popips/popips.db", "is not there"),
     Mistake("map.owner", "chmod 0666 /var/lib/popips/popips.db", "any user may write it"),
@@ -160,7 +161,6 @@ POSTFIX = [
     Mistake("conf", conf("key = bare"), "key is for sendmail"),
     Mistake("mta.asks", OVERRIDE, "does not ask the map"),
     Mistake("mta.asks", conf("map = hash:/var/lib/popips/other"), "does not ask the map"),
-    Mistake("mta.asks", restrictions(f"check_client_access hash:/etc/postfix/nosuch, {ASKS}"), "cannot read a table"),
 ]
 MISTAKES = {"access": [*ANYWHERE, *SENDMAIL, *ADMINS], "own": OWNS, "pam": [], "postfix": POSTFIX}
 
