@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -188,6 +189,7 @@ HOOKS: list[tuple[str, Files, str, str, str]] = [
     ("hook.programs", {}, OK, "", ""),
     ("hook.programs", HOOKED, FAIL, "not everybody may run it", f"chmod 0755 {HOOK}"),
     ("hook.programs", {"/etc/dovecot/conf.d/99-popips.conf": POSTLOGIN}, FAIL, "is refused", " install"),
+    ("hook.programs", {**HOOKED, HOOK: '#!/bin/sh\nexec "$@"\n'}, FAIL, "not everybody may run it", "chmod 0755"),
     ("hook.programs", {"/etc/dovecot/dovecot.conf": f"# executable = script-login {HOOK}\n"}, OK, "", ""),
     (
         "hook.programs",
@@ -228,6 +230,16 @@ def test_a_look_at_hooks(tmp_path: Path, case: tuple[str, Files, str, str, str])
     id, files, status, found, fix = case
     check = Host(tmp_path, WITH_SENDMAIL | files).checks()[id]
     assert (check.status, found in check.found, fix in check.fix) == (status, True, True), check
+
+
+def test_where_the_hook_is_gone_the_first_cure_lets_logins_pass_and_the_second_brings_it_back(tmp_path: Path) -> None:
+    host = Host(tmp_path, WITH_SENDMAIL | {"/etc/dovecot/conf.d/99-popips.conf": POSTLOGIN})
+    first, second = host.checks()["hook.programs"].fix.splitlines()
+    subprocess.run(["sh", "-ec", first.replace("/usr/", f"{tmp_path}/usr/")], check=True)
+    server = [str(host.path(HOOK)), "sh", "-c", 'printf "$0 $1"', "a  server"]
+    assert subprocess.run(server, capture_output=True, text=True, check=True).stdout == "a  server "
+    check = host.checks()["hook.programs"]
+    assert (check.status, "not popips' own program" in check.found, check.fix) == (FAIL, True, second)
 
 
 def test_no_cure_makes_a_map_of_nothing_where_its_records_stand_nowhere_else(tmp_path: Path) -> None:

@@ -180,6 +180,20 @@ def test_each_mistake_is_found_and_its_fix_works(boot: Boot, name: str) -> None:
         assert (host.rcpt(V6), host.rcpt(OTHER_V6)) == ("250", SETUPS[name].denied), host.run("popips-db doctor").stdout
 
 
+def test_logins_pass_again_at_once_where_the_hook_is_gone(boot: Boot) -> None:
+    with boot("sendmail") as host:
+        follow(host, [*INSTALL, *SETUPS["access"].commands])
+        host.do("rm /usr/local/libexec/popips/popips-postlogin")
+        assert host.login("imaps", V4) != "ok"
+        first, _ = failures(host)["hook.programs"]["fix"].splitlines()
+        host.do(first)
+        assert (host.login("imaps", V4), host.rcpt(V4)) == ("ok", SETUPS["access"].denied)
+        assert "not popips' own program" in failures(host)["hook.programs"]["found"]
+        host.do("make -C /root/popips install")
+        assert failures(host) == {}
+        assert (host.login("imaps", V4), host.rcpt(V4)) == ("ok", "250")
+
+
 def a_healthy_host_has_no_failure(host: Host) -> None:
     assert failures(host) == {}, "nobody has a grant yet"
     for protocol, source in (("pop3s", V4), ("imaps", V6)):
