@@ -167,6 +167,17 @@ def test_what_others_have_added_stays_and_all_else_is_undone(host: Path) -> None
     assert {(host / name).stat().st_mode & 0o777 for name in (EDITED, FRESH)} == {0o600}
 
 
+def test_a_link_that_a_command_has_made_may_lead_elsewhere_by_now(host: Path) -> None:
+    """As popips-expire has popips.conf.lane lead to another stamp folder."""
+    lane = host / "lane"
+    run_ = Run("mta", ("ln", "-sfn", "/there/.lane", str(lane)), touches=(str(lane),))
+    apply.apply([run_], driver.record(host), print)
+    lane.unlink()
+    lane.symlink_to("/elsewhere/.lane")
+    assert undo.undo(driver.record(host), print) == []
+    assert not lane.is_symlink()
+
+
 def test_what_others_have_added_between_two_set_ups_stays_too(host: Path) -> None:
     run("apply", host)
     (host / EDITED).write_text(f"{TEXTS[EDITED]}mine = yes\n")
