@@ -17,8 +17,10 @@ from popips.probe.postfix_walk import walk
 def look(patient: Patient) -> Iterator[Check]:
     """Look at what Postfix does with the map."""
     this = _Postfix(patient)
-    yield judged("mta.asks", "yes to who has a grant, no to others", this.answers(), list(this.wrong_asks()))
-    yield judged("mta.order", "nothing in front that refuses who has a grant", "", list(this.wrong_order()))
+    yield judged(
+        "mta.asks", "relays for addresses that have a grant, and for no others", this.answers(), list(this.wrong_asks())
+    )
+    yield judged("mta.order", "no check in front of the map rejects a granted address", "", list(this.wrong_order()))
     if patient.machine.runs:
         fresh = "Postfix runs with the main.cf that there is"
         yield judged("mta.fresh", fresh, fresh, list(_stale(patient)))

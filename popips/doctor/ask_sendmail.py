@@ -26,8 +26,15 @@ def look(patient: Patient) -> Iterator[Check]:
     """Look at what sendmail does with the map."""
     cf = patient.cf
     assert cf is not None
-    yield judged("mta.asks", "yes to who has a grant, no to others", _answers(patient), list(_wrong_asks(patient, cf)))
-    yield judged("mta.order", "nothing in front that refuses who has a grant", "", list(_wrong_order(patient, cf)))
+    yield judged(
+        "mta.asks",
+        "relays for addresses that have a grant, and for no others",
+        _answers(patient),
+        list(_wrong_asks(patient, cf)),
+    )
+    yield judged(
+        "mta.order", "no check in front of the map rejects a granted address", "", list(_wrong_order(patient, cf))
+    )
     if patient.machine.runs:
         fresh = "sendmail runs with the .cf that there is"
         yield judged("mta.fresh", fresh, fresh, list(_stale(patient, cf)))
@@ -130,7 +137,9 @@ def open_to(name: str, verdict: Verdict | None) -> Finding | None:
         return Finding(FAIL, f"sendmail does not say whether it relays for {name}", "sendmail -bt: no verdict")
     if not verdict.relays:
         return None
-    by = next((f"{map_} {key}: {value}" for map_, key, value in verdict.asked if value == "RELAY"), verdict.text)
+    by = next(
+        (f"{map_} {key}: {value}" for map_, key, value in verdict.asked if value == "RELAY"), "sendmail -bt: check_rcpt"
+    )
     return Finding(FAIL, f"sendmail relays for {name}, who has no grant: is the relay open to all?", by)
 
 

@@ -30,12 +30,12 @@ def look(patient: Patient) -> Iterator[Check]:
     """Look at the clock, the log and the hooks."""
     machine = patient.machine
     if machine.runs:
-        yield judged("clock", "a clock that is set by others, and does not jump", "synchronised", list(_clock(patient)))
-        yield judged("log", f"a log behind {SOCKET}", _where(machine), list(_log(machine)))
+        yield judged("clock", "a clock that is kept by NTP or the like", "synchronised", list(_clock(patient)))
+        yield judged("log", f"a log daemon that listens on {SOCKET}", _where(machine), list(_log(machine)))
     else:
         yield skipped("clock", "only files are here")
         yield skipped("log", "only files are here")
-    yield judged("hook.programs", "hooks that root alone can change, and all can run", "", list(_programs(machine)))
+    yield judged("hook.programs", "hooks that only root can change and everybody can run", "", list(_programs(machine)))
     yield _apparmor(machine)
 
 
@@ -147,4 +147,4 @@ def _apparmor(machine: Machine) -> Check:
             fix = f"echo '{path} Ux,' >> {local}; apparmor_parser -r /etc/apparmor.d/usr.lib.dovecot.{part}"
             wrong.append(Finding(FAIL, found, f"{PROFILES}; {file}", fix))
     well = "no profile stands against it" if profiles else "no AppArmor here"
-    return judged("hook.apparmor", "leave to start the hooks", well, wrong)
+    return judged("hook.apparmor", "no AppArmor profile that keeps Dovecot from running the hooks", well, wrong)

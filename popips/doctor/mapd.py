@@ -27,7 +27,12 @@ def look_for_it(patient: Patient, ids: tuple[str, ...]) -> Iterator[Check]:
 
 def look_at_sendmail(patient: Patient, ids: tuple[str, ...]) -> Iterator[Check]:
     """Look whether sendmail asks it, and what comes of that; ids: of all checks of the MTA."""
-    yield judged(ids[0], "yes to who has a grant, no to others", "it asks popips-mapd", list(_wrong_asks(patient)))
+    yield judged(
+        ids[0],
+        "relays for addresses that have a grant, and for no others",
+        "it asks popips-mapd",
+        list(_wrong_asks(patient)),
+    )
     yield from (skipped(id, "popips-mapd(8) has the lines") for id in ids[1:])
 
 

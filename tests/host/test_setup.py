@@ -206,7 +206,7 @@ def test_cures_that_were_pasted_do_not_keep_undo_from_its_work(boot: Boot, name:
         assert host.login("imaps", V4) == "ok"
         assert host.rcpt(V4) == "250"
         told = host.do(UNDO)
-        assert ("leave in /etc/popips.conf" in told) == bool(asked)
+        assert ("leave in /etc/mail/sendmail.mc" in told) == (name == "own")
         assert "ReadWritePaths=-/etc/stamps" in host.read("/etc/systemd/system/dovecot.service.d/popips.conf")
         assert not host.path("/etc/dovecot/conf.d/99-popips.conf").exists()
         assert (
