@@ -44,6 +44,8 @@ CASES = {
     "own": Case("sendmail", "--map own"),
     "pam": Case("sendmail", "--hook pam", hook="popips-hook"),
     "postfix": Case("postfix", denied="454"),
+    "sendmail-mapd": Case("sendmail", "--map mapd"),
+    "postfix-mapd": Case("postfix", "--map mapd", denied="454"),
 }
 ASKED = "postconf smtpd_relay_restrictions"
 LISTED = {  # what the plan names, beside what it says of each file
