@@ -13,6 +13,7 @@ from popips.maps import Busy, Full, MapError, Records, Writer
 from popips.maps.text import Text
 from popips.settle import check_map, nothing
 from popips.site import Site
+from popips.stamps import JOURNALS
 from popips.turns import batches
 
 
@@ -28,7 +29,7 @@ def move(site: Site) -> None:
         if not os.path.lexists(old.place.path):
             if wrong:
                 raise wrong
-            form.keep(site.folder, site.form)
+            _keep(site, old)
             return
         text = Text(site.settings.source(old.place), old.place.postfix)
         try:
@@ -36,7 +37,7 @@ def move(site: Site) -> None:
                 if (again := form.kept(site.folder)) and again.is_same(kept):  # nobody has moved them meanwhile
                     _empty(site, writer, old, text)
                     if not wrong:
-                        form.keep(site.folder, site.form)
+                        _keep(site, old)
         except (Busy, Full):
             raise
         except MapError as error:
@@ -44,6 +45,14 @@ def move(site: Site) -> None:
             raise type(error)(f"{error}; {cure}") from error
         if wrong:
             raise wrong
+
+
+def _keep(site: Site, old: Form) -> None:
+    """Note that records are made by the settings of now, and which journal the old map leaves behind."""
+    path, known = os.fsencode(old.place.journal), site.folder.read(JOURNALS)
+    if old.place.row.has_file and old.place.journal != site.form.place.journal and path not in known.splitlines():
+        site.folder.replace(JOURNALS, known + path + b"\n", durably=True)
+    form.keep(site.folder, site.form)
 
 
 def _wrong(site: Site) -> MapError | None:

@@ -61,6 +61,7 @@ class Settings:
         "0.0.0.0/8 127.0.0.0/8 169.254.0.0/16 224.0.0.0/4 ::/128 ::1 fe80::/10 ff00::/8",
         parsers.unless("none", (), address.networks),
         """networks that get no grant, as addresses and ADDRESS/BITS separated by blanks or commas; none: no network.
+        They take the place of the default: name 127.0.0.0/8 and ::1 again.
         Multicast and reserved addresses get none in any case.""",
     )
     lock_timeout = Setting(

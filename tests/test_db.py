@@ -212,7 +212,7 @@ def test_grants_are_listed_by_what_becomes_of_them(installed: Installed) -> None
     said = [done.stdout.partition(": ")[2] for done in whys]
     assert [text.removeprefix("not granted: ").partition(":")[0] for text in said[2:5]] == ["granted"] + ["pending"] * 2
     assert said[0].startswith(f"not granted: static: the admin has {A} REJECT; user=alice service=pop3 by=test last=")
-    assert said[1].startswith("not granted: in a network of `never`; user=alice ")
+    assert said[1].startswith(f"not granted: in a network of `never`: {B} ({site.conf}); user=alice ")
     assert said[5].startswith("not granted: no grant in the last 15m00s; ")
     site.db.unlink()
     gone = installed.run("popips-db", "lst", "--grants")

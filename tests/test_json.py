@@ -101,7 +101,8 @@ def test_why_tells_all_that_it_knows(installed: Installed) -> None:
     assert (done.returncode, document["verdict"], document["open"], document["reason"]) == (0, "granted", True, "")
     assert (document["grant"]["user"], document["grant"]["service"], document["grant"]["by"]) == ("bob", "imap", "test")
     assert document["networks"] == [{"key": "192.0.2", "value": "REJECT"}]
-    assert (document["records"], document["mta"]["program"]) == ([], "sendmail")
+    assert (document["records"], document["mta"]["program"], document["mta"]["runs"]) == ([], "sendmail", False)
+    assert "sendmail: does not run" in installed.run("popips-db", "why", A).stdout
     done = installed.run("popips-db", "why", "--json", SIX)
     document = of("why", done.stdout)
     assert (done.returncode, document["verdict"], document["open"], document["grant"]) == (1, "closed", False, None)

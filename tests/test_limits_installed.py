@@ -127,7 +127,7 @@ def test_popips_db_tells_why(installed: Installed) -> None:
         B: (1, f"{B}: not granted: {B} is denied by "),
         V6: (1, f"{V6}: not granted: pending: the record comes with the next run"),
         "198.51.100.7": (1, "198.51.100.7: not granted: static: the admin has 198.51.100.7 REJECT"),
-        "127.0.0.1": (1, "127.0.0.1: not granted: in a network of `never`"),
+        "127.0.0.1": (1, "127.0.0.1: not granted: in a network of `never`: 127.0.0.0/8 (the default, see"),
         "203.0.113.1": (1, "203.0.113.1: not granted: no grant in the last 15m00s; a login that was refused is"),
         "IPv6:2001:db8:1::1": (1, "2001:db8:1::1: not granted: no grant in"),
     }

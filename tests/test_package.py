@@ -252,6 +252,31 @@ def test_it_is_removed_where_it_is_not_in_use(installed: Root) -> None:
         assert done.returncode == 0, (path, done)
 
 
+SAYS_MAKEMAP = {  # where the package is installed, and whether it names sendmail's map and how to make it
+    "nothing is set": ("true", False),
+    "sendmail": ("mkdir -p /etc/mail; touch /etc/mail/sendmail.cf", True),
+    "settings": ("echo 'window = 5m' > /etc/popips.conf", True),
+}
+
+
+@pytest.mark.parametrize("where", SAYS_MAKEMAP)
+def test_the_install_speaks_of_sendmails_map_only_where_that_is_asked(root: Root, where: str) -> None:
+    make, says = SAYS_MAKEMAP[where]
+    root.do(f"apt-get -q -y --no-download install python3-bsddb3; {make}")
+    said = root.run("dpkg -i --force-confold /popips.deb").stderr
+    root.do("dpkg -P popips; rm -rf /etc/mail /etc/popips.conf")
+    assert ("makemap" in said, "popips-db setup says" in said) == (says, True), said
+
+
+def test_a_purge_takes_the_journals_of_maps_that_were_named_once(installed: Root) -> None:
+    installed.do(
+        "mkdir /srv/map; cp /etc/mail/access.db /srv/map/old.db; echo map = hash:/srv/map/old > /etc/popips.conf\n"
+        "popips-expire; popips-db ins 203.0.113.10; ls /srv/map/old.db.popips; : > /etc/popips.conf; popips-expire\n"
+        "dpkg -P popips"
+    )
+    assert installed.do("ls /srv/map; rm -r /srv/map") == "old.db\n"
+
+
 @pytest.mark.parametrize("conf", ["", OWN, OWN.replace("/var/lib/popips", "/etc/mail")], ids=["access", "own", "else"])
 def test_removal_ends_all_grants_and_purge_leaves_nothing(installed: Root, conf: str) -> None:
     installed.do("dpkg -P popips")

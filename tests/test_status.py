@@ -13,13 +13,16 @@ from pathlib import Path
 import pytest
 
 from popips.db import state, status
-from popips.doctor.check import FAIL, OK, WARN, Check
+from popips.doctor.check import FAIL, OK, WARN, Check, skipped
+from popips.doctor.mapd import NO_FILE
 from tests.box import CRON_ENVIRONMENT
 from tests.conftest import Installed, Site
 from tests.terminal import shown
 
 A, B, C = "192.0.2.10", "192.0.2.11", "192.0.2.12"
-WELL, HALF, BAD = Check("mta.asks", OK, ""), Check("clock", WARN, ""), Check("conf", FAIL, "")
+WELL, HALF, BAD = Check("mta.asks", OK, ""), Check("clock", WARN, ""), Check("map.there", FAIL, "")
+NOT_ASKED, DEAD, LATE = Check("mta.asks", FAIL, ""), Check("expirer.started", FAIL, ""), Check("expirer.run", FAIL, "")
+DOCTOR = "fail, popips-db doctor"
 
 
 def seen(site: Site, *checks: Check) -> state.State:
@@ -36,7 +39,10 @@ def screen(site: Site, *checks: Check) -> dict[str, str]:
 VERDICTS = {
     "all is well": ([WELL], True, "open to logins"),
     "a warning": ([WELL, HALF], True, "open to logins: 1 warn, popips-db doctor"),
-    "a failure": ([BAD, HALF, WELL], False, "NOT open: 1 fail, popips-db doctor"),
+    "a failure": ([BAD, HALF, WELL], False, f"NOT open to logins: 1 {DOCTOR}"),
+    "no expirer": ([DEAD, LATE, WELL], False, f"open, and STAYS open: 2 {DOCTOR}"),
+    "both": ([BAD, LATE], False, f"NOT open, grants stay: 2 {DOCTOR}"),
+    "no expirer, and popips-mapd": ([LATE, WELL, skipped("map.key", NO_FILE)], False, f"open to logins: 1 {DOCTOR}"),
 }
 
 
@@ -51,9 +57,16 @@ def test_a_map_that_cannot_be_read_is_no_relay_that_is_open(site: Site) -> None:
     site.db.unlink()
     assert not seen(site, WELL).is_well
     lines = screen(site, WELL)
-    assert lines[""].startswith("NOT open: hash:")
+    assert lines[""].startswith("NOT open to logins: hash:")
     assert "cannot be read" in lines["map"]
     assert lines["grants"].startswith("live 0, due 0, pending 1, ")
+
+
+def test_who_asks_the_map_is_what_was_seen(site: Site) -> None:
+    site.login(A)
+    assert screen(site, WELL)["map"].endswith("; asked by sendmail")
+    for check in (NOT_ASKED, HALF):
+        assert screen(site, check)["map"].endswith("; to be asked by sendmail, by popips.conf")
 
 
 def test_the_screen_counts_what_there_is(site: Site) -> None:
@@ -107,7 +120,10 @@ def test_the_program_ends_with_1_where_the_doctor_finds_a_failure(installed: Ins
     """Nothing starts the expirer here, and no MTA asks the map."""
     done = installed.run("popips-db", "status")
     assert (done.returncode, done.stdout.splitlines()[0]) == (1, done.stdout.splitlines()[0])
-    assert re.match(r"NOT open: \d+ fail, popips-db doctor$", done.stdout.splitlines()[0])
+    assert re.match(
+        r"NOT open( to logins|, grants stay): \d+ fail, popips-db doctor$",
+        done.stdout.splitlines()[0],
+    )
     assert "\x1b" not in done.stdout
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from popips.db import report
 from popips.probe import mapd, postfix, sendmail
@@ -12,26 +12,41 @@ from popips.probe.postfix import Restriction
 from popips.probe.postfix_walk import walk
 from popips.settings import Settings
 
+IN_WORDS = {True: "relays for it", False: "does not relay for it", None: "could not be asked"}
+IF_IT_RAN = {
+    True: "does not run; if it did, it would relay for it",
+    False: "does not run; if it did, it would not relay for it",
+    None: "does not run, and could not be asked",
+}
+
 
 @dataclass(frozen=True)
 class Answer:
     """What an MTA says to a client that wants to send somewhere else. relays: None if it could not be asked.
 
-    asked: the records that it found on the way, as its own maps name them.
+    asked: the records that it found on the way, as its own maps name them; runs: whether it runs at all: it can be
+    asked also if it does not.
     """
 
     program: str
     relays: bool | None
     text: str
     asked: tuple[str, ...] = ()
+    runs: bool = True
 
     def document(self) -> dict[str, object]:
         """Return it for JSON."""
-        return {"program": self.program, "relays": self.relays, "answer": self.text, "found": list(self.asked)}
+        return {
+            "program": self.program,
+            "relays": self.relays,
+            "answer": self.text,
+            "found": list(self.asked),
+            "runs": self.runs,
+        }
 
     def lines(self) -> Iterator[str]:
         """Return it in words."""
-        verdict = {True: "relays for it", False: "does not relay for it", None: "could not be asked"}[self.relays]
+        verdict = (IN_WORDS if self.runs else IF_IT_RAN)[self.relays]
         found = f"; it found {', '.join(self.asked)}" if self.asked else ""
         yield report.printable(f"{self.program}: {verdict}{': ' if self.text else ''}{self.text}{found}".encode())
 
@@ -39,7 +54,11 @@ class Answer:
 def answer(settings: Settings, name: str) -> Answer:
     """Ask the MTA of this host, as it is configured now, about a canonical address."""
     machine = Machine()
-    return _of_postfix(machine, settings, name) if settings.mta == "postfix" else _of_sendmail(machine, name)
+    if settings.mta == "postfix":
+        return replace(_of_postfix(machine, settings, name), runs=postfix.runs(machine))
+    cf = sendmail.cf(machine)
+    runs = cf is not None and sendmail.began(machine, cf) is not None
+    return replace(_of_sendmail(machine, name), runs=runs)
 
 
 def _of_sendmail(machine: Machine, name: str) -> Answer:
@@ -50,7 +69,7 @@ def _of_sendmail(machine: Machine, name: str) -> Answer:
     if verdict is None:
         return Answer("sendmail", None, said.error.partition("\n")[0])
     found = [f"{map_name} {key}: {value}" for map_name, key, value in verdict.asked if value not in ("NOT FOUND", "")]
-    return Answer("sendmail", verdict.relays, verdict.text, tuple(dict.fromkeys(found)))
+    return Answer("sendmail", verdict.relays, "" if verdict.relays else verdict.text, tuple(dict.fromkeys(found)))
 
 
 def _of_postfix(machine: Machine, settings: Settings, name: str) -> Answer:

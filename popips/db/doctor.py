@@ -97,15 +97,16 @@ def _write_json(machine: Machine, checks: list[Check], is_well: bool) -> None:
 
 def _words(checks: list[Check], is_well: bool, is_part: bool) -> Iterator[str]:
     """Return the lines for people: the verdict, then what is wrong, then what is well."""
+    from popips.doctor.verdict import verdict
+
     is_coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
     def painted(status: str, text: str) -> str:
         return f"\x1b[{COLOURS[status]}m{text}\x1b[0m" if is_coloured else text
 
     counts = [f"{sum(check.status == status for check in checks)} {status}" for status in COLOURS]
-    well, bad = ("well", "NOT well") if is_part else ("open to logins", "NOT open to logins")
-    verdict = well if is_well else bad
-    yield painted("ok" if is_well else "fail", f"{verdict}: {', '.join(counts)}")
+    told = ("well" if is_well else "NOT well") if is_part else verdict(checks)
+    yield painted("ok" if is_well else "fail", f"{told}: {', '.join(counts)}")
     for status in COLOURS:
         for check in checks:
             if check.status == status:

@@ -23,7 +23,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--apply", action="store_true", help="do it, and look at it with doctor")
     what.add_argument("--undo", action="store_true", help="put back what --apply has changed, and end all grants")
     parser.add_argument("--mta", choices=("sendmail", "postfix"), help="the MTA (default: what is installed)")
-    parser.add_argument("--map", choices=("access", "own"), help="sendmail's access map, or one of popips' own")
+    of_maps = "sendmail's access map, one of popips' own, or popips-mapd in its place"
+    parser.add_argument("--map", choices=("access", "own", "mapd"), help=of_maps)
     parser.add_argument("--hook", choices=("postlogin", "pam"), help="what runs at each login (default: postlogin)")
     parser.add_argument("--force", action="store_true", help="with --undo: also what others have changed since")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -11,6 +11,7 @@ import popips
 from popips import denials, last_run, orphans, seen
 from popips.db import grants, report, shape
 from popips.db.grants import Listed
+from popips.doctor import verdict
 from popips.doctor.check import FAIL, OK, SKIP, WARN, Check
 from popips.doctor.looks import examine
 from popips.last_run import LastRun
@@ -68,11 +69,20 @@ class State:
     @property
     def verdict(self) -> str:
         """Return in a line whether logins open the relay."""
-        if self.is_well:
-            warnings = self.count(WARN)
-            return "open to logins" + (f": {warnings} warn, popips-db doctor" if warnings else "")
-        failed = self.count(FAIL)
-        return f"NOT open: {f'{failed} fail, popips-db doctor' if failed else self.trouble}"
+        told = verdict.verdict(self.checks)
+        if failed := self.count(FAIL):
+            return f"{told}: {failed} fail, popips-db doctor"
+        if self.trouble:
+            return f"{verdict.CLOSED}: {self.trouble}"
+        warnings = self.count(WARN)
+        return told + (f": {warnings} warn, popips-db doctor" if warnings else "")
+
+    @property
+    def asked_by(self) -> str:
+        """Return who asks the map, as far as that was found."""
+        mta = self.settings.mta
+        is_seen = any(check.id == "mta.asks" and check.status in (OK, WARN) for check in self.checks)
+        return f"asked by {mta}" if is_seen else f"to be asked by {mta}, by popips.conf"
 
     def document(self) -> dict[str, object]:
         """Return it for JSON."""

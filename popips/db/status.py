@@ -72,7 +72,7 @@ def _rows(seen: State) -> Iterator[tuple[str, str]]:
     place, states = seen.settings.map, seen.states
     own = ", popips' own" if place.own else ""
     there = f"{seen.records} records" if seen.records is not None else "cannot be read"
-    yield "map", f"{place}: {there}{own}; asked by {seen.settings.mta}"
+    yield "map", f"{place}: {there}{own}; {seen.asked_by}"
     counts = {"live": states[grants.GRANTED], **{state: states[state] for state in grants.OTHERS}}
     counts = {**counts, "denied": seen.denied, "orphans": seen.orphans}
     yield "grants", ", ".join(f"{name} {count}" for name, count in counts.items())

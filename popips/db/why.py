@@ -13,6 +13,7 @@ from popips.db import report, shape, words
 from popips.db.task import Task
 from popips.login import Login, word
 from popips.maps import Records
+from popips.settings import Settings
 from popips.site import Site
 from popips.stamps import Stamp
 
@@ -69,7 +70,9 @@ def work(task: Task) -> int:
 def _why(site: Site, records: Records, name: str) -> Why:
     denied = denials.load(site.folder)
     barred, denial = policy.bars(site, denied)(name), denials.of(denied, name, site.now)
-    if denial and barred != policy.NEVER and denial.until != denials.FOR_EVER:
+    if barred == policy.NEVER:
+        barred += f": {_of_never(site.settings, name)}"
+    elif denial and denial.until != denials.FOR_EVER:
         barred += f" until {report.moment(denial.until)}"
     asked = any(address.of_key(one.address) == name for one in requests.there(site.folder, site.now))
     case = site.case(records, site.text.records(), name, asked, bool(barred))
@@ -111,6 +114,13 @@ def _line(site: Site, why: Why) -> str:
     who = _who(site, why)
     parts.insert(0 if why.verdict == GRANTED else len(parts), who)
     return f"{why.name}: {IN_WORDS[why.verdict]}: {'; '.join(part for part in parts if part)}"
+
+
+def _of_never(settings: Settings, name: str) -> str:
+    """Return the network of `never` that holds an address, and where that stands."""
+    network = next(each for each in settings.never if address.is_in(name, (each,)))
+    where = settings.path if "never" in vars(settings) else "the default, see popips.conf(5)"
+    return f"{network} ({where})"
 
 
 def _who(site: Site, why: Why) -> str:

@@ -6,21 +6,21 @@ import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 
+from popips.doctor import tables
 from popips.doctor.check import FAIL, STRANGERS, WARN, Check, Finding, Patient, judged, skipped
 from popips.form import of
 from popips.probe import mapd, postfix, units
 from popips.probe.postfix import LISTS, RECIPIENT, RELAY, Config, Restriction
 from popips.probe.postfix_walk import walk
 
-AGAIN = "popips-expire; postfix reload"  # a smtpd that has found no map asks for none until it ends
-LOCAL = ("loopback-only", "localhost", "127.0.0.1")
-
 
 def look(patient: Patient) -> Iterator[Check]:
     """Look at what Postfix does with the map."""
     this = _Postfix(patient)
-    yield judged("mta.asks", "yes to who has a grant, no to others", this.answers(), list(this.wrong_asks()))
-    yield judged("mta.order", "nothing in front that refuses who has a grant", "", list(this.wrong_order()))
+    yield judged(
+        "mta.asks", "relays for addresses that have a grant, and for no others", this.answers(), list(this.wrong_asks())
+    )
+    yield judged("mta.order", "no check in front of the map rejects a granted address", "", list(this.wrong_order()))
     if patient.machine.runs:
         fresh = "Postfix runs with the main.cf that there is"
         yield judged("mta.fresh", fresh, fresh, list(_stale(patient)))
@@ -40,7 +40,7 @@ class _Postfix:
     def __init__(self, patient: Patient) -> None:
         self.patient, self.machine = patient, patient.machine
         self.table = patient.settings.map.name
-        self.config: Config = postfix.config(patient.machine)
+        self.config: Config = patient.postfix
         self.lists = {name: self.config.restrictions(name) for name in LISTS}
 
     def at(self, name: str) -> int | None:
@@ -71,22 +71,21 @@ class _Postfix:
         if not {RELAY, RECIPIENT}.intersection(refuse):
             found = f"neither {RELAY} nor {RECIPIENT} refuses strangers: is the relay open to all?"
             yield Finding(FAIL, found, self.evidence(RELAY), self.edit(RELAY, self.wanted(RELAY)))
+        instead = tables.asked_instead(self.patient)
         for name in refuse:
             at, closing = self.at(name), self.closing(name)
             if at is None or (closing is not None and at > closing):
                 where = (
                     "does not ask the map" if at is None else f"asks the map behind {self.lists[name][closing or 0]}"
                 )
-                yield Finding(FAIL, f"{name} {where}", self.evidence(name), self.edit(name, self.wanted(name)))
+                fix = instead or self.edit(name, self.wanted(name))
+                yield Finding(FAIL, f"{name} {where}", self.evidence(name), fix)
         yield from self.strangers()
         yield from self.failing_open()
         if self.machine.runs and self.has_map:
             yield from self.wrong_answers()
         elif self.machine.runs:
             yield from self.wrong_verdicts()
-        if self.config.values.get("inet_interfaces", "") in LOCAL:
-            fix = "postconf -e 'inet_interfaces = all'; postfix stop; postfix start"
-            yield Finding(WARN, "Postfix listens on this host's own address only, and serves nobody else", fix=fix)
 
     def failing_open(self) -> Iterator[Finding]:
         """Return each question to popips-mapd that lets everybody relay while it is down."""
@@ -110,8 +109,7 @@ class _Postfix:
         form = of(self.patient.settings)
         found, error = postfix.query(self.machine, self.table, [*self.patient.live, *STRANGERS])
         if error:
-            is_unknown = "unsupported dictionary type" in error
-            fix = f"apt-get install -y postfix-{self.patient.settings.map.kind}" if is_unknown else AGAIN
+            fix = tables.unknown_type(self.table, error) or tables.AGAIN
             yield Finding(FAIL, "Postfix cannot read the map, and answers 451", error, fix)
             return
         for name in self.patient.live:
@@ -134,7 +132,9 @@ class _Postfix:
             said = walk(self.config, name, self.query)
             told = f"{said.by}{': ' if said.found else ''}{', '.join(said.found)}"
             if said.complaint:
-                yield Finding(FAIL, f"Postfix cannot read a table, and answers 451: {said.by}", said.complaint)
+                found = f"Postfix cannot read a table, and answers 451: {said.by}"
+                fix = tables.readable(self.machine, said.table, said.complaint)
+                yield Finding(FAIL, found, said.complaint, fix)
                 return
             if name in STRANGERS and said.relays:
                 yield Finding(FAIL, f"Postfix relays for {name}, who has no grant: is the relay open to all?", told)
@@ -197,7 +197,8 @@ class _Postfix:
         check = Restriction("check_client_access", self.table) if self.has_map else mapd.QUESTION
         at = stops[0] if stops else len(entries)
         more = [] if closing is not None or name != RELAY else [Restriction("reject_unauth_destination")]
-        return ", ".join(map(str, [*entries[:at], check, *entries[at:], *more]))
+        wanted = [*entries[:at], check, *entries[at:], *more]
+        return tables.as_setup_writes(said, self.table, wanted) or ", ".join(map(str, wanted))
 
     def edit(self, name: str, value: str) -> str:
         """Return the command that sets a list."""
@@ -210,14 +211,13 @@ class _Postfix:
 def _stale(patient: Patient) -> Iterator[Finding]:
     """Return that Postfix does not run, or answers by an older main.cf, if it does."""
     machine = patient.machine
-    running = units.processes(machine, ["master", "smtpd"])
-    pid = machine.read("/var/spool/postfix/pid/master.pid").strip()
-    if not running["master"] and not (pid.isdigit() and os.path.isdir(f"/proc/{pid}")):
+    if not postfix.runs(machine):
         start = "systemctl enable --now postfix" if units.has_systemd(machine) else "postfix start"
         yield Finding(FAIL, "Postfix does not run", fix=start)
         return
     changed = max(os.stat(machine.path(path)).st_mtime for path in (postfix.MAIN, postfix.MASTER))
-    old = [pid for pid in running["smtpd"] if (units.started(machine, pid) or changed) < changed - 1]
+    smtpds = units.processes(machine, ["smtpd"])["smtpd"]
+    old = [pid for pid in smtpds if (units.started(machine, pid) or changed) < changed - 1]
     if old:
         found = f"{len(old)} smtpd of before the last change of main.cf or master.cf still run"
         yield Finding(WARN, found, f"process {', '.join(map(str, old))}", "postfix reload")

@@ -10,10 +10,10 @@ from popips.doctor.check import FAIL, STRANGERS, WARN, Check, Finding, Patient, 
 from popips.doctor.there import contrib
 from popips.form import of
 from popips.probe import sendmail, units
+from popips.probe.sendmail import MAKE_AND_RESTART as MAKE
 from popips.probe.sendmail import Cf, Verdict
 
 DRAC = "/usr/share/sendmail/cf/feature/drac.m4"
-PIDS = ("/run/sendmail/mta/sendmail.pid", "/run/sendmail.pid")
 DNSBL = re.compile(r"\$\((\w+) \$4\.\$3\.\$2\.\$1\.(\S+?)\.? ")
 LOCAL_RULES = re.compile(r"^SLocal_check_rcpt\b.*?(?=^S|\Z)", re.M | re.S)
 # rules for Local_check_rcpt, as sed puts them: what access.db says of the client comes first
@@ -26,8 +26,15 @@ def look(patient: Patient) -> Iterator[Check]:
     """Look at what sendmail does with the map."""
     cf = patient.cf
     assert cf is not None
-    yield judged("mta.asks", "yes to who has a grant, no to others", _answers(patient), list(_wrong_asks(patient, cf)))
-    yield judged("mta.order", "nothing in front that refuses who has a grant", "", list(_wrong_order(patient, cf)))
+    yield judged(
+        "mta.asks",
+        "relays for addresses that have a grant, and for no others",
+        _answers(patient),
+        list(_wrong_asks(patient, cf)),
+    )
+    yield judged(
+        "mta.order", "no check in front of the map rejects a granted address", "", list(_wrong_order(patient, cf))
+    )
     if patient.machine.runs:
         fresh = "sendmail runs with the .cf that there is"
         yield judged("mta.fresh", fresh, fresh, list(_stale(patient, cf)))
@@ -50,15 +57,11 @@ def _wrong_asks(patient: Patient, cf: Cf) -> Iterator[Finding]:
         fix = patient.set_line("map", f"{line.kind}:{place.source}")
         yield Finding(FAIL, f"sendmail takes {place.path} for {line.kind}, and popips.conf for {place.kind}", fix=fix)
     if line.has_flag("T") and _any_value_relays(cf, asked[0]):
-        fix = f"sed -i '/^FEATURE(`drac/s/-T<TMPF> *//' {sendmail.MC}; {_make()}"
+        fix = f"sed -i '/^FEATURE(`drac/s/-T<TMPF> *//' {sendmail.MC}; {MAKE}"
         found = f"any value of the map {asked[0]} relays, and with -T a map that cannot be read has one, for everybody"
         yield Finding(FAIL, found, f"K{asked[0]} in {sendmail.CF}", fix)
     if patient.machine.runs:
         yield from _wrong_answers(patient, asked)
-    if cf.is_local_only:
-        yield Finding(
-            WARN, "sendmail listens on this host's own address only, and serves nobody else", fix=_listen(patient)
-        )
 
 
 def _not_asked(patient: Patient, cf: Cf, is_named: bool) -> Finding:
@@ -81,30 +84,17 @@ def have_asked(patient: Patient) -> str:
     if os.path.exists(patient.machine.path(DRAC)):
         return _feature(patient, f"FEATURE(`drac', `{place.kind} -o {place.path}')dnl")
     sample = contrib("sendmail/own-check-rcpt.mc")
-    return f"sed 's|hash -o .*|{place.kind} -o {place.path}|' {sample} >> {sendmail.MC}; {_make()}"
+    return f"sed 's|hash -o .*|{place.kind} -o {place.path}|' {sample} >> {sendmail.MC}; {MAKE}"
 
 
 def _feature(patient: Patient, line: str) -> str:
     """Return the command that has sendmail.mc say a line: behind the access map's, else before the mailers."""
     source = patient.machine.read(sendmail.MC)
     if line in source.splitlines():  # and make has not seen it
-        return f"touch {sendmail.MC}; {_make()}"
+        return f"touch {sendmail.MC}; {MAKE}"
     quoted = line.replace("'", "'\\''")
     at = "/^FEATURE(`access_db/a" if re.search(r"^FEATURE\(`access_db", source, re.M) else "/^MAILER_DEFINITIONS/i"
-    return f"sed -i '{at} {quoted}' {sendmail.MC}; {_make()}"
-
-
-def _make() -> str:
-    return f"make -C {sendmail.FOLDER}; service sendmail restart"
-
-
-def _listen(patient: Patient) -> str:
-    """Return the command that has sendmail serve others: by IPv6, too, with a socket that takes both."""
-    edit = "s/^(DAEMON_OPTIONS\\(`Family=inet6?, .*Port=smtp), Addr=[^,'\\'']*/\\1/"
-    debians = "s/^(DAEMON_OPTIONS\\(`Family=inet), +Name=MTA-v4, Port=smtp, Addr=[^,'\\'']*/\\16, Name=MTA, Port=smtp/"
-    if not re.search(r"^DAEMON_OPTIONS\(`Family=inet6", patient.machine.read(sendmail.MC), re.M):
-        edit = f"{debians};{edit}"
-    return f"sed -i -E '{edit}' {sendmail.MC}; {_make()}"
+    return f"sed -i '{at} {quoted}' {sendmail.MC}; {MAKE}"
 
 
 def _any_value_relays(cf: Cf, name: str) -> bool:
@@ -121,7 +111,7 @@ def _wrong_answers(patient: Patient, names: list[str]) -> Iterator[Finding]:
         )
         return
     if bt.error:
-        yield Finding(FAIL, "sendmail cannot be asked", f"sendmail -bt: {bt.error}", f"touch {sendmail.MC}; {_make()}")
+        yield Finding(FAIL, "sendmail cannot be asked", f"sendmail -bt: {bt.error}", f"touch {sendmail.MC}; {MAKE}")
         return
     for name in patient.live:
         key, value = (part.decode() for part in form.record(name))
@@ -147,7 +137,9 @@ def open_to(name: str, verdict: Verdict | None) -> Finding | None:
         return Finding(FAIL, f"sendmail does not say whether it relays for {name}", "sendmail -bt: no verdict")
     if not verdict.relays:
         return None
-    by = next((f"{map_} {key}: {value}" for map_, key, value in verdict.asked if value == "RELAY"), verdict.text)
+    by = next(
+        (f"{map_} {key}: {value}" for map_, key, value in verdict.asked if value == "RELAY"), "sendmail -bt: check_rcpt"
+    )
     return Finding(FAIL, f"sendmail relays for {name}, who has no grant: is the relay open to all?", by)
 
 
@@ -203,14 +195,14 @@ def _wrong_order(patient: Patient, cf: Cf) -> Iterator[Finding]:
         given = [name for name in ("map", "own_map") if name in vars(patient.settings)]
         fix = (
             f"sed -i -E '/^[ \\t]*({'|'.join(given)})[ \\t]*=/d' {patient.conf}; popips-expire; "
-            f"sed -i '/^FEATURE(`drac.*popips/d' {sendmail.MC}; {_make()}"
+            f"sed -i '/^FEATURE(`drac.*popips/d' {sendmail.MC}; {MAKE}"
         )
         told = f"a DNSBL ({', '.join(lists)}) goes before a grant in a map of its own, and not before one in access.db"
         yield Finding(WARN, told, f"{sendmail.CF}: the map {names[0] if names else '?'} is asked behind it", fix)
     local = "".join(LOCAL_RULES.findall(cf.text))
     if cf.delays_checks and "Basic_check_relay" not in local and any(f"$({name} " in local for name in names):
         told = "with FEATURE(`delay_checks'), who has a grant relays in spite of your REJECT of it"
-        fix = f"sed -i 's/^SLocal_check_rcpt.*/&\\n{RELAY_FIRST}/' {sendmail.MC}; {_make()}"
+        fix = f"sed -i 's/^SLocal_check_rcpt.*/&\\n{RELAY_FIRST}/' {sendmail.MC}; {MAKE}"
         yield Finding(FAIL, told, f"Local_check_rcpt in {sendmail.CF} does not call Basic_check_relay", fix)
 
 
@@ -219,7 +211,7 @@ def _wrong_order(patient: Patient, cf: Cf) -> Iterator[Finding]:
 
 def _stale(patient: Patient, cf: Cf) -> Iterator[Finding]:
     machine = patient.machine
-    began = _began(patient, cf)
+    began = sendmail.began(machine, cf)
     unit = units.units(machine, "sendmail.service")["sendmail.service"]
     start = (
         "systemctl enable sendmail; systemctl restart sendmail"
@@ -228,7 +220,7 @@ def _stale(patient: Patient, cf: Cf) -> Iterator[Finding]:
     )
     built, source = (_mtime(machine.path(path)) for path in (sendmail.CF, sendmail.MC))
     if source > built + 1:
-        yield Finding(WARN, f"{sendmail.MC} is newer than the .cf that is made from it", fix=_make())
+        yield Finding(WARN, f"{sendmail.MC} is newer than the .cf that is made from it", fix=MAKE)
     if began is None:
         yield Finding(FAIL, "sendmail does not run", fix=start)
     elif began < built:
@@ -240,19 +232,6 @@ def _stale(patient: Patient, cf: Cf) -> Iterator[Finding]:
         )
     if began is not None and units.has_systemd(machine) and not unit.is_enabled:
         yield Finding(WARN, "sendmail is not started at boot", fix="systemctl enable sendmail")
-
-
-def _began(patient: Patient, cf: Cf) -> float | None:
-    """Return when the daemon has read its .cf, in seconds since the epoch; None if it does not run.
-
-    After SIGHUP it is the same process that begins anew, and writes its pid file again.
-    """
-    for path in dict.fromkeys([cf.options.get("PidFile", ""), *PIDS]):
-        first = patient.machine.read(path).partition("\n")[0].strip() if path.startswith("/") else ""
-        started = units.started(patient.machine, int(first)) if first.isdigit() else None
-        if started is not None:
-            return max(started, _mtime(path))
-    return None
 
 
 def _mtime(path: str) -> float:

@@ -9,7 +9,7 @@ from functools import cached_property
 from popips.form import of
 from popips.maps import Place, exists
 from popips.maps.kinds import KINDS
-from popips.probe import sendmail
+from popips.probe import postfix, sendmail
 from popips.probe.machine import Machine
 from popips.settings import Settings
 from popips.stamps import Stamp, StampError
@@ -116,6 +116,11 @@ class Patient:
                     yield entry
         except StampError:
             return
+
+    @cached_property
+    def postfix(self) -> postfix.Config:
+        """What Postfix goes by; asked once."""
+        return postfix.config(self.machine)
 
     @property
     def asked_instead(self) -> str:

@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 
-from popips import configuration, policy
+from popips import address, configuration, policy
 from popips.configuration import SettingsError
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged
 from popips.maps import BY_POSTMAP
@@ -15,6 +15,7 @@ from popips.probe.machine import ENVIRONMENT, Machine
 from popips.settings import Settings
 
 ID, WANTED = "conf", "settings that can be used"
+LOOPBACK = {"127.0.0.0/8": "127.0.0.1", "::1": "::1"}  # each with an address in it
 
 
 def load(machine: Machine, path: str) -> Settings | Check:
@@ -30,7 +31,20 @@ def load(machine: Machine, path: str) -> Settings | Check:
 def look(patient: Patient) -> Iterator[Check]:
     """Look at what popips.conf says."""
     well = patient.conf if patient.settings.identity != "-" else f"{patient.conf} is not there: the defaults hold"
-    yield judged(ID, WANTED, well, list(_wrong(patient)) if patient.machine.runs else [])
+    wrong = [*_loopback(patient), *(_wrong(patient) if patient.machine.runs else [])]
+    yield judged(ID, WANTED, well, wrong)
+
+
+def _loopback(patient: Patient) -> Iterator[Finding]:
+    """Tell that `never` has lost this host's own addresses, which its default has."""
+    never = patient.settings.never
+    missing = [network for network, name in LOOPBACK.items() if not address.is_in(name, never)]
+    if missing:
+        found = (
+            f"{patient.conf}: never has no {' and no '.join(missing)}: who logs in by a webmail here is granted that"
+        )
+        fix = f"{patient.set_line('never', ' '.join([*map(str, never), *missing]))}; popips-expire"
+        yield Finding(WARN, found, fix=fix)
 
 
 def _wrong(patient: Patient) -> Iterator[Finding]:

@@ -25,19 +25,21 @@ def look(patient: Patient) -> Iterator[Check]:
     if found is None or found.error:
         told = found.error if found else "no Dovecot here"
         if found:
-            yield judged("dovecot.hook", "a configuration that Dovecot takes", "", [Finding(FAIL, told, "doveconf -n")])
+            yield judged(
+                "dovecot.hook", "a configuration that Dovecot accepts", "", [Finding(FAIL, told, "doveconf -n")]
+            )
         else:
             yield skipped("dovecot.hook", told)
         yield from (skipped(f"dovecot.{name}", told) for name in IDS[1:])
         return
     wanted = {
-        "hook": f"{POSTLOGIN} behind each login to a mailbox, or popips-hook in PAM",
-        "sandbox": "leave for what Dovecot starts to write the map and the stamps",
-        "cache": "PAM asked at each login",
-        "anonymous": "no login that needs no password",
-        "allow_nets": "a hook that runs when a login has passed all checks",
-        "proxies": "no network whose hosts may say who their client is, but your own proxies",
-        "services": "services as only_services in popips.conf names them",
+        "hook": f"{POSTLOGIN} runs after each POP3 and IMAP login, or popips-hook in PAM",
+        "sandbox": "Dovecot's processes may write to the map and the stamps",
+        "cache": "PAM is asked at every login",
+        "anonymous": "no anonymous logins",
+        "allow_nets": "the hook runs only after a login has passed all checks",
+        "proxies": "only your own proxies may report a client's address",
+        "services": "only_services in popips.conf names the services that Dovecot reports",
     }
     looks = (_hook, _sandbox, _cache, _anonymous, _allow_nets, _proxies, _services)
     for name, one in zip(IDS, looks):
@@ -78,7 +80,7 @@ def _hook(patient: Patient, found: Dovecot) -> Iterator[Finding]:
         yield Finding(WARN, both, fix=f"sed -i '/{HOOK}/d' {files}")
     missing = [name for name in found.protocols if name not in after]
     if missing and not of_pam:
-        yield Finding(FAIL, f"no hook behind logins by {' and '.join(missing)}", "doveconf -n", _use_postlogin())
+        yield Finding(FAIL, f"no hook runs after logins by {' and '.join(missing)}", "doveconf -n", _use_postlogin())
     elif of_pam and not after and (without := [name for name in found.pam_services if name not in of_pam]):
         said = f"Dovecot asks the PAM service {' and '.join(without)}, which has no line of popips-hook"
         yield Finding(FAIL, said, "doveconf passdb", _use_postlogin())

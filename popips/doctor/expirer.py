@@ -22,8 +22,10 @@ def look(patient: Patient) -> Iterator[Check]:
     lines = units.cron_lines(patient.machine, "popips-expire")
     started = list(_wrong_start(patient, there, lines))
     by = [TIMER] if there[TIMER].is_enabled else [path for path, _ in lines]
-    yield judged("expirer.started", "the timer or cron, and only one of them", f"by {', '.join(by)}", started)
-    yield judged("expirer.run", "a whole run in the last minutes", _last(patient), list(_wrong_run(patient, there)))
+    yield judged("expirer.started", "started by the timer or by cron, not by both", f"by {', '.join(by)}", started)
+    yield judged(
+        "expirer.run", "a complete run within the last minutes", _last(patient), list(_wrong_run(patient, there))
+    )
 
 
 def _wrong_start(patient: Patient, there: dict[str, units.Unit], lines: list[tuple[str, str]]) -> Iterator[Finding]:

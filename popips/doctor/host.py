@@ -30,12 +30,12 @@ def look(patient: Patient) -> Iterator[Check]:
     """Look at the clock, the log and the hooks."""
     machine = patient.machine
     if machine.runs:
-        yield judged("clock", "a clock that is set by others, and does not jump", "synchronised", list(_clock(patient)))
-        yield judged("log", f"a log behind {SOCKET}", _where(machine), list(_log(machine)))
+        yield judged("clock", "a clock that is kept by NTP or the like", "synchronised", list(_clock(patient)))
+        yield judged("log", f"a log daemon that listens on {SOCKET}", _where(machine), list(_log(machine)))
     else:
         yield skipped("clock", "only files are here")
         yield skipped("log", "only files are here")
-    yield judged("hook.programs", "hooks that root alone can change, and all can run", "", list(_programs(machine)))
+    yield judged("hook.programs", "hooks that only root can change and everybody can run", "", list(_programs(machine)))
     yield _apparmor(machine)
 
 
@@ -92,7 +92,9 @@ def _programs(machine: Machine) -> Iterator[Finding]:
             yield Finding(FAIL, found, file, fix=f"chown root {path}; chmod 0755 {path}")
         elif machine.runs and os.statvfs(path).f_flag & os.ST_NOEXEC:
             yield Finding(FAIL, f"{path}: on a file system that is mounted noexec", file)
-        elif python := _python(machine, path):
+        elif (said := re.search(r"^python=(\S+)$", machine.read(path), re.M)) is None:
+            yield Finding(FAIL, f"{path}: not popips' own program: no login is granted", file, there.install_again())
+        elif not os.path.exists(machine.path(python := said[1])):
             yield Finding(FAIL, f"{path}: there is no {python}, which it starts", file, "apt-get install -y python3")
 
 
@@ -103,7 +105,15 @@ def _missing(machine: Machine, path: str, file: str) -> Finding:
     ours = there.hook(name)
     if path != ours and os.path.exists(machine.path(ours)) and file:
         return Finding(FAIL, found, file, f"sed -i 's|{path}|{ours}|' {file}; service dovecot reload")
-    return Finding(FAIL, found, file, there.install_again())
+    return Finding(FAIL, found, file, "\n".join([*_pass(path), there.install_again()]))
+
+
+def _pass(path: str) -> list[str]:
+    """Return the command after which logins pass at once, without a network, until the hook itself is there again."""
+    if path.rpartition("/")[2] != "popips-postlogin":  # popips-hook is optional: PAM goes on without it
+        return []
+    stand_in = "'#!/bin/sh\\nexec \"$@\"\\n'"
+    return [f"mkdir -p {os.path.dirname(path)}; printf {stand_in} > {path}; chmod 0755 {path}"]
 
 
 def _named(machine: Machine) -> dict[str, str]:
@@ -117,12 +127,6 @@ def _named(machine: Machine) -> dict[str, str]:
                 for program in re.findall(rf"(/\S*/(?:{'|'.join(there.HOOKS)}))(?=[\s;}}]|$)", line):
                     found.setdefault(program, path)
     return found
-
-
-def _python(machine: Machine, hook: str) -> str:
-    """Return the interpreter that a hook starts, if it is not there."""
-    said = re.search(r"^python=(\S+)$", machine.read(hook), re.M)
-    return said[1] if said and not os.path.exists(machine.path(said[1])) else ""
 
 
 def _apparmor(machine: Machine) -> Check:
@@ -143,4 +147,4 @@ def _apparmor(machine: Machine) -> Check:
             fix = f"echo '{path} Ux,' >> {local}; apparmor_parser -r /etc/apparmor.d/usr.lib.dovecot.{part}"
             wrong.append(Finding(FAIL, found, f"{PROFILES}; {file}", fix))
     well = "no profile stands against it" if profiles else "no AppArmor here"
-    return judged("hook.apparmor", "leave to start the hooks", well, wrong)
+    return judged("hook.apparmor", "no AppArmor profile that keeps Dovecot from running the hooks", well, wrong)

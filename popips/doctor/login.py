@@ -60,7 +60,7 @@ def look(patient: Patient, user: str, password: str) -> Iterator[Check]:
 
 def _tried(patient: Patient, way: _Way, user: str, password: str) -> Iterator[Check]:
     said = way.log_in(password)
-    yield _judged("login.right", not said, f"{user} logs in: {way.name}", f"{way.name}: {said}", "a login that passes")
+    yield _judged("login.right", not said, f"{user} logs in: {way.name}", f"{way.name}: {said}", "the login succeeds")
     state = _grant(patient, way.client)
     yield _judged(
         "login.grant", state == "open", f"it opened the relay for {way.client}", state or "no grant", "a grant"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from popips.doctor import conf, dovecot, expirer, host, maps, mta, pam, stamps
+from popips.doctor import conf, dovecot, expirer, host, maps, mta, pam, stamps, ways
 from popips.doctor.check import Check, Look, Patient
 from popips.probe.machine import Machine
 
@@ -24,7 +24,8 @@ def examine(machine: Machine, path: str, now: float) -> list[Check]:
     if isinstance(found, Check):
         return [_as_the_host_says(machine, found)]
     patient = Patient(machine, path, found, now)
-    return [_as_the_host_says(machine, check) for look in LOOKS for check in look(patient)]
+    checks = [check for look in LOOKS for check in look(patient)]
+    return [_as_the_host_says(machine, check) for check in (*checks, *ways.look(patient, checks))]
 
 
 def _as_the_host_says(machine: Machine, check: Check) -> Check:

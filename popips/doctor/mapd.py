@@ -9,6 +9,7 @@ from popips.doctor.check import FAIL, STRANGERS, Check, Finding, Patient, judged
 from popips.doctor.there import contrib
 from popips.probe import mapd, sendmail
 
+NO_FILE = "there is no map in a file"
 ASKS = {
     "sendmail": (b"14:popips 0.0.0.0,", b"9:NOTFOUND ,"),
     "postfix": (b"request=smtpd_access_policy\n\n", b"action=DUNNO\n\n"),
@@ -21,12 +22,17 @@ def look_for_it(patient: Patient, ids: tuple[str, ...]) -> Iterator[Check]:
         yield judged("map.there", "an answer of popips-mapd's", "popips-mapd answers", list(_wrong_there(patient)))
     else:
         yield skipped("map.there", "only files are here")
-    yield from (skipped(f"map.{id}", "there is no map in a file") for id in ids)
+    yield from (skipped(f"map.{id}", NO_FILE) for id in ids)
 
 
 def look_at_sendmail(patient: Patient, ids: tuple[str, ...]) -> Iterator[Check]:
     """Look whether sendmail asks it, and what comes of that; ids: of all checks of the MTA."""
-    yield judged(ids[0], "yes to who has a grant, no to others", "it asks popips-mapd", list(_wrong_asks(patient)))
+    yield judged(
+        ids[0],
+        "relays for addresses that have a grant, and for no others",
+        "it asks popips-mapd",
+        list(_wrong_asks(patient)),
+    )
     yield from (skipped(id, "popips-mapd(8) has the lines") for id in ids[1:])
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from stat import S_IMODE, S_ISREG
 
-from popips.doctor import ask_postfix, ask_sendmail, mapd
+from popips.doctor import ask_postfix, ask_sendmail, mapd, tables
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, skipped
 from popips.doctor.inside import Inside
 from popips.doctor.inside import look as look_inside
@@ -41,13 +41,17 @@ def look(patient: Patient) -> Iterator[Check]:
         return
     yield judged("map.there", f"a map at {this.place.path}", f"{this.place}", [])
     yield judged("map.format", f"{this.place.kind}, as the MTA reads it", this.of_format(), list(this.wrong_format()))
-    yield judged("map.owner", "nobody but root and the MTA can write to it", this.of_owner(), list(this.wrong_owner()))
-    yield judged("map.key", "records as the MTA asks for them", this.of_key(), list(this.wrong_key()))
-    yield judged("map.lock", "a lock that is to be had", "nobody keeps it locked", list(this.wrong_lock()))
-    yield judged("map.journal", "a journal of root's, with no change left in it", "", list(this.wrong_journal()))
-    yield judged("map.ahead", "times that are not in the future", "its time is not in the future", list(this.ahead()))
+    yield judged("map.owner", "only root and the MTA can write to it", this.of_owner(), list(this.wrong_owner()))
+    yield judged("map.key", "keys and values in the form that the MTA looks up", this.of_key(), list(this.wrong_key()))
+    yield judged("map.lock", "the map can be locked", "no process keeps it locked", list(this.wrong_lock()))
+    yield judged(
+        "map.journal", "a journal owned by root, with no unfinished change in it", "", list(this.wrong_journal())
+    )
+    yield judged(
+        "map.ahead", "timestamps that are not in the future", "its timestamp is not in the future", list(this.ahead())
+    )
     yield judged("map.size", f"less than {BIG >> 20} MiB, or own_map = yes", this.of_size(), list(this.wrong_size()))
-    yield judged("map.pending", "all that its text says", this.of_text(), list(this.pending()))
+    yield judged("map.pending", "every record of its text", this.of_text(), list(this.pending()))
 
 
 class _Map:
@@ -61,8 +65,11 @@ class _Map:
     @property
     def make_it(self) -> str:
         """The command that makes it from what there is."""
+        is_postfix = self.settings.mta == "postfix"
+        if is_postfix and (another := tables.asked_instead(self.patient)):
+            return another
         if self.place.own:
-            return ask_postfix.AGAIN if self.settings.mta == "postfix" else "popips-expire"
+            return tables.AGAIN if is_postfix else "popips-expire"
         if another := self.patient.asked_instead:
             return another
         return self.place.build(self.place.source if exists(self.here.source) else "/dev/null")
@@ -231,7 +238,7 @@ class _Map:
         return "; ".join([*lines, "popips-expire", ask])
 
     def of_text(self) -> str:
-        return f"all that {self.text.path} says" if self.text.path else "no text: it is popips' own"
+        return f"every record of {self.text.path}" if self.text.path else "no text: popips maintains this map itself"
 
     def pending(self) -> Iterator[Finding]:
         if self.inside.text_error:

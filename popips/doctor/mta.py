@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from popips.doctor import ask_postfix, ask_sendmail, mapd
+from popips.doctor import ask_postfix, ask_sendmail, listens, mapd
 from popips.doctor.check import FAIL, Check, Finding, Patient, judged, skipped
 from popips.probe import postfix, sendmail, units
 
@@ -18,7 +18,7 @@ def look(patient: Patient) -> Iterator[Check]:
     other = _other(patient)
     if other:
         yield judged(IDS[0], "the MTA that popips.conf names", "", [other])
-        yield from (skipped(id, "see mta.asks") for id in IDS[1:])
+        yield from (skipped(id, "see mta.asks") for id in (*IDS[1:], listens.ID))
         return
     if patient.settings.mta == "postfix":
         yield from ask_postfix.look(patient)
@@ -26,6 +26,7 @@ def look(patient: Patient) -> Iterator[Check]:
         yield from ask_sendmail.look(patient)
     else:
         yield from mapd.look_at_sendmail(patient, IDS)
+    yield from listens.look(patient)
 
 
 def _other(patient: Patient) -> Finding | None:

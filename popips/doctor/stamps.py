@@ -22,13 +22,13 @@ SECOND = 10**9
 def look(patient: Patient) -> Iterator[Check]:
     """Look at the stamp folder."""
     path, here = patient.settings.stamps, patient.here.stamps
-    wanted = f"{path}: a folder of root's that nobody else may write to"
+    wanted = f"{path}: owned by root, and not writable by others"
     wrong = list(_wrong_folder(patient))
     yield judged("stamps.folder", wanted, path, wrong)
     if not os.path.isdir(here):
         yield from (skipped(f"stamps.{id}", "there is no stamp folder") for id in ("times", "room"))
         return
-    yield judged("stamps.times", "times finer than seconds, by which a login is told", "", list(_wrong_times(patient)))
+    yield judged("stamps.times", "a file system with timestamps finer than a second", "", list(_wrong_times(patient)))
     yield judged("stamps.room", "room for stamps, map and journal", _of_room(patient), list(_wrong_room(patient)))
 
 

@@ -37,7 +37,8 @@ def contrib(path: str) -> str:
 def install_again() -> str:
     """Return the command that installs popips anew."""
     if os.path.exists("/var/lib/dpkg/info/popips.list"):
-        return "apt-get install -y --reinstall popips"
+        again = "apt-get install -y --reinstall"
+        return f"{again} popips || {again} ./popips_*.deb  # the second in the folder of your .deb"
     return f"make -C {ROOM} install" if os.path.exists(f"{ROOM}/Makefile") else "make install"
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from popips import address
+from popips.probe import units
 from popips.probe.machine import Machine
 
 FOLDER, MAIN, MASTER = "/etc/postfix", "/etc/postfix/main.cf", "/etc/postfix/master.cf"
@@ -79,6 +81,12 @@ def is_there(machine: Machine) -> bool:
     return bool(machine.read(MAIN)) and any(machine.glob("/usr/sbin/postconf"))
 
 
+def runs(machine: Machine) -> bool:
+    """Whether its master does."""
+    pid = machine.read("/var/spool/postfix/pid/master.pid").strip()
+    return bool(units.processes(machine, ["master"])["master"]) or (pid.isdigit() and os.path.isdir(f"/proc/{pid}"))
+
+
 def config(machine: Machine) -> Config:
     """Return what the smtpd of port 25 goes by."""
     names = (*LISTS, *OTHERS)
@@ -91,6 +99,12 @@ def config(machine: Machine) -> Config:
     own = {name: value for name, value in of_service if name in names}
     error = said.err.strip() if said.status or not values else ""
     return Config({**values, **own}, frozenset(own), error, service, screened)
+
+
+def is_loopback(interfaces: str) -> bool:
+    """Whether inet_interfaces names loopback addresses only."""
+    words = interfaces.replace(",", " ").split()
+    return bool(words) and all(re.fullmatch(r"loopback-only|localhost|127\.[\d.]+|\[?::1\]?", word) for word in words)
 
 
 def _at_port_25(services: str) -> tuple[str, bool]:

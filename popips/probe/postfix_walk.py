@@ -20,13 +20,14 @@ Query = Callable[[Restriction, Sequence[str]], tuple[dict[str, str], str]]
 class Verdict:
     """What the lists say to a client. by: the entry that has decided, and its list; found: the records on the way.
 
-    complaint: why a table could not be asked, which Postfix answers with 451.
+    complaint: why a table could not be asked, which Postfix answers with 451; table: which one that is.
     """
 
     relays: bool
     by: str
     found: tuple[str, ...]
     complaint: str = ""
+    table: str = ""
 
 
 def walk(config: Config, name: str, query: Query) -> Verdict:
@@ -44,7 +45,7 @@ def walk(config: Config, name: str, query: Query) -> Verdict:
             if entry.name in ("check_client_access", "check_policy_service"):
                 answers, complaint = query(entry, keys)
                 if complaint:
-                    return Verdict(False, f"{entry} in {list_}", tuple(found), complaint)
+                    return Verdict(False, f"{entry} in {list_}", tuple(found), complaint, entry.of)
                 its = next((each for each in keys if each in answers), "")
                 record = answers.get(its, "")
                 found += [f"{its} {record}"] if its else []

@@ -8,10 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from popips import address
+from popips.probe import units
 from popips.probe.machine import NO_ANSWER, Machine
 
 PROGRAM = "/usr/sbin/sendmail"
 FOLDER, CF, MC = "/etc/mail", "/etc/mail/sendmail.cf", "/etc/mail/sendmail.mc"
+PIDS = ("/run/sendmail/mta/sendmail.pid", "/run/sendmail.pid")
+MAKE_AND_RESTART = f"make -C {FOLDER}; service sendmail restart"
 RECIPIENT = "<postmaster@[192.0.2.200]>"  # of nobody's domain, and no name that DNS would be asked for
 MAP = re.compile(r"^K(\S+)\s+(\S+)\s*(.*?)\s*$", re.M)
 OPTION = re.compile(r"^O\s+(\w+)\s*=\s*(.*?)\s*$", re.M)
@@ -124,6 +127,19 @@ def cf(machine: Machine) -> Cf | None:
     """Return what the .cf says, None if there is none."""
     text = machine.read(CF)
     return parsed(text) if text else None
+
+
+def began(machine: Machine, cf: Cf) -> float | None:
+    """Return when the daemon has read its .cf, in seconds since the epoch; None if it does not run.
+
+    After SIGHUP it is the same process that begins anew, and writes its pid file again.
+    """
+    for path in dict.fromkeys([cf.options.get("PidFile", ""), *PIDS]):
+        first = machine.read(path).partition("\n")[0].strip() if path.startswith("/") else ""
+        started = units.started(machine, int(first)) if first.isdigit() else None
+        if started is not None:
+            return max(started, os.stat(machine.path(path)).st_mtime)
+    return None
 
 
 def parsed(text: str) -> Cf:

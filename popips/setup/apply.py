@@ -67,6 +67,7 @@ def _write(step: Write, record: Record, planned: Kept) -> None:
     data = os.fsencode(step.text)
     mode, uid, gid = (before.mode, before.uid, before.gid) if before.kind == FILE else (0o644, 0, 0)
     after = Kept(FILE, sha256(data), mode, uid, gid)
+    put(f"{record.copies}/{after.what}", data, Kept(FILE, mode=0o600))  # for an undo among what others have added
     missing = _missing(os.path.dirname(step.path))
     record.add(Entry(step.part, {step.path: before}, {step.path: after}, missing, step.before_undo))
     for folder in missing:

@@ -11,6 +11,7 @@ from popips.setup.there import Host, text
 
 OWN_MAP = "/var/lib/popips/popips"
 PART = "popips.conf"
+MAPD = "mapd"  # a server that answers by the stamps, in place of a map
 
 
 def host(machine: Machine, choice: Choice) -> Host:
@@ -24,13 +25,15 @@ def host(machine: Machine, choice: Choice) -> Host:
     if "map" in given:
         if "mta" not in given and mta == "postfix":
             raise ByHand(f"{choice.conf} names a map of sendmail's: write mta = postfix there, if Postfix asks it")
-        is_own = "own" if said.own_map else "access"
-        if choice.map and choice.map != is_own:
+        its = "own" if said.own_map else "access" if said.map.row.has_file else MAPD
+        if choice.map and choice.map != its:
             raise ByHand(f"{choice.conf} says map = {said.map}: change that, or leave --map {choice.map} out")
         return Host(machine, said, None, choice.hook)
     if mta == "postfix" and wanted == "access":
         raise ByHand(f"which map does Postfix ask? Write mta = postfix and map = hash:PATH into {choice.conf}")
     added = [f"mta = {mta}"] if mta == "postfix" and "mta" not in given else []
+    if wanted == MAPD:
+        added += [f"map = {MAPD}"]
     if wanted == "own":
         added += [f"map = {_kind(machine, mta)}:{OWN_MAP}"]
         added += [] if "own_map" in given else ["own_map = yes"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from popips.probe.machine import Machine
-from popips.setup import conf, dovecot, expirer, pam, postfix, sendmail
+from popips.setup import conf, dovecot, expirer, mapd, pam, postfix, sendmail
 from popips.setup.step import ByHand, Choice, Plan, Step
 from popips.setup.there import Host
 
@@ -22,7 +22,8 @@ def plan(machine: Machine, choice: Choice) -> Plan:
         return Plan("", by_hand=(str(why),))
     mta, hook = MTAS[host.settings.mta], dovecot if host.hook == "postlogin" else pam
     # a map of popips' own is there before the MTA asks it; one of the admin's may be made by make(1) only then
-    asked = [expirer.first_run, mta.steps] if host.settings.own_map else [mta.steps, expirer.first_run]
+    is_ours = host.settings.own_map or not host.settings.map.row.has_file
+    asked = [expirer.first_run, mapd.steps, mta.steps] if is_ours else [mta.steps, expirer.first_run]
     parts: list[Callable[[Host], list[Step]]] = [conf.steps, *asked, expirer.steps, hook.steps]
     steps: list[Step] = []
     by_hand = []

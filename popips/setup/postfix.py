@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from popips.probe import mapd
 from popips.probe.machine import Machine
-from popips.probe.postfix import CLOSE, LISTS, MAIN, RECIPIENT, RELAY, config, written
+from popips.probe.postfix import CLOSE, LISTS, MAIN, RECIPIENT, RELAY, config, is_loopback, written
 from popips.setup.step import ByHand, Run, Step, Write
 from popips.setup.there import Host, text
 
@@ -23,17 +23,17 @@ def steps(host: Host) -> list[Step]:
     set_ = machine.ask("postconf", "-n")
     if set_.status:
         raise ByHand(f"postconf -n: {set_.err.strip() or 'failed'}")
-    if not host.settings.map.row.has_file:
-        if any(mapd.is_asked(host.settings, each) for each in config(machine).restrictions(RELAY)):
-            return []
-        raise ByHand(f"map = {name}: put the lines of contrib/postfix/mapd.cf into main.cf, see popips-mapd(8)")
+    by_mapd = not host.settings.map.row.has_file
+    if by_mapd and any(mapd.is_asked(host.settings, each) for each in config(machine).restrictions(RELAY)):
+        return []
     overridden = config(machine).overrides.intersection((RELAY, RECIPIENT))
     if overridden:
-        raise ByHand(f"master.cf sets {min(overridden)} for port 25: put check_client_access {name} there")
+        question = mapd.QUESTION if by_mapd else f"check_client_access {name}"
+        raise ByHand(f"master.cf sets {min(overridden)} for port 25: put {question} there")
     had, new = {list_: written(machine, list_) for list_ in (RELAY, RECIPIENT)}, {}
     for list_, said in had.items():
         if list_ == RELAY or _closing(said) is not None:
-            new[list_] = with_check(said, name) if said or list_ == RECIPIENT else ""
+            new[list_] = (with_mapd(said) if by_mapd else with_check(said, name)) if said or list_ == RECIPIENT else ""
     if not any(new.values()):
         raise ByHand(f"{RELAY} is empty, and {RECIPIENT} refuses nobody: that is another set-up than setup knows")
     changed = {list_: value for list_, value in new.items() if value != had[list_]}
@@ -56,7 +56,22 @@ def with_check(said: str, name: str) -> str:
 
     What the admin has there for clients of his own stays in front of it, so that his REJECT wins. Raise ByHand.
     """
-    check = f"check_client_access {name}"
+    return _with(said, f"check_client_access {name}")
+
+
+def with_mapd(said: str) -> str:
+    """Return restrictions that ask popips-mapd there; mail to domains of this host's never waits for that.
+
+    permit_auth_destination has no place where more is asked behind the refusal. Raise ByHand.
+    """
+    closing = _closing(said)
+    is_last = closing is not None and len(said[closing:].split()) == 1
+    local = "permit_auth_destination, " if is_last and "permit_auth_destination" not in said else ""
+    return _with(said, f"{local}{mapd.QUESTION}")
+
+
+def _with(said: str, check: str) -> str:
+    """Return restrictions with the check in front of what refuses strangers; raise ByHand."""
     there, at = re.search(rf"{re.escape(check)}(,|\s|$)", said), _closing(said)
     if there and (at is None or there.start() < at):
         return said
@@ -82,9 +97,10 @@ def left(host: Host) -> list[str]:
                 f"{list_} asks a DNSBL, which refuses a listed client in spite of its grant: "
                 f"check_client_access {name} in front of that lets it in"
             )
-    if machine.ask("postconf", "-xh", "inet_interfaces").out.strip() in ("loopback-only", "localhost", "127.0.0.1"):
+    if is_loopback(machine.ask("postconf", "-xh", "inet_interfaces").out):
         told.append(
-            "Postfix listens for this host only: postconf -e 'inet_interfaces = all'; systemctl restart postfix"
+            "Postfix listens on loopback only, and serves nobody outside: postconf -e 'inet_interfaces = all'; "
+            + ("systemctl restart postfix" if host.systemd else "postfix stop; postfix start")
         )
     return told
 

@@ -85,7 +85,8 @@ class Record:
             "waiting": [asdict(run) for run in self.waiting],
         }
         put(f"{self.folder}/state.json", json.dumps(said, indent=1).encode(), Kept(FILE, mode=0o600))
-        needed = {kept.what for entry in self.entries for kept in entry.before.values() if kept.kind == FILE}
+        kept = [one for entry in self.entries for one in (*entry.before.values(), *entry.after.values())]
+        needed = {one.what for one in kept if one.kind == FILE}
         for name in os.listdir(self.copies):
             if name not in needed:
                 os.unlink(f"{self.copies}/{name}")

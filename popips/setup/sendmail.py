@@ -22,38 +22,52 @@ MAILERS = re.compile(r"^MAILER_DEFINITIONS\b|^MAILER\(", re.M)
 
 
 def steps(host: Host) -> list[Step]:
-    """Return what makes sendmail ask the map of popips.conf; raise ByHand."""
+    """Return what makes sendmail ask the map of popips.conf, or popips-mapd; raise ByHand."""
     machine, place = host.machine, host.settings.map
     built, source = text(machine, CF), text(machine, MC)
-    if parsed(built).asks_file(place.path):
+    asked = place.path if place.row.has_file else f"unix:{host.settings.mapd_socket}"
+    if _asks(built, asked):
         return []
-    if not place.row.has_file:
-        if f"unix:{host.settings.mapd_socket}" in built:
-            return []
-        raise ByHand(f"map = {place}: put contrib/sendmail/mapd.mc at the end of {MC}, see popips-mapd(8)")
     if not built or not source:
         raise ByHand(f"{MC if built else CF} is missing: which map does sendmail ask? It must be {place}")
+    before, changed = _lined(host, source) if place.row.has_file else (source, _with_mapd(source, asked))
+    if waiting := _waiting(machine):
+        raise ByHand(f"make has not seen your last edit of {', '.join(waiting)}, and would now: make -C {FOLDER} first")
+    _try(machine, before, changed, built, asked)
+    return [
+        *([] if changed == source else [Write(PART, MC, changed)]),
+        Run(PART, MAKE, touches=MADE, remake=MAKE),
+        Run(PART, host.restart("sendmail"), undo=(host.restart("sendmail"),)),
+    ]
+
+
+def _asks(built: str, asked: str) -> bool:
+    """Whether a .cf asks a map by the path of its file, or a server by its socket."""
+    return asked in built if asked.startswith("unix:") else parsed(built).asks_file(asked)
+
+
+def _lined(host: Host, source: str) -> tuple[str, str]:
+    """Return sendmail.mc as make has seen it, and with the line by which it asks the map; raise ByHand."""
+    place = host.settings.map
     if place.own:
-        if not os.path.exists(machine.path(DRAC)):
+        if not os.path.exists(host.machine.path(DRAC)):
             raise ByHand(f"this sendmail has no FEATURE(`drac'): put contrib/sendmail/own-check-rcpt.mc into {MC}")
         wanted = _feature(contrib("sendmail/own-drac.mc"), place.path)
     elif place.source == "/etc/mail/access":
         wanted = _feature(contrib("sendmail/access.mc"), place.path)
     else:
         raise ByHand(f"{CF} has no map {place}: have sendmail ask it, or take `map` out of popips.conf")
-    changed = source
     if wanted in source.splitlines():  # and make has not seen it yet
-        source = source.replace(f"{wanted}\n", "", 1)
-    else:
-        changed = with_line(source, wanted)
-    if waiting := _waiting(machine):
-        raise ByHand(f"make has not seen your last edit of {', '.join(waiting)}, and would now: make -C {FOLDER} first")
-    _try(machine, source, changed, built, place.path)
-    return [
-        *([] if changed == text(machine, MC) else [Write(PART, MC, changed)]),
-        Run(PART, MAKE, touches=MADE, remake=MAKE),
-        Run(PART, host.restart("sendmail"), undo=(host.restart("sendmail"),)),
-    ]
+        return source.replace(f"{wanted}\n", "", 1), source
+    return source, with_line(source, wanted)
+
+
+def _with_mapd(source: str, socket: str) -> str:
+    """Return sendmail.mc with contrib's lines at its end, by which it asks popips-mapd; raise ByHand."""
+    if any("SLocal_check_rcpt" in line for line in _live(source)):
+        raise ByHand(f"{MC} has rules of Local_check_rcpt: put what contrib/sendmail/mapd.mc says among them")
+    end = "" if source.endswith("\n") else "\n"
+    return source + end + contrib("sendmail/mapd.mc").replace("unix:/run/popips/mapd.sock", socket)
 
 
 def with_line(source: str, line: str) -> str:
@@ -109,7 +123,7 @@ def _feature(sample: str, path: str) -> str:
     return str(re.sub(r"/\S+\.db", path, line))
 
 
-def _try(machine: Machine, source: str, changed: str, built: str, path: str) -> None:
+def _try(machine: Machine, source: str, changed: str, built: str, asked: str) -> None:
     """Build both sendmail.mc; raise ByHand if make would do more to the .cf than what the line does."""
     with TemporaryDirectory(prefix="popips-setup-") as folder:
         if _essence(_build(machine, folder, source)) != _essence(built):
@@ -118,7 +132,7 @@ def _try(machine: Machine, source: str, changed: str, built: str, path: str) -> 
             )
         new = _build(machine, folder, changed)
         said = machine.ask("sendmail", "-bt", "-C", f"{folder}/cf", typed="/quit\n")
-    if said.status or "error" in said.err.lower() or not parsed(new).asks_file(path):
+    if said.status or "error" in said.err.lower() or not _asks(new, asked):
         raise ByHand(f"sendmail refuses {MC} with popips' line: {said.err.strip() or said.out.strip()}")
 
 

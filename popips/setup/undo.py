@@ -1,4 +1,7 @@
-"""Takes a set-up back: part by part, the last one first, to the byte; what others have changed since is refused."""
+"""Takes a set-up back: part by part, the last one first, to the byte; what others have added since stays.
+
+Where they have changed lines of the set-up itself, it is refused.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from dataclasses import dataclass
 from popips.maps import MapError, Place
 from popips.maps.journal import Journal
 from popips.maps.lock import Wait
+from popips.setup import others
 from popips.setup.kept import FILE, LINK, Kept, discard, look, put, put_back, sha256
 from popips.setup.record import Entry, Record
 from popips.setup.runs import run
@@ -36,7 +40,7 @@ class Change:
 
 
 class Refused(Exception):
-    """Somebody else has changed what the set-up left; str() names the files, and what can be done."""
+    """Somebody else has changed the lines that the set-up put; str() names the files, and what can be done."""
 
 
 def undo(record: Record, say: Say, is_forced: bool = False) -> list[str]:
@@ -51,12 +55,19 @@ def undo(record: Record, say: Say, is_forced: bool = False) -> list[str]:
 def _undo(record: Record, say: Say, is_forced: bool) -> list[str]:
     if not record.entries:
         say("nothing to undo")
-    others = [change.path for change in changes(record.entries) if not change.is_ours and not change.is_made]
-    if others and not is_forced:
+    edited = [change.path for change in changes(record.entries) if not change.is_ours and not change.is_made]
+    left = {path: others.theirs(record, path) for path in edited}
+    unclear = [path for path, text in left.items() if text is None]
+    if unclear and not is_forced:
         raise Refused(
-            f"changed since by somebody else: {', '.join(others)}. Nothing is undone. --force puts back what they were "
-            f"before the set-up, and keeps what they are now in {REPLACED}: take your own changes over from there"
+            f"somebody else has changed what setup put into {', '.join(unclear)}. Nothing is undone. --force puts "
+            f"back what was there before the set-up, and keeps what is there now in {REPLACED}: take your own changes "
+            "over from there"
         )
+    for path, text in left.items():
+        if text is not None:
+            say(f"leave in {path} what others have changed there since")
+            others.leave(record, path, text)
     trouble = take_back(record, 0, say, is_forced)
     if not trouble or is_forced:
         record.remove()
@@ -70,6 +81,8 @@ def changes(entries: list[Entry]) -> Iterator[Change]:
         first, now = its[0].before[path], look(path)
         whole = all(one.after[path].is_same(other.before[path]) for one, other in zip(its, its[1:]))
         is_ours = now.is_same(first) or (whole and now.is_same(its[-1].after[path]))
+        # a link of a command's, popips.conf.lane: popips-expire leads it where the stamps are by now
+        is_ours |= its[-1].of_run and now.kind == its[-1].after[path].kind == LINK
         yield Change(path, first, is_ours, any(entry.remake for entry in its))
 
 

@@ -28,11 +28,26 @@ TOLD = {
     what: f".told-{what}"
     for what in ("expirer", "edit", "phase", "orphans", "future", "readable", "noexec", "settings", "metrics")
 }
+JOURNALS = ".journals"  # those of maps that popips.conf has named before, for a purge: see popips.move
 NEVER = ".never-"  # before an address in a network of `never`: when the log was told of its login
 NEW = ".new"  # behind the name of a file that is being written, to be renamed over it
 OWN_FILES = frozenset(
     name + end
-    for name in (RUN_FILE, RAN, ALIVE, LANE, SEEN, MADE_BY, REQUESTS, LOCK, GRANTER, DENIED, REGISTER, *TOLD.values())
+    for name in (
+        RUN_FILE,
+        RAN,
+        ALIVE,
+        LANE,
+        SEEN,
+        MADE_BY,
+        REQUESTS,
+        LOCK,
+        GRANTER,
+        DENIED,
+        REGISTER,
+        JOURNALS,
+        *TOLD.values(),
+    )
     for end in ("", NEW)
 )
 

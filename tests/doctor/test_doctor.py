@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from popips.db import main
-from popips.doctor.check import FAIL, OK, SKIP, WARN
+from popips.doctor import ways
+from popips.doctor.check import FAIL, OK, SKIP, WARN, Check, Patient
+from popips.probe.machine import Machine
+from popips.settings import Settings
 from tests.doctor.hosts import CRON_LINE, DRAC_CF, OWN_CONF, STAMPS, UNITS, WITH_SENDMAIL, Files, Host
 
 Change = Callable[[Host], object]
@@ -80,6 +85,16 @@ CASES: list[tuple[str, Change, str, str, str]] = [
     ("conf", write(CONF, "mta = postfix\n"), FAIL, "set map", "printf 'map = hash:/var/lib/popips/popips"),
     ("conf", write(CONF, "own_map = yes\n"), FAIL, "set map", "printf 'map = hash:/var/lib/popips/popips\\n' >>"),
     ("conf", each(write(CONF, ""), mode(CONF, 0o666)), FAIL, "others may write it", "chmod go-w /etc/popips.conf"),
+    (
+        "conf",
+        write(CONF, "never = 10.0.0.0/8\n"),
+        WARN,
+        "no 127.0.0.0/8 and no ::1",
+        "never = 10.0.0.0/8 127.0.0.0/8 ::1|",
+    ),
+    ("conf", write(CONF, "never = none\n"), WARN, "no 127.0.0.0/8 and no ::1", "never = 127.0.0.0/8 ::1|"),
+    ("conf", write(CONF, "never = 127.0.0.1 10.0.0.1\n"), WARN, "never has no ::1:", "127.0.0.1 10.0.0.1 ::1|"),
+    ("conf", write(CONF, "never = 127.0.0.1, ::1\n"), OK, "", ""),
     ("map.there", gone(ACCESS), FAIL, "is not there", "makemap hash /etc/mail/access < /etc/mail/access"),
     ("map.there", each(gone(ACCESS), gone("/etc/mail/access")), FAIL, "is not there", "< /dev/null"),
     ("map.format", gone(ACCESS), SKIP, "there is no map", ""),
@@ -184,6 +199,7 @@ HOOKS: list[tuple[str, Files, str, str, str]] = [
     ("hook.programs", {}, OK, "", ""),
     ("hook.programs", HOOKED, FAIL, "not everybody may run it", f"chmod 0755 {HOOK}"),
     ("hook.programs", {"/etc/dovecot/conf.d/99-popips.conf": POSTLOGIN}, FAIL, "is refused", " install"),
+    ("hook.programs", {**HOOKED, HOOK: '#!/bin/sh\nexec "$@"\n'}, FAIL, "not everybody may run it", "chmod 0755"),
     ("hook.programs", {"/etc/dovecot/dovecot.conf": f"# executable = script-login {HOOK}\n"}, OK, "", ""),
     (
         "hook.programs",
@@ -226,6 +242,16 @@ def test_a_look_at_hooks(tmp_path: Path, case: tuple[str, Files, str, str, str])
     assert (check.status, found in check.found, fix in check.fix) == (status, True, True), check
 
 
+def test_where_the_hook_is_gone_the_first_cure_lets_logins_pass_and_the_second_brings_it_back(tmp_path: Path) -> None:
+    host = Host(tmp_path, WITH_SENDMAIL | {"/etc/dovecot/conf.d/99-popips.conf": POSTLOGIN})
+    first, second = host.checks()["hook.programs"].fix.splitlines()
+    subprocess.run(["sh", "-ec", first.replace("/usr/", f"{tmp_path}/usr/")], check=True)
+    server = [str(host.path(HOOK)), "sh", "-c", 'printf "$0 $1"', "a  server"]
+    assert subprocess.run(server, capture_output=True, text=True, check=True).stdout == "a  server "
+    check = host.checks()["hook.programs"]
+    assert (check.status, "not popips' own program" in check.found, check.fix) == (FAIL, True, second)
+
+
 def test_no_cure_makes_a_map_of_nothing_where_its_records_stand_nowhere_else(tmp_path: Path) -> None:
     host = Host(tmp_path, WITH_SENDMAIL)
     link(ACCESS, "/etc/mail/elsewhere.db")(host)
@@ -254,6 +280,36 @@ def test_it_begins_with_the_verdict_and_says_what_to_paste(tmp_path: Path, capfd
     assert lines[1].startswith("fail  map.owner: /etc/mail/access.db: any user may write it")
     assert "        fix:      chmod o-rwx /etc/mail/access.db" in lines
     assert "\x1b" not in out
+
+
+def test_the_verdict_says_that_grants_stay_where_no_more_than_their_end_is_missing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    host = Host(tmp_path, WITH_SENDMAIL)
+    os.utime(host.path(f"{STAMPS}/.expire"), (0, 0))
+    status, out, _ = doctor(host, capfd)
+    assert (status, out.startswith("open, and STAYS open: 1 fail,")) == (1, True), out
+    host.path(ACCESS).chmod(0o666)
+    assert doctor(host, capfd)[1].startswith("NOT open, grants stay: 2 fail,")
+
+
+def test_no_way_by_which_logins_come_is_a_failure() -> None:
+    here = Patient(Machine(), CONF, Settings(), 0.0)
+    said = {
+        "pam": [Check("dovecot.hook", SKIP, ""), Check("pam.pop3", OK, "")],
+        "Dovecot": [Check("dovecot.hook", OK, ""), Check("pam.pop3", SKIP, "")],
+        "none": [Check("dovecot.hook", SKIP, ""), Check("pam.pop3", SKIP, ""), Check("pam.imap", FAIL, "")],
+        "broken": [Check("dovecot.hook", FAIL, "")],
+    }
+    found = {name: next(ways.look(here, checks)) for name, checks in said.items()}
+    assert {name: check.status for name, check in found.items()} == {
+        "pam": OK,
+        "Dovecot": OK,
+        "none": FAIL,
+        "broken": SKIP,
+    }
+    dropped = replace(here, settings=Settings().replace(drop="/srv/drop"))
+    assert next(ways.look(dropped, said["none"])).found == "the folder /srv/drop"
 
 
 def test_its_json_is_the_contracts(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

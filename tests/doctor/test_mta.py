@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from popips.doctor import tables
 from popips.doctor.ask_postfix import _Postfix
 from popips.doctor.check import FAIL, OK, WARN, Patient
 from popips.probe import postfix, sendmail
@@ -46,6 +48,7 @@ SEQUENCE = SENDMAIL_CF.replace(
 DNSBL = (
     "Kdnsbl dns -R A -T<TMP>\nSBasic_check_relay\nR$-.$-.$-.$-\t\t$: <?> $(dnsbl $4.$3.$2.$1.dnsbl.example. $: OK $)\n"
 )
+LISTENS = "mta.listens"
 IN_ACCESS = "in access.db a grant goes before a DNSBL"
 SENDMAIL = [
     Case("the access map", {}, OK),
@@ -101,9 +104,10 @@ SENDMAIL = [
     Case(
         "this host only",
         cf(SENDMAIL_CF.replace("Port=smtp\n", "Port=smtp, Addr=127.0.0.1\n")),
-        WARN,
-        "serves nobody else",
+        FAIL,
+        "listens on loopback only",
         "sed -i -E",
+        LISTENS,
     ),
     Case(
         "an old rule", cf(OLD_RULES, popips=OWN_CONF), FAIL, "in spite of your REJECT", "Basic_check_relay", "mta.order"
@@ -185,7 +189,7 @@ POSTFIX = [
         main_cf(f"{MY} permit_sasl_authenticated defer_unauth_destination"),
         FAIL,
         "does not ask the map",
-        f"permit_sasl_authenticated, {ASKS}, defer_unauth_destination'",
+        f"permit_sasl_authenticated {ASKS} defer_unauth_destination'",
     ),
     Case("behind", main_cf(f"{MY}, {CLOSE}, {ASKS}"), FAIL, f"behind {CLOSE}", f"{MY}, {ASKS}, {CLOSE}'"),
     Case("behind reject", main_cf(f"{MY}, reject, {ASKS}"), FAIL, "behind reject", f"{MY}, {ASKS}, reject'"),
@@ -254,10 +258,13 @@ POSTFIX = [
     Case(
         "this host only",
         main_cf(more="inet_interfaces = loopback-only\n"),
-        WARN,
-        "serves nobody else",
-        "inet_interfaces = all",
+        FAIL,
+        "listens on loopback only",
+        "postconf -e 'inet_interfaces = all'; systemctl restart postfix",
+        LISTENS,
     ),
+    Case("this host only, by addresses", main_cf(more="inet_interfaces = 127.0.0.1, [::1]\n"), FAIL, id=LISTENS),
+    Case("one address for others", main_cf(more="inet_interfaces = 127.0.0.1, 203.0.113.1\n"), OK, id=LISTENS),
     Case(
         "sendmail's settings",
         {"/etc/popips.conf": "window = 5m\n"},
@@ -321,6 +328,62 @@ BY_MAPD = [
     Case("everybody is mine", main_cf(f"{MY}, {MAPD}, {CLOSE}", more="mynetworks = 0.0.0.0/0\n"), FAIL, "mynetworks"),
     Case("open to all", main_cf(f"{MY}, {MAPD}"), FAIL, "open to all", f"{MY}, {MAPD}, {CLOSE}'"),
 ]
+
+
+OTHER_CONF = {"/etc/popips.conf": f"mta = postfix\n{OWN_CONF.replace(OWN, 'hash:/var/lib/popips/other')}"}
+ELSEWHERE = "check_client_access hash:/srv/mail/grants"
+KEPT = "0123"
+OF_SETUP = {  # setup has put Postfix's question into main.cf
+    "/srv/mail/grants.db": "",
+    "/var/lib/popips/setup/state.json": json.dumps({"entries": [{"before": {postfix.MAIN: {"what": KEPT}}}]}),
+    f"/var/lib/popips/setup/copies/{KEPT}": f"{RELAY} = {MY}, check_client_access hash:/srv/mail/bad, {CLOSE}\n",
+}
+WHICH_IS_WRONG = [
+    Case("main.cf asks ours", main_cf() | OTHER_CONF, FAIL, "does not ask", f"|map = {OWN}|' /etc/popips.conf; popips"),
+    Case("by proxymap", main_cf(f"{ASKS.replace(' ', ' proxy:')}, {CLOSE}") | OTHER_CONF, FAIL, fix=f"|map = {OWN}|'"),
+    Case("as setup has it", main_cf(f"{ELSEWHERE}, {CLOSE}") | OF_SETUP, FAIL, fix="|map = hash:/srv/mail/grants|'"),
+    Case("an admin's", main_cf(f"{ELSEWHERE}, {CLOSE}"), FAIL, fix=f"{ELSEWHERE}, {ASKS}, {CLOSE}'"),
+    Case(
+        "an admin's of before setup",
+        main_cf(f"check_client_access hash:/srv/mail/bad, {CLOSE}") | OF_SETUP,
+        FAIL,
+        fix=f"hash:/srv/mail/bad, {ASKS}, {CLOSE}'",
+    ),
+    Case(
+        "a map of another kind", main_cf(f"check_client_access pcre:/var/lib/popips/x, {CLOSE}"), FAIL, fix="postconf"
+    ),
+    Case(
+        "popips.conf of another owner's map",
+        main_cf() | {"/etc/popips.conf": "mta = postfix\nmap = hash:/etc/postfix/access\n"},
+        FAIL,
+        fix="echo 'own_map = yes' >> /etc/popips.conf; popips-expire",
+    ),
+    Case("the map that is not there", main_cf() | OTHER_CONF, FAIL, fix=f"|map = {OWN}|'", id="map.there"),
+]
+
+
+@pytest.mark.parametrize("case", WHICH_IS_WRONG, ids=lambda case: case.name)
+def test_of_main_cf_and_popips_conf_the_one_that_is_wrong_is_mended(tmp_path: Path, case: Case) -> None:
+    judge(Host(tmp_path, WITH_POSTFIX | case.files), case)
+
+
+UNREADABLE = {  # a table of the admin's that Postfix cannot read: what postmap complains of, and the cure
+    "hash:/t/there": ("open database /t/there.db: No such file or directory", "postmap hash:/t/there"),
+    "proxy:hash:/t/there": ("open database /t/there.db: No such file or directory", "postmap hash:/t/there"),
+    "hash:/t/gone": ("open database /t/gone.db: No such file or directory", "touch /t/gone; postmap hash:/t/gone"),
+    "cidr:/t/gone": ("open /t/gone: No such file or directory", "touch /t/gone"),
+    "pcre:/t/there": ("unsupported dictionary type: pcre", "apt-get install -y postfix-pcre"),
+    "regexp:/t/there": ("/t/there, line 2: no regexp delimiter", "postmap -q 192.0.2.1 regexp:/t/there"),
+    "tcp:127.0.0.1:9": ("connect to TCP map: Connection refused", "postmap -q 192.0.2.1 tcp:127.0.0.1:9"),
+}
+
+
+@pytest.mark.parametrize("table", UNREADABLE)
+def test_a_table_that_postfix_cannot_read_has_a_cure(tmp_path: Path, table: str) -> None:
+    complaint, cure = UNREADABLE[table]
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t/there").touch()
+    assert tables.readable(Machine(str(tmp_path)), table, f"postmap: fatal: {complaint}") == f"{cure}; postfix reload"
 
 
 @pytest.mark.parametrize("case", BY_MAPD, ids=lambda case: case.name)

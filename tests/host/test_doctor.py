@@ -83,7 +83,7 @@ SENDMAIL = [
     Mistake("mta.fresh", "systemctl disable sendmail", "not started at boot"),
     Mistake("mta.asks", f"echo Knonsense nosuch >> {CF}", "cannot be asked"),
     Mistake(
-        "mta.asks",
+        "mta.listens",
         f"sed -i 's/Name=MTA, Port=smtp/Name=MTA, Port=smtp, Addr=::1/' {MC}; {MAKE}",
         "serves nobody else",
     ),
@@ -148,9 +148,12 @@ POSTFIX = [
         "mta.asks", restrictions("permit_mynetworks, reject", "smtpd_recipient_restrictions"), "smtpd_recipient_res"
     ),
     Mistake("mta.asks", "postconf -e 'mynetworks = 0.0.0.0/0, [::]/0'; postfix reload", "mynetworks holds"),
-    Mistake("mta.asks", "postconf -e inet_interfaces=loopback-only; postfix stop; postfix start", "serves nobody else"),
+    Mistake(
+        "mta.listens", "postconf -e inet_interfaces=loopback-only; systemctl restart postfix", "serves nobody else"
+    ),
     Mistake("mta.order", restrictions("reject_rbl_client dnsbl.example", "smtpd_client_restrictions"), "dnsbl.example"),
     Mistake("mta.order", restrictions(f"reject_rbl_client dnsbl.example, {ASKS}"), "dnsbl.example"),
+    Mistake("mta.asks", restrictions(f"check_client_access hash:/etc/postfix/nosuch, {ASKS}"), "cannot read a table"),
     Mistake("mta.fresh", "postfix stop", "does not run"),
     Mistake("map.there", "rm /var/lib/popips/popips.db", "is not there"),
     Mistake("map.owner", "chmod 0666 /var/lib/popips/popips.db", "any user may write it"),
@@ -177,12 +180,27 @@ def test_each_mistake_is_found_and_its_fix_works(boot: Boot, name: str) -> None:
         assert (host.rcpt(V6), host.rcpt(OTHER_V6)) == ("250", SETUPS[name].denied), host.run("popips-db doctor").stdout
 
 
+def test_logins_pass_again_at_once_where_the_hook_is_gone(boot: Boot) -> None:
+    with boot("sendmail") as host:
+        follow(host, [*INSTALL, *SETUPS["access"].commands])
+        host.do("rm /usr/local/libexec/popips/popips-postlogin")
+        assert host.login("imaps", V4) != "ok"
+        first, _ = failures(host)["hook.programs"]["fix"].splitlines()
+        host.do(first)
+        assert (host.login("imaps", V4), host.rcpt(V4)) == ("ok", SETUPS["access"].denied)
+        assert "not popips' own program" in failures(host)["hook.programs"]["found"]
+        host.do("make -C /root/popips install")
+        assert failures(host) == {}
+        assert (host.login("imaps", V4), host.rcpt(V4)) == ("ok", "250")
+
+
 def a_healthy_host_has_no_failure(host: Host) -> None:
     assert failures(host) == {}, "nobody has a grant yet"
     for protocol, source in (("pop3s", V4), ("imaps", V6)):
         assert host.login(protocol, source) == "ok"
     assert failures(host) == {}
     before = state_of(host)
+    assert "hook.logins" in {each["id"] for each in checks(host) if each["status"] == "ok"}
     assert host.run("popips-db doctor").stdout.startswith("open to logins: 0 fail")
     assert state_of(host) == before, "it changes nothing"
 
@@ -203,11 +221,16 @@ def paste(host: Host, mistake: Mistake) -> None:
 
 def failures(host: Host, strictly: bool = False) -> dict[str, dict[str, str]]:
     """Return the checks that fail by id, and the warnings, too, but that of the clock, which is this machine's."""
+    bad = ("fail", "warn") if strictly else ("fail",)
+    return {each["id"]: each for each in checks(host) if each["status"] in bad and each["id"] != "clock"}
+
+
+def checks(host: Host) -> list[dict[str, str]]:
     done = host.run("popips-db doctor --json")
     said = json.loads(done.stdout)
     assert done.returncode == (0 if said["ok"] else 1), done
-    bad = ("fail", "warn") if strictly else ("fail",)
-    return {each["id"]: each for each in said["checks"] if each["status"] in bad and each["id"] != "clock"}
+    its: list[dict[str, str]] = said["checks"]
+    return its
 
 
 def state_of(host: Host) -> str:

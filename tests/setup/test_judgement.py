@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from popips.probe import mapd
 from popips.probe.machine import Machine
 from popips.probe.sendmail import parsed
 from popips.settings import Settings
@@ -65,6 +66,26 @@ def test_postfix_asks_the_map_where_strangers_are_refused(said: str) -> None:
     else:
         assert postfix.with_check(said, MAP) == wanted
         assert postfix.with_check(wanted, MAP) == wanted
+
+
+QUESTION = str(mapd.QUESTION)
+BY_MAPD = {  # as main.cf has them: as they are to be with popips-mapd
+    "permit_mynetworks permit_sasl_authenticated defer_unauth_destination": (
+        f"permit_mynetworks permit_sasl_authenticated permit_auth_destination, {QUESTION} defer_unauth_destination"
+    ),
+    "permit_mynetworks, permit_auth_destination, reject": (
+        f"permit_mynetworks, permit_auth_destination, {QUESTION}, reject"
+    ),
+    # what is asked behind the refusal is asked on
+    "permit_mynetworks, reject_unauth_destination, check_recipient_access hash:/a": (
+        f"permit_mynetworks, {QUESTION}, reject_unauth_destination, check_recipient_access hash:/a"
+    ),
+}
+
+
+@pytest.mark.parametrize("said", BY_MAPD)
+def test_postfix_asks_popips_mapd_where_strangers_are_refused(said: str) -> None:
+    assert postfix.with_mapd(said) == BY_MAPD[said]
 
 
 LINE = "FEATURE(`drac', `hash -o /var/lib/popips/popips.db')dnl"

@@ -155,9 +155,63 @@ def test_a_failure_takes_back_only_what_its_own_run_did(host: Path) -> None:
     assert texts(host) == BEFORE
 
 
-def test_what_somebody_else_has_changed_is_refused_unless_it_is_forced(host: Path, tmp_path: Path) -> None:
+def test_what_others_have_added_stays_and_all_else_is_undone(host: Path) -> None:
+    """The file that only setup has made is theirs by now, in their mode."""
     run("apply", host)
-    (host / EDITED).write_text("a = b\nmap = ours\nmine = yes\n")
+    for name, text in ((EDITED, TEXTS[EDITED]), (FRESH, TEXTS[FRESH])):
+        (host / name).write_text(f"{text}mine = yes\n")
+        (host / name).chmod(0o600)
+    undone = run("undo", host)
+    assert (undone.returncode, f"leave in {host / EDITED} " in undone.stdout) == (0, True)
+    assert texts(host) == {**BEFORE, EDITED: "a = b\nmine = yes\n", FRESH: "mine = yes\n"}
+    assert {(host / name).stat().st_mode & 0o777 for name in (EDITED, FRESH)} == {0o600}
+
+
+def test_a_link_that_a_command_has_made_may_lead_elsewhere_by_now(host: Path) -> None:
+    """As popips-expire has popips.conf.lane lead to another stamp folder."""
+    lane = host / "lane"
+    run_ = Run("mta", ("ln", "-sfn", "/there/.lane", str(lane)), touches=(str(lane),))
+    apply.apply([run_], driver.record(host), print)
+    lane.unlink()
+    lane.symlink_to("/elsewhere/.lane")
+    assert undo.undo(driver.record(host), print) == []
+    assert not lane.is_symlink()
+
+
+def test_what_others_have_added_between_two_set_ups_stays_too(host: Path) -> None:
+    run("apply", host)
+    (host / EDITED).write_text(f"{TEXTS[EDITED]}mine = yes\n")
+    record = driver.record(host)
+    apply.apply([Write("mta", str(host / EDITED), f"{TEXTS[EDITED]}mine = yes\nmore\n")], record, print)
+    (host / EDITED).write_text(f"mine, too\n{TEXTS[EDITED]}mine = yes\nmore\n")
+    assert undo.undo(driver.record(host), print) == []
+    assert texts(host)[EDITED] == "mine, too\na = b\nmine = yes\n"
+
+
+def test_an_undo_beside_the_lines_of_others_that_is_killed_is_done_to_its_end(tmp_path: Path) -> None:
+    def edited(name: str) -> Path:
+        host = made(tmp_path / name)
+        run("apply", host)
+        (host / EDITED).write_text(f"{TEXTS[EDITED]}mine = yes\n")
+        (host / FRESH).write_text(f"mine = yes\n{TEXTS[FRESH]}")
+        return host
+
+    faults = []
+    wanted = {**BEFORE, EDITED: "a = b\nmine = yes\n", FRESH: "mine = yes\n"}
+    for call, number in points(edited("first"), "undo"):
+        host = edited(f"{call}-{number}")
+        run("undo", host, *injecting(call, f"signal=KILL:when={number}"), *on(paths(host)))
+        undone = run("undo", host)
+        if undone.returncode or texts(host) != wanted:
+            faults.append(f"{call} {number}: {texts(host)} {undone.stdout}{undone.stderr}")
+    assert not faults, "\n".join(faults)
+
+
+def test_a_line_of_setup_that_somebody_else_has_changed_is_refused_unless_it_is_forced(
+    host: Path, tmp_path: Path
+) -> None:
+    run("apply", host)
+    (host / EDITED).write_text("a = b\nmap = theirs\nmine = yes\n")
     changed = state(host)
     with pytest.raises(undo.Refused, match=f"{host / EDITED}"):
         undo.undo(driver.record(host), print)

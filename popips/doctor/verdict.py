@@ -1,0 +1,24 @@
+"""What all checks come to in a line: whether a login opens the relay, and whether that ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from popips.doctor.check import FAIL, Check
+from popips.doctor.mapd import NO_FILE
+
+ENDS = ("expirer.started", "expirer.run")  # without them no record is taken out of a map
+OPEN, CLOSED = "open to logins", "NOT open to logins"
+STAYS, OLD_ONES_STAY = "open, and STAYS open", "NOT open, grants stay"  # for nothing ends what there is
+
+
+def verdict(checks: Iterable[Check]) -> str:
+    """Return the verdict; OPEN where no check fails."""
+    there = list(checks)
+    failed = {check.id for check in there if check.status == FAIL}
+    if not failed:
+        return OPEN
+    by_mapd = any(check.found == NO_FILE for check in there)  # which looks at the stamps' times itself
+    if not failed.intersection(ENDS) or by_mapd:
+        return OPEN if by_mapd and failed <= set(ENDS) else CLOSED
+    return STAYS if failed <= set(ENDS) else OLD_ONES_STAY
