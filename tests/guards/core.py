@@ -246,7 +246,7 @@ GUARDS = (
         "popips/move.py",
         {
             "meanwhile\n                    _empty(site, writer, old, text)\n": "meanwhile\n",
-            "form.keep(site.folder, site.form)\n        except": "form.keep(site.folder, site.form)\n"
+            "_keep(site, old)\n        except": "_keep(site, old)\n"
             "                    _empty(site, writer, old, text)\n        except",
         },
         "tests/test_move.py::test_whoever_is_killed_while_he_moves_them_the_next_run_has_them_all",
