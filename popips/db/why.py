@@ -67,8 +67,8 @@ def work(task: Task) -> int:
 
 
 def _why(site: Site, records: Records, name: str) -> Why:
-    denied = denials.load(site.folder)
-    barred, denial = policy.bars(site, denied)(name), denials.of(denied, name, site.now)
+    denied = policy.denied(site, strictly=True)
+    barred, denial = policy.bars(site, denied)(name), denied.of(name, site.now)
     if denial and barred != policy.NEVER and denial.until != denials.FOR_EVER:
         barred += f" until {report.moment(denial.until)}"
     asked = any(address.of_key(one.address) == name for one in requests.there(site.folder, site.now))
