@@ -138,7 +138,8 @@ def _expire(host: Site, told: _Told, since: float) -> run.Run:
     last_run.keep(host.folder, last_run.LastRun(starter.starter(), time.monotonic() - began))
     for level, text in done.describe(str(host.settings.map)):
         told.say(level, text)
-    told.lines.append(f"{done.live} live, {sum(done.count.get(what, 0) for what in (*fate.ENDING, fate.ELSEWHERE))} ended")
+    ended = sum(done.count.get(what, 0) for what in (*fate.ENDING, fate.ELSEWHERE))
+    told.lines.append(f"{done.live} live, {ended} ended")
     wrong = list(notice.wrong(host.settings))
     if wrong and not watch.is_news(host.folder, TOLD["settings"], host.now):
         wrong = []

@@ -61,7 +61,13 @@ def last(here: float | None, there: Told | None, now: float) -> float | None:
 
 
 class Elsewhere(Folder):
-    """The folder, open; use it in a `with`. It is popips-share's, whose user is not root; nobody else may write to it."""
+    """The folder, open; use it in a `with`.
+
+    It is popips-share's, whose user need not be root; nobody else may write to it.
+    """
+
+    def __enter__(self) -> Elsewhere:
+        return self
 
     def _opened(self, path: str) -> int:
         """Open it; raise StampError if it is missing, no folder, or somebody else may write to it, or replace it."""
@@ -83,7 +89,7 @@ class Elsewhere(Folder):
         return fd
 
     def told(self, name: str) -> Told | None:
-        """Return what was told of a canonical address, None for nothing; what is not a plain small file says nothing."""
+        """Return what was told of a canonical address, None for nothing; only a plain small file says anything."""
         state = self.state(name)
         return state and _told(state)
 

@@ -58,7 +58,8 @@ def tell(settings: Settings, login: Login, outcome: Outcome) -> None:
     """
     if outcome.verdict != RENEWED or outcome.reason or settings.log_renewals:
         is_well = outcome.verdict in (GRANTED, RENEWED, STATIC) or outcome.reason == policy.NEVER
-        Log("popips-expire" if login.host else login.writer).line(INFO if is_well else WARNING, outcome.describe(login, str(settings.map)))
+        program = "popips-expire" if login.host else login.writer
+        Log(program).line(INFO if is_well else WARNING, outcome.describe(login, str(settings.map)))
 
 
 def grant(site: Site, text: str, login: Login, told: Told) -> Outcome | None:

@@ -234,11 +234,17 @@ def _ended(site: Site, ended: Mapping[str, float]) -> Bars:
     return reason
 
 
+def _denied(site: Site, heard: Heard) -> Denied:
+    """Return whom the admin and other hosts keep out as soon as a run has noted what it heard."""
+    if heard.denied is None:
+        return policy.denied(site, strictly=False)
+    return Denied([*denials.load(site.folder, strictly=False), *heard.denied])
+
+
 def plan(site: Site, told: grant.Told, heard: Heard = NOTHING) -> Run:
     """Return what run() would do, without doing it; told hears what would become of the logins that wait."""
     site.text.records()
-    known = denials.load(site.folder, strictly=False) + heard.denied if heard.denied is not None else None
-    one = _Run(site, policy.bars(site, known and Denied(known)))
+    one = _Run(site, policy.bars(site, _denied(site, heard)))
     found, is_known = one.look(), seen.is_all(site) and heard.denied is None
     with forecast(site, is_known) as records:
         of_users = bool(site.settings.max_per_user or site.settings.drop)

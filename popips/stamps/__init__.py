@@ -35,8 +35,8 @@ NEW = ".new"  # behind the name of a file that is being written, to be renamed o
 OWN_FILES = frozenset(
     name + end
     for name in (
-        *(RUN_FILE, RAN, ALIVE, LANE, SEEN, MADE_BY, REQUESTS, LOCK, GRANTER, DENIED, DENIED_ELSEWHERE, HEARD, REGISTER),
-        *TOLD.values(),
+        *(RUN_FILE, RAN, ALIVE, LANE, SEEN, MADE_BY, REQUESTS, LOCK, GRANTER, REGISTER),
+        *(DENIED, DENIED_ELSEWHERE, HEARD, *TOLD.values()),
     )
     for end in ("", NEW)
 )

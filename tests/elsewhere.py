@@ -1,0 +1,41 @@
+"""What popips-share of a host would have written into share_from, for tests of those who read it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from popips import denials
+from tests.conftest import Site
+
+SHARE = "redis://192.0.2.1:6379"  # nobody asks it: only popips-share does
+OTHER = "mx2.example.test"
+
+
+class From:
+    """The folder share_from of a site, whose popips.conf names it."""
+
+    def __init__(self, site: Site, **settings: str) -> None:
+        self.site, self.path = site, site.folder / "from"
+        self.path.mkdir(mode=0o755)
+        self.configure(**settings)
+
+    def configure(self, **settings: str) -> None:
+        self.site.configure(share=SHARE, share_from=str(self.path), **settings)
+
+    def tell(self, name: str, age: float = 0, is_live: bool = True, who: str = f"bob imap {OTHER}\n") -> Path:
+        """Tell of a login so many seconds ago, or of the end of all until then, as popips-share does: by rename."""
+        path, new = self.path / name, self.path / f".{name}"
+        new.write_text(who)
+        new.chmod(0o744 if is_live else 0o644)
+        then = int((self.site.now - age) * 1e9)
+        os.utime(new, ns=(then, then))
+        new.rename(path)
+        return path
+
+    def deny(self, *texts: str) -> None:
+        """Tell whom the others keep out, and nobody else."""
+        lines = (denials.Denial(text, denials.FOR_EVER, f"root@{OTHER}") for text in texts)
+        new = self.path / ".denied.new"
+        new.write_bytes(denials.pack(lines))
+        new.rename(self.path / ".denied")
