@@ -17,7 +17,7 @@ from typing import Any
 from bench.site import LIVE, LOGIN, Site, address
 from bench.table import Times
 from popips import grant
-from popips.settings import load
+from popips.configuration import load
 from popips.site import site as host_of
 from tests.box import ROOT, Box
 

@@ -11,13 +11,14 @@ from dataclasses import replace
 
 from expirer import drop, fleet, metrics, notice, sessions, starter
 from popips import command, denials, fate, grant, lane, last_run, parsers, policy, progress, run, watch
+from popips.configuration import load
 from popips.elsewhere import NOTHING
 from popips.grant import Outcome
 from popips.log import ERROR, Log
 from popips.login import Login
 from popips.maps import MapError
 from popips.probe.machine import Machine
-from popips.settings import Settings, load
+from popips.settings import Settings
 from popips.site import Site, site
 from popips.stamps import TOLD, StampError
 

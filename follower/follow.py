@@ -13,7 +13,7 @@ from follower.formats import Format
 from follower.lines import LONGEST, Lines
 from follower.rules import Login
 from follower.use import LOOK_EVERY, Use
-from popips import address, command, login, policy, settings
+from popips import address, command, configuration, login, policy
 from popips.grant import grant_all, tell
 from popips.log import ERROR, WARNING, Log
 from popips.login import word
@@ -69,7 +69,7 @@ def _work(options: argparse.Namespace, log: Log) -> int:
         raise command.UsageError("standard input is closed: give it a log, tail -n 0 -F FILE | popips-follow ...")
     lines = Lines(sys.stdin.fileno(), journal.LONGEST if options.journal else LONGEST)
     if options.attempt is not None:
-        return _try(lines, form, settings.load(options.conf))
+        return _try(lines, form, configuration.load(options.conf))
     use = Use(form, _option(options), time.monotonic())
     while not lines.ended:
         _batch(options, use, lines.batch(LOOK_EVERY), log)
@@ -90,7 +90,7 @@ def _format(options: argparse.Namespace) -> Format:
     if options.format != "own":
         return formats.load(options.format, options.journal, units)
     where = f"{options.conf}: follow_pattern"
-    return formats.own(settings.load(options.conf).follow_pattern, where, options.journal, units)
+    return formats.own(configuration.load(options.conf).follow_pattern, where, options.journal, units)
 
 
 def _option(options: argparse.Namespace) -> str:
@@ -106,7 +106,7 @@ def _batch(options: argparse.Namespace, use: Use, lines: list[str], log: Log) ->
     if not found:
         return
     try:
-        of = settings.load(options.conf)
+        of = configuration.load(options.conf)
         good = [one for one in found if not use.form.refusal(one, of.only_services)]
         if options.dry_run:
             sys.stdout.write("".join(f"{_row(one)}\n" for one in good))
@@ -115,7 +115,7 @@ def _batch(options: argparse.Namespace, use: Use, lines: list[str], log: Log) ->
             _grant(of, good, now)
         _say(options, log, use.late(good, now, of.window))
         use.done()
-    except (settings.SettingsError, StampError) as error:
+    except (configuration.SettingsError, StampError) as error:
         if use.is_kept_by(found, str(error)):
             log.line(ERROR, f"error: {error}")
 

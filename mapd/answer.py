@@ -9,12 +9,13 @@ import os
 from collections.abc import Callable
 
 from mapd import wire
-from popips import address, denials, elsewhere, policy, settings
+from popips import address, configuration, denials, elsewhere, policy
+from popips.configuration import SettingsError
 from popips.denials import Denial, Denied
 from popips.elsewhere import Elsewhere
 from popips.files import identity, identity_of
 from popips.log import ERROR, INFO, Log
-from popips.settings import Settings, SettingsError
+from popips.settings import Settings
 from popips.site import Site, site
 from popips.stamps import DENIED, DENIED_ELSEWHERE, StampError
 from popips.stamps.folder import Folder
@@ -67,7 +68,7 @@ class Answers:
         if now == self._saw["conf"]:
             return
         try:
-            self.settings = settings.load(self.conf)
+            self.settings = configuration.load(self.conf)
         except SettingsError as error:
             if isinstance(error.__cause__ or error.__context__, OSError):
                 raise  # what it says is not known, and asked for again: somebody may be kept out by it

@@ -79,14 +79,14 @@ def admit(conf: str, address: str, login: Login, request: str) -> None:
     """
     from functools import partial
 
-    from popips import grant, settings, watch
+    from popips import configuration, grant, settings, watch
     from popips.log import ERROR
     from popips.site import site
 
     now, program = settings.Settings(), login.writer
     folder, is_left, name = request.rpartition(f"/{REQUESTS}/")
     try:
-        now = settings.load(conf)
+        now = configuration.load(conf)
         with site(now, time.time(), min(now.lock_timeout, LOCK_LIMIT)) as host:
             if is_left and folder == now.stamps:
                 grant.serve(host, partial(grant.tell, now), f"{REQUESTS}/{name}")
@@ -128,7 +128,7 @@ def _stand_in(settings: Settings, program: str) -> None:
 
 def pass_by(program: str, conf: str, service: str) -> None:
     """Log, once an hour, that a line in PAM's auth phase does nothing: a wrong password may come by there."""
-    from popips import settings, watch
+    from popips import configuration, watch
     from popips.log import ERROR
     from popips.login import word
     from popips.stamps import TOLD
@@ -136,7 +136,7 @@ def pass_by(program: str, conf: str, service: str) -> None:
 
     log = Log(program)
     try:
-        with Folder(settings.load(conf).stamps) as folder:
+        with Folder(configuration.load(conf).stamps) as folder:
             if not watch.is_news(folder, TOLD["phase"], time.time()):
                 return
         cure = "move its line to the account phase; or, where no wrong password comes by it, have it say --phase auth"

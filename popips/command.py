@@ -11,8 +11,8 @@ from typing import NoReturn
 
 import popips
 from popips import maps, stamps, watch
+from popips.configuration import PATH, SettingsError
 from popips.log import ERROR, Log
-from popips.settings import PATH, SettingsError
 
 Told = Callable[[int, str], None]  # what hears of an error: the exit status, and what is wrong
 

@@ -18,6 +18,7 @@ Value = TypeVar("Value")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 SERVICE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"  # what a service's name may hold
 LONGEST_VALUE = 3000  # characters
+LONGEST_NAME = 100  # characters of what hosts and streams are called
 LONGEST_WAIT = 2.0  # seconds: a login is not held up for longer, whatever it waits for
 
 
@@ -106,4 +107,40 @@ def group(text: str) -> str:
     """Return the name of a group."""
     if text.split() != [text]:
         raise ValueError("write the name of one group, or all")
+    return text
+
+
+def host(text: str) -> str:
+    """Return the name that a host has among others."""
+    if text.strip(SERVICE) or text[0] in ".-" or len(text) > LONGEST_NAME:
+        raise ValueError(f"write a name of letters, digits, . _ and -, of at most {LONGEST_NAME} characters")
+    return text
+
+
+def stream(text: str) -> str:
+    """Return the name of a stream."""
+    if text.strip(SERVICE + ":{}") or len(text) > LONGEST_NAME:
+        raise ValueError(f"write a name of letters, digits, : . _ and -, of at most {LONGEST_NAME} characters")
+    return text
+
+
+def engine(text: str) -> str:
+    """Return where a Valkey or Redis server is, redis://[USER@]HOST:PORT[/NUMBER], or rediss:// for TLS."""
+    scheme, _, rest = text.partition("://")
+    place, slash, database = rest.partition("/")
+    user, at, where = place.rpartition("@")
+    name, _, port = where.rpartition(":")
+    if ":" in user:
+        raise ValueError("a password does not belong here: write it into a file, and name that as share_password_file")
+    is_ipv6 = name.startswith("[") and name.endswith("]")
+    letters, name = (SERVICE + ":", name[1:-1]) if is_ipv6 else (SERVICE, name)
+    words = [name, *([user] if at else [])]
+    numbers = [port, *([database] if slash else [])]
+    if (
+        scheme not in ("redis", "rediss")
+        or any(not word or word.strip(letters) for word in words)
+        or any(not number.isascii() or not number.isdigit() for number in numbers)
+        or not 0 < int(port) < 1 << 16
+    ):
+        raise ValueError("write redis://HOST:PORT, or rediss://HOST:PORT for TLS")
     return text

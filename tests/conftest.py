@@ -13,7 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from popips import denials, fate, grant, revoke, run, settings
+from popips import configuration, denials, fate, grant, revoke, run
 from popips.grant import Outcome
 from popips.login import Login
 from popips.maps import Place
@@ -64,7 +64,7 @@ class Site:
 
     @property
     def settings(self) -> Settings:
-        return settings.load(str(self.conf))
+        return configuration.load(str(self.conf))
 
     @property
     def host(self) -> Host:

@@ -57,7 +57,7 @@ def test_who_does_not_ends_as_he_would_have(status: int) -> None:
 
 
 def test_a_program_without_settings_of_its_own_is_refused_those_of_the_host() -> None:
-    done = under_cover(sys.executable, "-c", "from popips import settings; settings.load('/etc/popips.conf')")
+    done = under_cover(sys.executable, "-c", "from popips import configuration; configuration.load('/etc/popips.conf')")
     assert "/etc/popips.conf:1: " in done.stderr
 
 

@@ -19,8 +19,9 @@ from expirer.metrics import METRICS, OF_LOG
 from follower import formats
 from man import pages
 from popips import command
+from popips.configuration import load
 from popips.db.main import VERBS
-from popips.settings import ROWS, Settings, load
+from popips.settings import ROWS, Settings
 from tests.conftest import Installed
 from tests.doctor.hosts import WITH_SENDMAIL, Host
 

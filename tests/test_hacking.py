@@ -55,7 +55,7 @@ def check_types(copy: Path, *names: str) -> None:
 STATIC_LOGIN = """
 import sys
 from pathlib import Path
-from popips import grant, settings
+from popips import configuration, grant
 from popips.login import Login
 class Log:
     def __init__(self, program): pass
@@ -65,7 +65,7 @@ conf = Path("popips.conf")
 for text in ("", "log_static = yes", "log_static = no"):
     conf.write_text(text)
     conf.chmod(0o600)
-    loaded = settings.load(str(conf))
+    loaded = configuration.load(str(conf))
     grant.tell(loaded, Login("a", "imap", "test"), grant.Outcome(grant.STATIC, "192.0.2.10"))
     print(loaded.log_static, loaded.lane_is_closed)
 """
@@ -90,7 +90,7 @@ def test_a_setting_is_one_row(copy: Path) -> None:
 LOGINS = """
 import sys, time
 from pathlib import Path
-from popips import grant, revoke, run, settings
+from popips import configuration, grant, revoke, run
 from popips.login import Login
 from popips.site import site
 folder = Path(sys.argv[1])
@@ -99,7 +99,7 @@ conf, text = folder / "popips.conf", folder / "grants.text"
 conf.write_text(f"map = text:{folder}/grants\\nown_map = yes\\nstamps = {folder}/stamps\\n")
 conf.chmod(0o600)
 def do(what):
-    with site(settings.load(str(conf)), time.time()) as host:
+    with site(configuration.load(str(conf)), time.time()) as host:
         return what(host)
 def told(login, outcome): pass
 def login(address):

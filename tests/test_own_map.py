@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from popips import grant, run, settings, turns
+from popips import configuration, grant, run, turns
 from popips.fate import EXPIRE
 from popips.grant import DEFERRED, GRANTED, RENEWED
 from popips.login import Login
@@ -150,8 +150,8 @@ def test_a_login_leaves_it_to_the_expirer_if_there_are_too_many_stamps(
 def test_it_must_be_named_and_no_permanent_record_goes_into_it(installed: Installed) -> None:
     site = installed.site
     site.conf.write_text("own_map = yes\n")
-    with pytest.raises(settings.SettingsError, match=r"popips\.conf: own_map = yes: set map"):
-        settings.load(str(site.conf))
+    with pytest.raises(configuration.SettingsError, match=r"popips\.conf: own_map = yes: set map"):
+        configuration.load(str(site.conf))
     site.configure(own_map="yes")
     done = installed.run("popips-db", "ins", "relay.example", "RELAY")
     assert (done.returncode, "holds nothing but grants" in done.stderr) == (64, True)

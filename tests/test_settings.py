@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popips import settings
-from popips.settings import ROWS, Settings, SettingsError
+from popips import configuration
+from popips.configuration import SettingsError
+from popips.settings import ROWS, Settings
 
 DEFAULTS = {
     "mta": "sendmail",
@@ -36,13 +37,18 @@ DEFAULTS = {
     "static_source": None,
     "mapd_socket": "/run/popips/mapd.sock",
     "mapd_policy": "/run/popips/policy.sock",
+    "share": "",
+    "share_name": "",
+    "share_stream": "popips:log",
+    "share_password_file": "",
+    "share_from": "/run/popips/from",
 }
 
 
 def load(folder: Path, text: str) -> Settings:
     path = folder / "popips.conf"
     path.write_text(text)
-    return settings.load(str(path))
+    return configuration.load(str(path))
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing but a comment\n   # and another\n"])
@@ -58,9 +64,9 @@ def test_the_usual_file_need_not_be_there_but_one_that_is_named(
     """A login by a file that was moved away must not write into the default map."""
     missing = str(tmp_path / "missing")
     with pytest.raises(SettingsError, match="missing: there is no such file"):
-        settings.load(missing)
-    monkeypatch.setattr(settings, "PATH", missing)
-    assert settings.load(missing).window == 900
+        configuration.load(missing)
+    monkeypatch.setattr(configuration, "PATH", missing)
+    assert configuration.load(missing).window == 900
 
 
 @pytest.mark.parametrize(
@@ -89,6 +95,14 @@ def test_the_usual_file_need_not_be_there_but_one_that_is_named(
         ("drop = /var/lib/popips/drop", "drop", "/var/lib/popips/drop"),
         ("drop = none", "drop", ""),
         ("stamps = /var/lib/popips/", "stamps", "/var/lib/popips"),
+        ("share = redis://192.0.2.9:6379", "share", "redis://192.0.2.9:6379"),
+        ("share = rediss://pop@engine.example.test:6380/2", "share", "rediss://pop@engine.example.test:6380/2"),
+        ("share = redis://[2001:db8::9]:6379", "share", "redis://[2001:db8::9]:6379"),
+        ("share = none", "share", ""),
+        ("share_name = pop-1.example.test", "share_name", "pop-1.example.test"),
+        ("share_name = auto", "share_name", ""),
+        ("share_stream = {mail}:log", "share_stream", "{mail}:log"),
+        ("share_password_file = /etc/popips.password", "share_password_file", "/etc/popips.password"),
     ],
 )
 def test_a_setting_is_read(tmp_path: Path, line: str, key: str, value: object) -> None:
@@ -133,6 +147,24 @@ def test_a_map_is_named_with_or_without_db(tmp_path: Path, path: str) -> None:
         ("value = REL\x01AY", "write one line of ASCII"),
         (f"value = {'x' * 3001}", "of at most 3000 characters"),
         ("value = RELAY\nvalue = OK", "set twice"),
+        ("share = 192.0.2.9:6379", "write redis://HOST:PORT, or rediss://HOST:PORT for TLS"),
+        ("share = redis://192.0.2.9", "write redis://HOST:PORT"),
+        ("share = redis://192.0.2.9:0", "write redis://HOST:PORT"),
+        ("share = redis://192.0.2.9:65536", "write redis://HOST:PORT"),
+        ("share = redis://:6379", "write redis://HOST:PORT"),
+        ("share = redis://[]:6379", "write redis://HOST:PORT"),
+        ("share = redis://2001:db8::9:6379", "write redis://HOST:PORT"),
+        ("share = redis://@192.0.2.9:6379", "write redis://HOST:PORT"),
+        ("share = redis://192.0.2.9:6379/", "write redis://HOST:PORT"),
+        ("share = redis://192.0.2.9:6379?db=1", "write redis://HOST:PORT"),
+        ("share = http://192.0.2.9:6379", "write redis://HOST:PORT"),
+        ("share = redis://pop:secret@192.0.2.9:6379", "share_password_file"),
+        ("share_name = a b", "write a name of letters, digits, . _ and -"),
+        ("share_name = @pop", "write a name of letters, digits, . _ and -"),
+        ("share_name = .pop", "write a name of letters, digits, . _ and -"),
+        (f"share_name = {'x' * 101}", "of at most 100 characters"),
+        ("share_stream = a b", "write a name of letters, digits, : . _ and -"),
+        ("share_password_file = secret", "write an absolute path"),
     ],
 )
 def test_a_mistake_is_named_with_its_line_and_cure(tmp_path: Path, line: str, cure: str) -> None:
@@ -184,7 +216,7 @@ def test_what_is_not_a_plain_file_is_named_and_not_waited_for(tmp_path: Path, ki
     else:
         path.symlink_to(path)
     with pytest.raises(SettingsError, match=f"^{path}: cannot be read"):
-        settings.load(str(path))
+        configuration.load(str(path))
 
 
 SOMEBODY = 12345
@@ -215,14 +247,14 @@ def test_a_file_that_others_may_write_is_refused_for_root_runs_what_it_says(
         path.symlink_to("file")
         os.chown(path, of_link, 0, follow_symlinks=False)
     if is_taken:
-        assert settings.load(str(path)).doveadm == "/home/somebody/doveadm"
+        assert configuration.load(str(path)).doveadm == "/home/somebody/doveadm"
     else:
         with pytest.raises(SettingsError) as error:
-            settings.load(str(path))
+            configuration.load(str(path))
         said, _, cure = str(error.value).rpartition(": ")
         assert said == f"{path}: others may write it, and root runs what it says"
         subprocess.run(["sh", "-c", cure], check=True)
-        settings.load(str(path))
+        configuration.load(str(path))
 
 
 def test_whoever_runs_a_program_may_own_its_file() -> None:
@@ -235,12 +267,12 @@ def test_whoever_runs_a_program_may_own_its_file() -> None:
         if child == 0:
             try:
                 os.setresuid(SOMEBODY, SOMEBODY, SOMEBODY)
-                os._exit(settings.load(str(path)).window != 60)
+                os._exit(configuration.load(str(path)).window != 60)
             finally:
                 os._exit(2)
         assert os.waitpid(child, 0)[1] == 0
         with pytest.raises(SettingsError):
-            settings.load(str(path))
+            configuration.load(str(path))
 
 
 @pytest.mark.parametrize(("line", "is_closed"), [("log_renewals = yes", True), ("only_group = a", True), ("", False)])
@@ -251,7 +283,7 @@ def test_the_lane_is_closed_for_what_sh_cannot_see_to(tmp_path: Path, line: str,
 def test_a_byte_that_is_no_text_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "popips.conf").write_bytes(b"# ok\n\nvalue = \xff\n")
     with pytest.raises(SettingsError, match=r"popips.conf:3: not UTF-8"):
-        settings.load(str(tmp_path / "popips.conf"))
+        configuration.load(str(tmp_path / "popips.conf"))
 
 
 def test_settings_are_a_value() -> None:
@@ -268,6 +300,6 @@ def test_any_bytes_are_settings_or_an_error_that_names_the_file(
     path = tmp_path_factory.getbasetemp() / "fuzzed.conf"
     path.write_bytes(data)
     try:
-        settings.load(str(path))
+        configuration.load(str(path))
     except SettingsError as error:
         assert str(error).startswith(str(path))

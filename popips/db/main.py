@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import Protocol
 
 from popips import command, seen, watch
+from popips.configuration import load
 from popips.db import delete, deny, doctor, end, ins, lst, report, setup, shape, status, undeny, why
 from popips.db.task import PROGRAM, Task
 from popips.log import ERROR, Log
 from popips.maps import MapError, Place
-from popips.settings import Settings, load
+from popips.settings import Settings
 from popips.site import Site
 from popips.stamps import TOLD
 

@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import replace
 
-from popips import command, settings
+from popips import command, configuration
 from popips.db import doctor
 from popips.db.report import complain
 from popips.probe.machine import Machine
@@ -33,8 +33,8 @@ def work(options: argparse.Namespace) -> int:
     """Print or make the changes; return the exit status."""
     from popips.setup.record import Busy
 
-    if options.conf != settings.PATH:
-        raise command.UsageError(f"setup: the hooks and the expirer read {settings.PATH}: leave -c out")
+    if options.conf != configuration.PATH:
+        raise command.UsageError(f"setup: the hooks and the expirer read {configuration.PATH}: leave -c out")
     if options.force and not options.undo:
         raise command.UsageError("setup: --force goes with --undo")
     try:

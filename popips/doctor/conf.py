@@ -7,11 +7,12 @@ import re
 import shutil
 from collections.abc import Iterator
 
-from popips import policy, settings
+from popips import configuration, policy
+from popips.configuration import SettingsError
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged
 from popips.maps import BY_POSTMAP
 from popips.probe.machine import ENVIRONMENT, Machine
-from popips.settings import Settings, SettingsError
+from popips.settings import Settings
 
 ID, WANTED = "conf", "settings that can be used"
 
@@ -21,7 +22,7 @@ def load(machine: Machine, path: str) -> Settings | Check:
     try:
         if machine.root and not os.path.lexists(machine.path(path)):
             return Settings(path=path)
-        return settings.load(machine.path(path))
+        return configuration.load(machine.path(path))
     except SettingsError as error:
         return judged(ID, WANTED, "", [Finding(FAIL, str(error), fix=_fix(machine, path, str(error)))])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from popips import settings
+from popips import configuration
 from popips.probe.machine import Machine
 from popips.setup.step import ByHand, Choice, Step, Write
 from popips.setup.there import Host, text
@@ -15,7 +15,7 @@ PART = "popips.conf"
 
 def host(machine: Machine, choice: Choice) -> Host:
     """Return what is aimed at; raise ByHand where popips.conf says another thing than the choice, SettingsError."""
-    said = settings.load(choice.conf)
+    said = configuration.load(choice.conf)
     given = vars(said)
     mta = choice.mta or (said.mta if "mta" in given else _installed(machine))
     if "mta" in given and said.mta != mta:
@@ -38,12 +38,12 @@ def host(machine: Machine, choice: Choice) -> Host:
         return Host(machine, said, None, choice.hook)
     before = text(machine, choice.conf)
     after = "".join(f"{line}\n" for line in [*before.splitlines(), *added])
-    return Host(machine, settings.parsed(choice.conf, os.fsencode(after)), after, choice.hook)
+    return Host(machine, configuration.parsed(choice.conf, os.fsencode(after)), after, choice.hook)
 
 
 def steps(host: Host) -> list[Step]:
     """Return the lines that popips.conf lacks, as one step."""
-    return [Write(PART, settings.PATH, host.new_conf)] if host.new_conf is not None else []
+    return [Write(PART, configuration.PATH, host.new_conf)] if host.new_conf is not None else []
 
 
 def _installed(machine: Machine) -> str:

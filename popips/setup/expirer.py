@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from popips import settings
+from popips import configuration
 from popips.probe.units import CRONTABS, SKIPS_SYSTEMD
 from popips.setup.step import NO_MAP, ByHand, Command, Run, Step, Write
 from popips.setup.there import Host, contrib, lines, text
@@ -20,7 +20,7 @@ RELOAD: Command = ("systemctl", "daemon-reload")
 def first_run(host: Host) -> list[Step]:
     """Return the run that makes a map of popips' own, and the hooks' way to the stamps, if one of them is missing."""
     place = host.settings.map
-    link = f"{settings.PATH}.lane"
+    link = f"{configuration.PATH}.lane"
     is_made = not place.own or os.path.exists(host.machine.path(place.path))
     if is_made and os.path.islink(host.machine.path(link)) and host.new_conf is None:
         return []

@@ -278,13 +278,13 @@ GUARDS = (
     ),
     Guard(
         "a popips.conf that others may write is refused",
-        "popips/settings.py",
+        "popips/configuration.py",
         {" or state.st_mode & 0o022 or": " or"},
         "tests/test_settings.py::test_a_file_that_others_may_write_is_refused_for_root_runs_what_it_says",
     ),
     Guard(
         "a popips.conf that others own is refused",
-        "popips/settings.py",
+        "popips/configuration.py",
         {"            if state.st_uid not in owners or ": "            if "},
         "tests/test_settings.py::test_a_file_that_others_may_write_is_refused_for_root_runs_what_it_says",
     ),

@@ -10,8 +10,8 @@ import pytest
 
 from mapd.answer import Answers
 from popips import address, denials
+from popips.configuration import SettingsError
 from popips.log import Log
-from popips.settings import SettingsError
 from popips.stamps import StampFailed
 from tests.conftest import NOW, Site
 from tests.mapd.test_wire import POLICY
@@ -155,7 +155,7 @@ def test_what_cannot_be_read_for_a_moment_closes_and_is_looked_at_again(
 ) -> None:
     mapd.stamp(V4)
     assert mapd.is_open()
-    failing = {"popips.conf": "popips.settings._content", "denials": "popips.stamps.folder.Folder.read"}[what]
+    failing = {"popips.conf": "popips.configuration._content", "denials": "popips.stamps.folder.Folder.read"}[what]
     with monkeypatch.context() as patch:
         if what == "popips.conf":
             mapd.site.configure(never=V6)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from popips.configuration import load
 from popips.doctor import maps, mta
 from popips.doctor.check import Check, Patient
 from popips.doctor.mapd import look_at_sendmail
 from popips.probe.machine import Machine
-from popips.settings import load
 from tests.conftest import NOW
 from tests.mapd.test_server import Mapd, mapd
 

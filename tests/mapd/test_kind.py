@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from popips.settings import SettingsError, load
+from popips.configuration import SettingsError, load
 from tests.conftest import Installed, Site
 
 V4, V6, OTHER = "192.0.2.10", "2001:db8::10", "192.0.2.11"

@@ -14,8 +14,8 @@ from pathlib import Path
 from threading import Event
 
 from popips import grant
+from popips.configuration import load
 from popips.maps import Busy, MapError
-from popips.settings import load
 from popips.stamps import StampError
 from tests.box import ROOT, Box
 from tests.torture import Row

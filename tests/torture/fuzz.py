@@ -25,12 +25,13 @@ from pathlib import Path
 from mapd import wire
 from mapd.answer import Answers
 from popips import address, command, lane
+from popips.configuration import SettingsError, load
 from popips.db import ins, report
 from popips.log import Log
 from popips.login import LONGEST_WORD, unpack, word
 from popips.maps import MapError, database, kinds
 from popips.maps.text import Text
-from popips.settings import Settings, SettingsError, load
+from popips.settings import Settings
 from popips.stamps import REQUESTS, StampError
 from tests.box import ROOT
 from tests.conftest import Site

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from popips import revoke, run
-from popips.settings import load
+from popips.configuration import load
 from popips.site import Site, site
 from tests.box import Box
 
