@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
+from typing import Protocol
 
 from popips import denials
-from tests.conftest import Site
 
 SHARE = "redis://192.0.2.1:6379"  # nobody asks it: only popips-share does
 OTHER = "mx2.example.test"
 
 
-class From:
-    """The folder share_from of a site, whose popips.conf names it."""
+class Place(Protocol):
+    """A site, or a box: what has a popips.conf."""
 
-    def __init__(self, site: Site, **settings: str) -> None:
-        self.site, self.path = site, site.folder / "from"
+    def configure(self, **settings: str) -> None: ...
+
+
+class From:
+    """The folder share_from within a folder, with popips.conf naming it; now: what time it is, if not the real one."""
+
+    def __init__(self, place: Place, folder: Path, now: float | None = None) -> None:
+        self.place, self.path, self.now = place, folder / "from", now
         self.path.mkdir(mode=0o755)
-        self.configure(**settings)
+        self.configure()
 
     def configure(self, **settings: str) -> None:
-        self.site.configure(share=SHARE, share_from=str(self.path), **settings)
+        self.place.configure(share=SHARE, share_from=str(self.path), **settings)
 
     def tell(self, name: str, age: float = 0, is_live: bool = True, who: str = f"bob imap {OTHER}\n") -> Path:
         """Tell of a login so many seconds ago, or of the end of all until then, as popips-share does: by rename."""
         path, new = self.path / name, self.path / f".{name}"
         new.write_text(who)
         new.chmod(0o744 if is_live else 0o644)
-        then = int((self.site.now - age) * 1e9)
+        then = int(((self.now or time.time()) - age) * 1e9)
         os.utime(new, ns=(then, then))
         new.rename(path)
         return path

@@ -22,12 +22,12 @@ A_LOGIN = 100.0  # seconds ago
 
 @pytest.fixture
 def others(site: Site) -> From:
-    return From(site)
+    return From(site, site.folder, NOW)
 
 
 @pytest.fixture
-def mapd(others: From) -> Mapd:
-    return Mapd(others.site)
+def mapd(others: From, site: Site) -> Mapd:
+    return Mapd(site)
 
 
 # how long ago the last login here was; what was told of the address: how long ago, and whether a login
