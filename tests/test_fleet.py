@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from expirer import expire
+from popips import fate, run
+from popips.elsewhere import Heard
 from popips.grant import DEFERRED, Outcome
 from popips.log import Log
 from popips.stamps import StampFailed
@@ -116,6 +118,15 @@ def test_what_is_ended_elsewhere_ends_here_but_not_a_later_login(fleet: Fleet) -
     fleet.tell(A, age=5)
     fleet.run()
     assert A in fleet.site.records()
+
+
+def test_who_logs_in_while_a_run_ends_what_another_host_has_ended_keeps_his_grant(site: Site) -> None:
+    for name in (A, B):
+        site.login(name)
+    heard = Heard(ended={A: site.now, B: site.now - 1})  # as it was found before the login of B
+    with site.host as host:
+        done = run.run(host, lambda *_: None, heard=heard)
+    assert (site.names(), done.done.get(fate.ELSEWHERE)) == ({B}, [A])
 
 
 def test_whom_another_host_denies_loses_his_grant_and_gets_no_other_until_that_is_lifted(fleet: Fleet) -> None:
