@@ -52,13 +52,10 @@ Told = Callable[[Login, Outcome], None]  # what hears of each login that was dea
 
 
 def tell(settings: Settings, login: Login, outcome: Outcome) -> None:
-    """Log what became of a login, if it is to be logged, in the name of the program that saw it.
-
-    That is the expirer where the login was on another host.
-    """
+    """Log what became of a login, if it is to be logged, in the name of the program that saw it."""
     if outcome.verdict != RENEWED or outcome.reason or settings.log_renewals:
         is_well = outcome.verdict in (GRANTED, RENEWED, STATIC) or outcome.reason == policy.NEVER
-        program = "popips-expire" if login.host else login.writer
+        program = "popips-expire" if login.host else login.writer  # which takes up those on other hosts
         Log(program).line(INFO if is_well else WARNING, outcome.describe(login, str(settings.map)))
 
 

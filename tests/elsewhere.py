@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 from popips import denials
+from popips.stamps import SETTLED, UNSETTLED
 
 SHARE = "redis://192.0.2.1:6379"  # nobody asks it: only popips-share does
+AGENT = 4711  # popips-share's user, which systemd makes up
 OTHER = "mx2.example.test"
 
 
@@ -25,6 +27,7 @@ class From:
     def __init__(self, place: Place, folder: Path, now: float | None = None) -> None:
         self.place, self.path, self.now = place, folder / "from", now
         self.path.mkdir(mode=0o755)
+        os.chown(self.path, AGENT, AGENT)
         self.configure()
 
     def configure(self, **settings: str) -> None:
@@ -34,7 +37,8 @@ class From:
         """Tell of a login so many seconds ago, or of the end of all until then, as popips-share does: by rename."""
         path, new = self.path / name, self.path / f".{name}"
         new.write_text(who)
-        new.chmod(0o744 if is_live else 0o644)
+        new.chmod(SETTLED if is_live else UNSETTLED)
+        os.chown(new, AGENT, AGENT)
         then = int(((self.now or time.time()) - age) * 1e9)
         os.utime(new, ns=(then, then))
         new.rename(path)
