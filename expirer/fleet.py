@@ -17,7 +17,9 @@ from popips.site import Site
 from popips.stamps import DENIED_ELSEWHERE, HEARD
 
 AHEAD = 60.0  # seconds by which a login may be newer than now, which was when the run began
-COARSE = 5  # CLOCK_REALTIME_COARSE of linux/time.h: the clock by which the kernel sets a ctime
+# CLOCK_REALTIME_COARSE of linux/time.h: no later ctime is older than it; one of a moment before may be newer, and then a
+# login is taken up twice, which is better than not at all
+COARSE = 5
 
 
 class Fleet:
