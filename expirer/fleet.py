@@ -17,8 +17,8 @@ from popips.site import Site
 from popips.stamps import DENIED_ELSEWHERE, HEARD
 
 AHEAD = 60.0  # seconds by which a login may be newer than now, which was when the run began
-# CLOCK_REALTIME_COARSE of linux/time.h: no later ctime is older than it; one of a moment before may be newer, and then a
-# login is taken up twice, which is better than not at all
+# CLOCK_REALTIME_COARSE of linux/time.h: no later ctime is older than it; one of a moment before may be newer, and then
+# a login is taken up twice, which is better than not at all
 COARSE = 5
 
 

@@ -82,6 +82,15 @@ def test_where_there_is_no_map_what_others_told_is_listed_too(installed: Install
     assert [row[0] for row in rows(installed, V6)] == []
 
 
+def test_end_says_where_a_login_elsewhere_is_to_be_ended(installed: Installed, without_map: From) -> None:
+    without_map.tell(A)
+    done = installed.run("popips-db", "end", A, B)
+    told = f"{A}: no grant of this host's: the login was on {OTHER}; end it there, or: popips-db deny {A}"
+    assert (done.returncode, done.stderr) == (1, f"popips-db: {told}\npopips-db: {B}: no grant\n")
+    installed.pam(A)
+    assert installed.run("popips-db", "end", A).returncode == 0
+
+
 WHYS = {  # how long ago the last login here was, and what was told; the status, and what why says
     "a login there": (None, (60.0, True), 0, f"{A}: granted: user=bob service=imap by=@{OTHER} last="),
     "a later one there": (100, (60.0, True), 0, f"{A}: granted: user=bob service=imap by=@{OTHER} last="),
