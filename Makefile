@@ -11,7 +11,7 @@ MAN = $(PREFIX)/share/man
 DOC = $(PREFIX)/share/doc/popips
 BASH = $(PREFIX)/share/bash-completion/completions
 ZSH = $(PREFIX)/share/zsh/site-functions
-ROOMS = popips popips/maps popips/stamps popips/db popips/probe popips/doctor popips/setup pam_hook expirer follower mapd
+ROOMS = popips popips/maps popips/stamps popips/db popips/probe popips/doctor popips/setup pam_hook expirer follower mapd share
 
 VENV = .venv/bin
 # whatever runs tests or servers runs under it: nothing of the host's own can be written to
@@ -20,7 +20,7 @@ FIND_BINDING = $(PYTHON) -c 'import importlib.util as u, os; \
     print(next(os.path.dirname(os.path.dirname(s.origin)) for s in map(u.find_spec, ("bsddb3", "berkeleydb")) if s))'
 # what the tests and the demo run on: the real servers, and what the binding is built from for their own Python
 SERVERS = sendmail-bin sendmail-base sendmail-cf m4 make dovecot-core dovecot-pop3d dovecot-imapd cron libpam-modules \
-    openssh-server openssh-client db5.3-util e2fsprogs patch strace iproute2 util-linux bsdutils procps man-db groff zsh
+    openssh-server openssh-client redis-tools python3-redis openssl db5.3-util e2fsprogs patch strace iproute2 util-linux bsdutils procps man-db groff zsh
 BUILD = gcc libc6-dev libdb-dev python3-dev python3-venv
 
 .PHONY: help deps files pages pictures install uninstall deb demo test torture bench clean testdeps hosts
@@ -34,11 +34,12 @@ deps:
 	@$(FIND_BINDING) >/dev/null 2>&1 || ! command -v apt-get >/dev/null || tests/lab/packages.sh python3-bsddb3 || \
 	    tests/lab/packages.sh python3-berkeleydb || tests/lab/packages.sh $(BUILD) python3-pip
 
-# launcher FILE,MODULE: a program that runs main() of the module, by the isolated interpreter and without site-packages;
+# launcher FILE,MODULE,OPTIONS: a program that runs main() of the module, by the isolated interpreter and, unless the
+# options say -I alone, without site-packages;
 # hook FILE,SCRIPT: a program in sh, which starts one of those
 hook = sed -e '/^\# @LANE@/{r pam_hook/lane.sh' -e 'd}' -e '/^\# @LONG_WAY@/{r pam_hook/long_way.sh' -e 'd}' $(2) | \
     sed -e 's|@PYTHON@|$(PYTHON)|' -e 's|@LIB@|$(LIB)|' > '$(DESTDIR)$(1)'; chmod 0755 '$(DESTDIR)$(1)'
-launcher = printf '%s\n' '\#!$(PYTHON) -IS' 'import sys' "sys.path = ['$(LIB)', *sys.path, '$(BINDING)']" \
+launcher = printf '%s\n' '\#!$(PYTHON) $(or $(3),-IS)' 'import sys' "sys.path = ['$(LIB)', *sys.path, '$(BINDING)']" \
     'from $(2) import main' 'sys.exit(main())' > '$(DESTDIR)$(1)'; chmod 0755 '$(DESTDIR)$(1)'
 
 # files: all that is installed, into a DESTDIR that nobody runs it from, as a package is built; BINDING: where it will be
@@ -62,6 +63,7 @@ files:
 	$(call launcher,$(SBIN)/popips-expire,expirer.expire); \
 	$(call launcher,$(SBIN)/popips-follow,follower.follow); \
 	$(call launcher,$(SBIN)/popips-mapd,mapd.mapd); \
+	$(call launcher,$(SBIN)/popips-share,share.share,-I); \
 	$(call launcher,$(LIB)/popips-hook,pam_hook.hook); \
 	$(call launcher,$(LIB)/popips-postlogin,pam_hook.postlogin); \
 	$(call hook,$(LIBEXEC)/popips-hook,pam_hook/hook.sh); \
@@ -93,7 +95,7 @@ uninstall:
 	    [ $$? = 66 ] || { echo "uninstall: the grants could not be ended, and would relay for ever: mend that first" >&2; exit 1; }
 	rm -rf '$(DESTDIR)$(LIB)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(DOC)'
 	rm -f '$(DESTDIR)$(SBIN)/popips-db' '$(DESTDIR)$(SBIN)/popips-expire' '$(DESTDIR)$(SBIN)/popips-follow' \
-	    '$(DESTDIR)$(SBIN)/popips-mapd'
+	    '$(DESTDIR)$(SBIN)/popips-mapd' '$(DESTDIR)$(SBIN)/popips-share'
 	cd contrib/completion/bash && for file in *; do rm -f '$(DESTDIR)$(BASH)'/$$file '$(DESTDIR)$(ZSH)'/_$$file; done
 	cd man && for page in *.[578]; do rm -f '$(DESTDIR)$(MAN)'/man$${page##*.}/$$page; done
 
@@ -110,7 +112,7 @@ pictures: testdeps
 	for picture in docs/pictures/*.dot; do dot -Tsvg -o "$${picture%.dot}.svg" "$$picture"; done
 
 # ---- a package for Debian, in build/: the same to the byte from the same files, whatever the folder, the clock, the umask
-PACKAGED = Makefile README.md LICENSE CHANGELOG.md bench/cost.svg contrib debian docs expirer follower man mapd pam_hook popips
+PACKAGED = Makefile README.md LICENSE CHANGELOG.md bench/cost.svg contrib debian docs expirer follower man mapd pam_hook popips share
 
 deb:
 	@tests/lab/packages.sh build-essential debhelper dh-python || { echo 'make deb needs build-essential, debhelper, dh-python' >&2; exit 1; }

@@ -13,6 +13,7 @@ from expirer import expire
 from follower import follow, formats
 from mapd import mapd
 from popips.db import main as db
+from share import share
 
 FOLDER = Path(__file__).parent.parent / "contrib/completion"
 PARSERS = {
@@ -20,6 +21,7 @@ PARSERS = {
     "popips-expire": expire.parser,
     "popips-follow": follow.parser,
     "popips-mapd": mapd.parser,
+    "popips-share": share.parser,
 }
 KINDS = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY}  # by how an argument is called in --help
 ADDRESSES = {"end": "grants", "why": "grants", "undeny": "denials"}  # what the addresses are of that a verb takes

@@ -27,7 +27,15 @@ from tests.doctor.hosts import WITH_SENDMAIL, Host
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(ROOT.glob("man/*.[578]"))
-PROGRAMS = ("popips-db", "popips-expire", "popips-follow", "popips-hook", "popips-mapd", "popips-postlogin")
+PROGRAMS = (
+    "popips-db",
+    "popips-expire",
+    "popips-follow",
+    "popips-hook",
+    "popips-mapd",
+    "popips-postlogin",
+    "popips-share",
+)
 
 
 def plain(page: Path) -> str:
@@ -208,6 +216,7 @@ def test_version_changelog_and_entry_points_agree() -> None:
         "popips-expire",
         "popips-follow",
         "popips-mapd",
+        "popips-share",
     }
 
 
@@ -230,7 +239,9 @@ def test_the_rooms_stand_on_each_other_in_one_direction() -> None:
     for name, needed in needs.items():
         if name.startswith(TOOL):
             continue
-        assert not {room.partition(".")[0] for room in needed} & {"pam_hook", "expirer", "follower", "mapd"}, name
+        assert not {room.partition(".")[0] for room in needed} & {"pam_hook", "expirer", "follower", "mapd", "share"}, (
+            name
+        )
         assert not any(room.startswith(TOOL) for room in needed), name
     list(graphlib.TopologicalSorter({name: needed & set(modules) for name, needed in needs.items()}).static_order())
 

@@ -77,6 +77,7 @@ MODES = {
     "usr/sbin/popips-expire": "-rwxr-xr-x",
     "usr/sbin/popips-follow": "-rwxr-xr-x",
     "usr/sbin/popips-mapd": "-rwxr-xr-x",
+    "usr/sbin/popips-share": "-rwxr-xr-x",
     "usr/libexec/popips/popips-hook": "-rwxr-xr-x",
     "usr/libexec/popips/popips-postlogin": "-rwxr-xr-x",
     "usr/lib/popips/popips-hook": "-rwxr-xr-x",
@@ -94,7 +95,8 @@ def test_it_holds_its_own_files_and_nobody_elses(root: Root) -> None:
     assert {path: modes.get(path) for path in MODES} == MODES
     assert set(executable) <= set(MODES)
     own = r"etc/popips\.conf|etc/cron\.d/popips"
-    own += r"|(usr/)?lib/systemd/system/popips-(expire|mapd(-postfix)?)\.(service|socket|timer)"
+    own += r"|(usr/)?lib/systemd/system/popips-(expire|mapd(-postfix)?|share)\.(service|socket|timer)"
+    own += r"|usr/lib/sysusers\.d/popips-share\.conf"
     own += r"|usr/sbin/popips-\w+|usr/(lib|libexec|share/doc)/popips/.*|usr/share/man/man\d/popips[\w.-]*\.gz"
     own += r"|usr/share/(bash-completion/completions/|zsh/vendor-completions/_)popips-\w+"
     own += r"|usr/share/(python3/runtime\.d/popips\.rtupdate|lintian/overrides/popips)"

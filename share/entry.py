@@ -1,0 +1,77 @@
+"""What hosts write into the stream: an entry has one field, FIELD, and the line `SIGN ADDRESS AGE USER SERVICE HOST`.
+
+SIGN is + for a login, - for the end of all logins from an address up to then, ! for a change of what HOST denies, which
+has no address. AGE is how many seconds ago that was when the entry was written; the entry's ID says when that was, in
+milliseconds of the server's clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from popips import address
+from popips.login import LONGEST_WORD, SAFE, plain, word
+from popips.parsers import LONGEST_NAME, SERVICE
+
+FIELD = b"e"
+LOGIN, END, DENIALS = "+", "-", "!"
+NOBODY = "-"  # in the place of what an entry has not
+LONGEST = 2 * LONGEST_WORD + 2 * LONGEST_NAME  # bytes of a line: a user's and a service's name are all that is long
+AHEAD = 60.0  # seconds that an ID may be ahead of the server's clock, which was put back
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one host tells; time: of the login or end, in seconds since the epoch, by whichever clock is meant."""
+
+    sign: str
+    address: str
+    time: float
+    user: str
+    service: str
+    host: str
+
+
+class Garbage(ValueError):
+    """What stands in the stream is nothing that a host has written."""
+
+
+def pack(entry: Entry, now: float) -> bytes:
+    """Return the line; now: by the same clock as the entry's time."""
+    age = max(0.0, now - entry.time)
+    who = f"{word(entry.user)} {word(entry.service)} {entry.host}"
+    return f"{entry.sign} {entry.address or NOBODY} {age:.3f} {who}".encode()
+
+
+def milliseconds(number: bytes) -> int:
+    """Return the time that an ID says, by the server's clock."""
+    return int(number.partition(b"-")[0])
+
+
+def unpack(number: bytes, fields: object, now: float) -> Entry:
+    """Return the entry with this ID, its time by the server's clock, which says now. Raise Garbage."""
+    if not isinstance(fields, dict) or list(fields) != [FIELD]:
+        raise Garbage("other fields")
+    data = fields[FIELD]
+    words = data.decode("ascii", "replace").split(" ") if len(data) <= LONGEST else []
+    if len(words) != 6 or any(not text or text.strip(SAFE + "%!") for text in words):
+        raise Garbage("no line of six words")
+    sign, name, age, user, service, host = words
+    if sign not in (LOGIN, END, DENIALS):
+        raise Garbage("no sign")
+    if name != NOBODY if sign == DENIALS else not address.is_canonical(name):
+        raise Garbage("no address of one client")
+    if host.strip(SERVICE) or len(host) > LONGEST_NAME:
+        raise Garbage("no name of a host")
+    written = milliseconds(number) / 1000
+    if written > now + AHEAD:
+        raise Garbage("a time in the future")
+    name = "" if name == NOBODY else name
+    return Entry(sign, name, min(written, now) - _seconds(age), plain(user), plain(service), host)
+
+
+def _seconds(age: str) -> float:
+    whole, _, part = age.partition(".")
+    if not (whole.isascii() and whole.isdigit() and part.isascii() and part.isdigit()) or len(age) > 15:
+        raise Garbage("no age")
+    return float(age)

@@ -1,0 +1,49 @@
+"""What all hosts together know of each address: the newest login, or the end of all logins up to then.
+
+The newest of two events counts, and of the same moment the end: so it is the same on all hosts, in whichever order they
+hear of them. All times are by this host's clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SAME = 1.0  # seconds: a login is told with its age in milliseconds, so one that is told twice is not quite the same
+EARLY = 60.0  # seconds before a grant is due elsewhere by which its renewal is told
+
+
+@dataclass(frozen=True)
+class Event:
+    """A login, or the end of all logins up to then; user, service and host say whose it was, and where."""
+
+    time: float
+    is_live: bool
+    user: str = ""
+    service: str = ""
+    host: str = ""
+
+
+def is_newer(event: Event, known: Event | None) -> bool:
+    """Whether the event changes what is known of its address."""
+    if known is None or event.time > known.time + SAME:
+        return True
+    if event.is_live and known.is_live:
+        return False
+    return event.time > known.time or (event.time == known.time and not event.is_live)
+
+
+def when(last: float, known: Event | None, now: float, window: float) -> float | None:
+    """Return when the others are to be told of the last login at an address here; None: not at all.
+
+    A renewal can wait until just before the grant is due there: so clients that look for mail all the time cost but
+    one entry a window, and nobody is denied for it.
+    """
+    if not now - window < last <= now + SAME:
+        return None
+    if known is None or known.time <= now - window:
+        return now
+    if not known.is_live:
+        return now if last > known.time else None
+    if last <= known.time + SAME:
+        return None
+    return max(now, known.time + window - min(EARLY, window / 2))

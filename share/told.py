@@ -1,0 +1,127 @@
+"""What other hosts have told, for those who ask here: the folder share_from; and .fleet in it, for status and doctor.
+
+A file for each address, named by it: its mtime is the time of the event, its one line says whose it was, and its owner
+may execute it if the address is live. Each is put there whole, by rename.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from stat import S_ISREG
+
+from popips import address
+from popips.files import WRITE, opened, write_all
+from popips.login import Login, unpack
+from popips.stamps import DENIED, NEW, SETTLED, UNSETTLED
+from share.ledger import Event
+
+FLEET = ".fleet"
+OPEN = 0o644  # the mode of files that say nothing of users
+LARGEST = 1 << 24  # bytes of .denied that its readers take
+
+
+class FolderError(Exception):
+    """The folder cannot be used; str() names it and the cure."""
+
+
+class Told:
+    """The folder, open, and what is in it."""
+
+    def __init__(self, path: str) -> None:
+        """Open it, and make it if it is missing; raise FolderError."""
+        self.path = path
+        self.events: dict[str, Event] = {}
+        self.live: dict[str, int] = {}  # how many addresses are live by each host
+        self.denied = b""
+        try:
+            is_new = not os.path.lexists(path)
+            os.makedirs(path, exist_ok=True)
+            self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            if is_new:
+                os.fchmod(self._fd, 0o755)  # whatever the umask is: those who ask need not be root
+            state = os.fstat(self._fd)
+            if state.st_uid != os.geteuid() or state.st_mode & 0o022:
+                cure = f"rm -r {path}, and popips-share makes it"
+                raise FolderError(f"{path}: others may write to it: {cure}")
+            self._load()
+        except OSError as error:
+            raise FolderError(f"{path}: {error.strerror}: popips-share must be able to write there") from error
+
+    def close(self) -> None:
+        """Leave it as it is."""
+        os.close(self._fd)
+
+    def is_there(self) -> bool:
+        """Whether the folder still has its name."""
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self._fd))
+        except OSError:
+            return False
+
+    def _load(self) -> None:
+        for entry in os.scandir(self._fd):
+            if not address.is_canonical(entry.name):
+                if entry.name not in (DENIED, FLEET):
+                    self._remove(entry.name)
+                continue
+            state = entry.stat(follow_symlinks=False)
+            with opened(entry.name, within=self._fd) as fd:
+                its = unpack(os.read(fd, 4096)) if S_ISREG(state.st_mode) else None
+            if its is None:
+                self._remove(entry.name)
+                continue
+            is_live = bool(state.st_mode & 0o100)
+            self._note(entry.name, Event(state.st_mtime, is_live, its.user, its.service, its.writer))
+        try:
+            with opened(DENIED, within=self._fd) as fd:
+                self.denied = os.read(fd, LARGEST)
+        except FileNotFoundError:
+            pass
+
+    def _note(self, name: str, event: Event | None) -> None:
+        before = self.events.pop(name, None)
+        if before and before.is_live:
+            self.live[before.host] -= 1
+        if event:
+            self.events[name] = event
+            if event.is_live:
+                self.live[event.host] = self.live.get(event.host, 0) + 1
+
+    def put(self, name: str, event: Event) -> None:
+        """Tell of an event at a canonical address. Raise OSError."""
+        mode = SETTLED if event.is_live else UNSETTLED
+        self._replace(name, Login(event.user, event.service, event.host).pack(), mode, event.time)
+        self._note(name, event)
+
+    def _replace(self, name: str, data: bytes, mode: int, time: float | None = None) -> None:
+        with opened(NEW, WRITE | os.O_CREAT | os.O_TRUNC, mode, self._fd) as fd:
+            write_all(fd, data)
+            os.fchmod(fd, mode)
+            if time is not None:
+                os.utime(fd, (time, time))
+        os.rename(NEW, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+
+    def sweep(self, before: float) -> None:
+        """Remove what was told of times before that."""
+        for name in [name for name, event in self.events.items() if event.time <= before]:
+            self._remove(name)
+            self._note(name, None)
+
+    def _remove(self, name: str) -> None:
+        try:
+            os.unlink(name, dir_fd=self._fd)
+        except FileNotFoundError:
+            pass
+        except IsADirectoryError:
+            os.rmdir(name, dir_fd=self._fd)
+
+    def deny(self, data: bytes) -> None:
+        """Tell whom the other hosts keep out, in the form of the stamp folder's own file. Raise OSError."""
+        if data != self.denied:
+            self._replace(DENIED, data, OPEN)
+            self.denied = data
+
+    def tell_fleet(self, fleet: dict[str, object]) -> None:
+        """Write .fleet. Raise OSError."""
+        self._replace(FLEET, json.dumps(fleet, sort_keys=True).encode() + b"\n", OPEN)
