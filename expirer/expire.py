@@ -9,9 +9,10 @@ import sys
 import time
 from dataclasses import replace
 
-from expirer import drop, metrics, notice, sessions, starter
+from expirer import drop, fleet, metrics, notice, sessions, starter
 from popips import command, denials, fate, grant, lane, last_run, parsers, policy, progress, run, watch
 from popips.configuration import load
+from popips.elsewhere import NOTHING
 from popips.grant import Outcome
 from popips.log import ERROR, Log
 from popips.login import Login
@@ -89,9 +90,13 @@ class _Told:
 def _dry(host: Site, told: _Told) -> int:
     """Print what a run would do, and what it would fail on; return the exit status."""
     where = str(host.settings.map)
-    would = run.plan(host, lambda login, outcome: told.lines.append(outcome.describe(login, where)))
+    heard, wrong = NOTHING, [*notice.wrong(host.settings), *sessions.wrong(host)]
+    try:
+        heard = fleet.Fleet(host).heard if host.settings.share else NOTHING
+    except StampError as error:
+        wrong.append(str(error))
+    would = run.plan(host, lambda login, outcome: told.lines.append(outcome.describe(login, where)), heard)
     sys.stdout.writelines(f"would be {text}\n" for text in [*told.lines, *(text for _, text in would.describe(where))])
-    wrong = [*notice.wrong(host.settings), *sessions.wrong(host)]
     sys.stderr.writelines(f"{PROGRAM}: {text}\n" for text in wrong)
     denials.load(host.folder)  # raises the error that a run ends with
     return os.EX_CONFIG if wrong else os.EX_OK
@@ -124,12 +129,18 @@ def _expire(host: Site, told: _Told, since: float) -> run.Run:
             sessions.renew(host, time.time)
         except (sessions.SessionError, policy.NoAnswer) as error:  # whoever does not answer, expiry must go on
             told.say(ERROR, f"error: {error}")
+    others = _others(host, told)
     began = time.monotonic()
-    done = run.run(replace(host, now=time.time()), told.login, since)
+    done = run.run(replace(host, now=time.time()), told.login, since, others.heard if others else NOTHING)
+    if done.behind:
+        told.say(ERROR, f"error: logins on other hosts wait for the next run: {done.behind}")
+    elif others:
+        others.note_heard()
     last_run.keep(host.folder, last_run.LastRun(starter.starter(), time.monotonic() - began))
     for level, text in done.describe(str(host.settings.map)):
         told.say(level, text)
-    told.lines.append(f"{done.live} live, {sum(done.count.get(what, 0) for what in fate.ENDING)} ended")
+    ended = sum(done.count.get(what, 0) for what in (*fate.ENDING, fate.ELSEWHERE))
+    told.lines.append(f"{done.live} live, {ended} ended")
     wrong = list(notice.wrong(host.settings))
     if wrong and not watch.is_news(host.folder, TOLD["settings"], host.now):
         wrong = []
@@ -138,6 +149,21 @@ def _expire(host: Site, told: _Told, since: float) -> run.Run:
     lane.lead(host)
     denials.load(host.folder)  # of a line in it that cannot be read the admin must hear
     return done
+
+
+def _others(host: Site, told: _Told) -> fleet.Fleet | None:
+    """Return what other hosts have told. Whatever is wrong with that, expiry must go on."""
+    try:
+        if not host.settings.share:
+            fleet.forget(host)
+            return None
+        found = fleet.Fleet(host)
+        found.note_denied()
+        return found
+    except StampError as error:
+        if watch.is_news(host.folder, TOLD["fleet"], host.now):
+            told.say(ERROR, f"error: no login on another host counts: {watch.reason(error, PROGRAM)}")
+        return None
 
 
 def _take_up(conf: Settings, told: _Told) -> None:

@@ -45,8 +45,8 @@ METRICS: dict[str, tuple[str, str, tuple[str, tuple[str, ...]] | None]] = {
     "popips_renewed_total": ("counter", "Grants that were renewed, each once a run at most.", None),
     "popips_ended_total": (
         "counter",
-        "Grants that runs have ended: the window was over, nobody there gets one, the admin has a record.",
-        ("reason", ("expired", "barred", "static")),
+        "Grants that runs have ended: window over, nobody there gets one, a record of the admin's, ended elsewhere.",
+        ("reason", ("expired", "barred", "static", "elsewhere")),
     ),
     "popips_restored_total": ("counter", "Records that runs have put back.", None),
     "popips_failed_runs_total": ("counter", "Runs that ended with an error.", None),
@@ -69,7 +69,7 @@ REASONS = (  # of a refusal's line, and the reason that it counts for: the first
     ("longer ago than the window", "old"),
     ("address", "address"),
 )
-ENDED = {fate.EXPIRE: "expired", fate.BAR: "barred", fate.YIELD: "static"}
+ENDED = {fate.EXPIRE: "expired", fate.BAR: "barred", fate.YIELD: "static", fate.ELSEWHERE: "elsewhere"}
 
 OF_LOG = ("popips_logins_total", "popips_refused_total", "popips_renewed_total", LOG_TIME)  # not without the log
 

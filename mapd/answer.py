@@ -1,4 +1,7 @@
-"""Who may relay: one look at the stamp of an address, and whether a login from there would be refused by now."""
+"""Who may relay: one look at the stamp of an address, and whether a login from there would be refused by now.
+
+Where `share` is set, at what other hosts have told of the address, too.
+"""
 
 from __future__ import annotations
 
@@ -6,48 +9,59 @@ import os
 from collections.abc import Callable
 
 from mapd import wire
-from popips import address, configuration, denials, policy
+from popips import address, configuration, denials, elsewhere, policy
 from popips.configuration import SettingsError
-from popips.denials import Denial
+from popips.denials import Denial, Denied
+from popips.elsewhere import Elsewhere
 from popips.files import identity, identity_of
 from popips.log import ERROR, INFO, Log
 from popips.settings import Settings
 from popips.site import Site, site
-from popips.stamps import DENIED, StampError
+from popips.stamps import DENIED, DENIED_ELSEWHERE, StampError
+from popips.stamps.folder import Folder
 
 TAG = "ipv6:"  # before an IPv6 address in sendmail's keys
+NOBODY, NO_OTHERS = "nobody relays", "no login on another host counts"
+AGAIN = {
+    NOBODY: "open again: what kept the relay closed for all is mended",
+    NO_OTHERS: "logins on other hosts count again",
+}
 Answer = Callable[[bytes, float], bytes]  # from a request, and the time in seconds since the epoch
 
 
 class Answers:
     """What there is to be said, by the stamps, the denials and popips.conf as they are.
 
-    Where one of them cannot be read, nobody relays; only a popips.conf with a mistake leaves what it said before.
+    Where one of them cannot be read, nobody relays; only a popips.conf with a mistake leaves what it said before. Where
+    what other hosts told cannot be, it opens nothing, and the logins on this host count.
     """
 
     def __init__(self, conf: str, log: Log) -> None:
         self.conf, self.log = conf, log
         self.settings: Settings | None = None
         self._site: Site | None = None
-        self._denied: list[Denial] | None = None
-        self._saw = {"conf": "", "folder": "", "denials": ""}  # by identity, what was read last
-        self._trouble = ""
+        self._others: Elsewhere | None = None
+        self._denied: Denied | None = None
+        self._opens = False  # whether a login on another host counts
+        self._saw = {"conf": "", "folder": "", "others": "", "denials": ""}  # by identity, what was read last
+        self._trouble = dict.fromkeys(AGAIN, "")
 
     # ---- what the answers stand on
 
     def look(self, anew: bool = False) -> None:
         """Read again what has changed; to be called before each batch of requests. anew: whatever has changed."""
         if anew:
-            self._saw = dict.fromkeys(self._saw, "")
+            self._saw = dict.fromkeys(self._saw, "?")
         try:
             self._look_at_conf()
             self._look_at_folder()
+            self._look_at_others()
             self._look_at_denials()
-            self._say("")
+            self._say(NOBODY, "")
         except (SettingsError, StampError) as error:
             self._denied = None
             self._saw["denials"] = ""  # all of it is looked at again, whatever is mended
-            self._say(str(error))
+            self._say(NOBODY, str(error))
 
     def _look_at_conf(self) -> None:
         now = identity_of(self.conf)
@@ -77,27 +91,60 @@ class Answers:
         self._site = site(self.settings, now=0)
         self._saw["folder"] = now
 
+    def _look_at_others(self) -> None:
+        path = self.settings.share_from if self.settings and self.settings.share else ""
+        now = f"{path} {_kind_of(path)}" if path else ""
+        if now == self._saw["others"]:
+            return
+        self._saw.update(others=now, denials="")
+        if self._others:
+            self._others.__exit__()
+        self._others, self._opens = None, False
+        if path:
+            try:
+                self._others = Elsewhere(path)
+            except StampError as error:
+                self._say(NO_OTHERS, str(error))
+
     def _look_at_denials(self) -> None:
         if self._site is None:
             return  # which was said
-        state = self._site.folder.state(DENIED)
-        now = identity(state) if state else "-"
-        if now != self._saw["denials"]:
-            self._denied = None  # nobody knows who is denied
-            self._denied = denials.load(self._site.folder)
-            self._saw["denials"] = now
+        own, others = self._site.folder, self._others
+        now = _state_of(own, DENIED)
+        if self._site.settings.share:
+            now += f" {_state_of(others, DENIED) if others else _state_of(own, DENIED_ELSEWHERE)}"
+        if now == self._saw["denials"]:
+            return
+        self._denied, self._opens = None, False  # nobody knows who is denied
+        there = denials.load(own)
+        if self._site.settings.share:
+            there += self._denied_elsewhere(own, others)
+        self._denied = Denied(there)
+        self._saw["denials"] = now
 
-    def _say(self, trouble: str) -> None:
-        """Log what keeps the relay closed for all, or that it no longer does, once."""
-        if trouble == self._trouble:
+    def _denied_elsewhere(self, own: Folder, others: Elsewhere | None) -> list[Denial]:
+        """Return whom other hosts keep out; where nobody knows that, whom they did by the last run."""
+        try:
+            if others:
+                found = others.denied()
+                self._opens = True
+                self._say(NO_OTHERS, "")
+                return found
+        except StampError as error:
+            self._say(NO_OTHERS, str(error))
+        return denials.load(own, False, DENIED_ELSEWHERE)
+
+    def _say(self, what: str, trouble: str) -> None:
+        """Log what keeps the relay closed for all, or for logins elsewhere, or that it no longer does, once."""
+        if trouble == self._trouble[what]:
             return
         if trouble:
-            self.log.line(ERROR, f"error: nobody relays: {trouble}")
-        elif self._site is not None and self._denied is not None:
-            self.log.line(INFO, "open again: what kept the relay closed for all is mended")
+            self.log.line(ERROR, f"error: {what}: {trouble}")
+        elif what == NO_OTHERS or (self._site is not None and self._denied is not None):
+            self.log.line(INFO, AGAIN[what])
         else:
             return  # what was said is not mended, only not looked at again
-        self._trouble = trouble
+        self._trouble[what] = trouble
 
     # ---- the answers
 
@@ -123,11 +170,20 @@ class Answers:
             return False
         try:
             stamp = there.folder.get(name)
+            told = self._others.told(name) if self._others else None
         except StampError:
             return False
-        if stamp is None or not now - there.settings.window < stamp.time <= now:
+        if told and told.is_live and not self._opens:
+            told = None
+        last = elsewhere.last(stamp.time if stamp else None, told, now)
+        if last is None or not now - there.settings.window < last <= now:
             return False
         return not policy.bars(there.at(now), self._denied)(name)
+
+
+def _state_of(folder: Folder, name: str) -> str:
+    state = folder.state(name)
+    return identity(state) if state else "-"
 
 
 def _kind_of(folder: str) -> str:

@@ -23,6 +23,7 @@ ROOMS = ("popips", "popips/maps", "popips/stamps", "pam_hook")
 SELDOM = (
     "bare",
     "command",
+    "elsewhere",
     "forecast",
     "last_run",
     "move",

@@ -113,6 +113,12 @@ def is_in(address: str, nets: tuple[Network, ...]) -> bool:
     return _is_in(_packed(address), nets)
 
 
+def number(address: str) -> tuple[int, int]:
+    """Return the canonical address as a number, and how many bytes that has: 4 or 16."""
+    packed = _packed(address)
+    return int.from_bytes(packed, "big"), len(packed)
+
+
 def key(address: str, style: str, compressed_ipv6: bool) -> bytes:
     """Return the key of a canonical address, in the style "bare", "connect" or "postfix".
 

@@ -7,6 +7,7 @@ denial, under the writers' lock of the map, has made its grant by then, and that
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from stat import S_ISREG
 
 from popips import address
@@ -31,30 +32,46 @@ class Denial:
         return f"{self.text} {'-' if self.until == FOR_EVER else int(self.until)} {self.by}\n"
 
 
-def load(folder: Folder, strictly: bool = True) -> list[Denial]:
+class Denied:
+    """Denials by their networks: a look-up costs as much among a hundred thousand as among ten of the same sizes."""
+
+    def __init__(self, denials: Iterable[Denial]) -> None:
+        self._of_size: dict[tuple[int, int], dict[int, Denial]] = {}  # by the bytes of an address, and the bits
+        for one in denials:
+            its = one.network
+            there = self._of_size.setdefault((len(its.first), its.bits), {})
+            if its.prefix not in there or there[its.prefix].until < one.until:
+                there[its.prefix] = one
+
+    def of(self, name: str, now: float) -> Denial | None:
+        """Return the one that keeps the canonical address out, None if there is none."""
+        number, length = address.number(name)
+        for (its, bits), there in self._of_size.items():
+            found = there.get(number >> 8 * length - bits) if its == length else None
+            if found and found.until > now:
+                return found
+        return None
+
+
+def load(folder: Folder, strictly: bool = True, file: str = DENIED) -> list[Denial]:
     """Return all that the file says, over or not; raise StampError if it cannot be read, or one of its lines.
 
     Not strictly: without the lines that cannot be read, for a run, which must go on. Whom such a line keeps out has no
     grant to lose, and gets none: no login does.
     """
-    state = folder.state(DENIED)
+    state = folder.state(file)
     if strictly and state and not S_ISREG(state.st_mode):
-        raise StampError(f"{folder.path}/{DENIED}: not a plain file, so nobody knows who is denied: remove it")
+        raise StampError(f"{folder.path}/{file}: not a plain file, so nobody knows who is denied: remove it")
     found = []
-    for number, line in enumerate(folder.read(DENIED).decode(errors="replace").splitlines(), 1):
+    for number, line in enumerate(folder.read(file).decode(errors="replace").splitlines(), 1):
         try:
             text, until, by = line.split(" ")
             found.append(Denial(text, FOR_EVER if until == "-" else int(until), plain(by)))
         except ValueError as error:  # address.Refused is one, too
             if strictly:
                 cure = "remove the line; popips-db deny writes `ADDRESS|ADDRESS/BITS UNTIL USER`"
-                raise StampError(f"{folder.path}/{DENIED}:{number}: {error}; {cure}") from None
+                raise StampError(f"{folder.path}/{file}:{number}: {error}; {cure}") from None
     return found
-
-
-def of(denied: list[Denial], name: str, now: float) -> Denial | None:
-    """Return the one that keeps the canonical address out, None if there is none."""
-    return next((one for one in denied if one.until > now and address.is_in(name, (one.network,))), None)
 
 
 def add(folder: Folder, denial: Denial, now: float) -> None:
@@ -74,5 +91,10 @@ def lift(folder: Folder, text: str) -> bool:
     return kept != there
 
 
+def pack(denied: Iterable[Denial]) -> bytes:
+    """Return the file that load() reads."""
+    return "".join(one.pack() for one in denied).encode()
+
+
 def _write(folder: Folder, denied: list[Denial]) -> None:
-    folder.replace(DENIED, "".join(denial.pack() for denial in denied).encode(), durably=True)
+    folder.replace(DENIED, pack(denied), durably=True)

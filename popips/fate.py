@@ -19,6 +19,7 @@ STATIC = "static"  # a login that needs none: the admin has a record on the addr
 YIELD = "yield"  # end the grant, for the admin has a record on the address by now
 BAR = "bar"  # end it, for nobody at the address gets one any more
 EXPIRE = "expire"  # end it, for the last login is longer ago than the window
+ELSEWHERE = "elsewhere"  # not of the table: the end of one that was ended on another host
 STUCK = "stuck"  # not of the table: the login's stamp may not be changed, so that no grant can be made
 
 ENDING = frozenset((YIELD, BAR, EXPIRE))

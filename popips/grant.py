@@ -42,7 +42,9 @@ class Outcome:
     def describe(self, login: Login, where: str) -> str:
         """Return the log line, the same for every program; where: the map, or "-" if it is not known."""
         who = f"user={word(login.user)} service={word(login.service)}"
-        reason = f' reason="{self.reason}"' if self.reason else ""
+        reasons = [self.reason, f"logged in on {word(login.host)}" if login.host else ""]
+        text = "; ".join(reason for reason in reasons if reason)
+        reason = f' reason="{text}"' if text else ""
         return f"{self.verdict}: address={word(self.address)} {who} map={where}{reason}"
 
 
@@ -53,7 +55,8 @@ def tell(settings: Settings, login: Login, outcome: Outcome) -> None:
     """Log what became of a login, if it is to be logged, in the name of the program that saw it."""
     if outcome.verdict != RENEWED or outcome.reason or settings.log_renewals:
         is_well = outcome.verdict in (GRANTED, RENEWED, STATIC) or outcome.reason == policy.NEVER
-        Log(login.writer).line(INFO if is_well else WARNING, outcome.describe(login, str(settings.map)))
+        program = "popips-expire" if login.host else login.writer  # which takes up those on other hosts
+        Log(program).line(INFO if is_well else WARNING, outcome.describe(login, str(settings.map)))
 
 
 def grant(site: Site, text: str, login: Login, told: Told) -> Outcome | None:
@@ -170,12 +173,14 @@ def _dealt(site: Site, batch: list[Request], is_over: Callable[[], bool]) -> lis
         return _done(site, [(request, _known(request, outcome, fates, gone)) for request, outcome in there])
 
 
-def foreseen(site: Site, records: Lookup, there: dict[str, Held]) -> list[tuple[Request, Outcome]]:
-    """Return what would become of the logins that wait, if they were dealt with now.
+def foreseen(
+    site: Site, records: Lookup, there: dict[str, Held], batch: list[Request]
+) -> list[tuple[Request, Outcome]]:
+    """Return what would become of these logins, if they were dealt with now.
 
     records: as they would be then. there: the live grants by address, which this brings to what they would be after.
     """
-    judged = _judged(site, requests.there(site.folder, site.now))
+    judged = _judged(site, batch)
     latest = {outcome.address: request for request, outcome in judged if outcome.verdict == GRANTED}
     fates = {
         name: fate.fate(site.case(records, site.text.records(), name, asked=True, barred=False)) for name in latest

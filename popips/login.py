@@ -7,16 +7,25 @@ from dataclasses import dataclass
 SAFE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._@+-/:"  # what a word may hold as it is
 LONGEST_WORD = 1000  # characters: no system has longer user names
 BY_HAND = "-"  # the service of a grant that the admin makes
+ELSEWHERE = "@"  # before the name of a host, as the writer of a login that was there
 PUSHED = "drop"  # the service of an address that a user put into the drop folder
 
 
 @dataclass(frozen=True)
 class Login:
-    """User, service (pop3, imap ...), and the program of popips that saw the login; texts as they came from outside."""
+    """User, service (pop3, imap ...), and the program of popips that saw the login; texts as they came from outside.
+
+    writer: of a login on another host, @ and the name of that.
+    """
 
     user: str
     service: str
     writer: str
+
+    @property
+    def host(self) -> str:
+        """The other host on which the login was, "" if it was on this one."""
+        return self.writer[len(ELSEWHERE) :] if self.writer.startswith(ELSEWHERE) else ""
 
     def pack(self) -> bytes:
         """Return the line that unpack() reads."""

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from signal import SIG_DFL, SIGALRM, alarm, signal
 
 from popips import address, denials
+from popips.denials import Denied
 from popips.login import BY_HAND, Login, word
 from popips.settings import Settings
 from popips.site import Site
-from popips.stamps import StampError, StampFailed
+from popips.stamps import DENIED_ELSEWHERE, StampError, StampFailed
 
 ANONYMOUS = "anonymous"  # the user of a login that everybody may make
 OF_DOVECOT = "dovecot"  # the service of all of Dovecot's logins by PAM, unless it is configured to tell them apart
@@ -42,7 +43,7 @@ def of_login(settings: Settings, login: Login) -> str:
 def strict(site: Site) -> Bars:
     """Return who is kept out, for logins: everybody, where nobody can tell who is denied. Raise StampFailed."""
     try:
-        return bars(site, denials.load(site.folder))
+        return bars(site, denied(site, strictly=True))
     except StampFailed:
         raise
     except StampError as error:
@@ -50,17 +51,28 @@ def strict(site: Site) -> Bars:
         return lambda _: unclear
 
 
-def bars(site: Site, denied: list[denials.Denial] | None = None) -> Bars:
+def bars(site: Site, known: Denied | None = None) -> Bars:
     """Return who is kept out by `never` and the denials, for a run: by those of them that can be read, if not told."""
-    known = denials.load(site.folder, strictly=False) if denied is None else denied
+    there = denied(site, strictly=False) if known is None else known
 
     def reason(name: str) -> str:
         if address.is_in(name, site.settings.never):  # this host itself, for instance
             return NEVER
-        denial = denials.of(known, name, site.now)
+        denial = there.of(name, site.now)
         return f"{denial.text} is denied by {denial.by}" if denial else ""
 
     return reason
+
+
+def denied(site: Site, strictly: bool) -> Denied:
+    """Return whom the admin keeps out, and whom other hosts do, as far as the last run of popips-expire knew.
+
+    Raise StampError; strictly: also if a line of the admin's list cannot be read.
+    """
+    found = denials.load(site.folder, strictly)
+    if site.settings.share:
+        found += denials.load(site.folder, False, DENIED_ELSEWHERE)
+    return Denied(found)
 
 
 def _cure(service: str) -> str:

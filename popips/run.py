@@ -6,11 +6,13 @@ import fcntl
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from popips import address, fate, grant, lane, limits, orphans, policy, requests, seen, watch
+from popips import address, denials, fate, grant, lane, limits, orphans, policy, requests, seen, watch
+from popips.denials import Denied
+from popips.elsewhere import NOTHING, Heard
 from popips.files import opened
 from popips.forecast import forecast
 from popips.log import INFO, WARNING
@@ -18,6 +20,7 @@ from popips.login import word
 from popips.maps import Lookup, Writer
 from popips.move import move
 from popips.policy import Bars
+from popips.requests import Request
 from popips.settle import rebuild
 from popips.site import Site
 from popips.stamps import NEVER, RUN_FILE, StampError
@@ -37,6 +40,7 @@ class Run:
     recent: int = 0  # of those, with a login since the last run, if that was told
     waiting: int = 0  # logins that nobody had looked at
     waited: float = 0.0  # seconds, for the writers' lock
+    behind: str = ""  # why logins on other hosts wait for the next run
     done: dict[str, list[str]] = field(default_factory=dict)
     count: dict[str, int] = field(default_factory=dict)
     foreign: list[str] = field(default_factory=list)  # files that are no stamps: left alone
@@ -55,6 +59,7 @@ class Run:
         for what, event, reason in (
             (fate.EXPIRE, "removed", ""),
             (fate.BAR, "removed", ' reason="nobody there gets a grant by now"'),
+            (fate.ELSEWHERE, "removed", ' reason="ended on another host"'),
             (fate.PUT, "restored", ""),
             (fate.YIELD, "static", ' reason="the admin has a record on it"'),
         ):
@@ -88,10 +93,10 @@ def alone(folder: Folder) -> Iterator[bool]:
         yield True
 
 
-def run(site: Site, told: grant.Told, since: float = math.inf) -> Run:
+def run(site: Site, told: grant.Told, since: float = math.inf, heard: Heard = NOTHING) -> Run:
     """Do all that there is to do; told hears of the logins that were waiting. Raise MapError or StampError.
 
-    since: what counts as a recent login, in seconds since the epoch.
+    since: what counts as a recent login, in seconds since the epoch. heard: what other hosts have told.
 
     Where nothing but logins has changed the grants since the last run, only the stamps that are due or not settled are
     looked at, else all.
@@ -99,7 +104,7 @@ def run(site: Site, told: grant.Told, since: float = math.inf) -> Run:
     saw = seen.saw(site)  # before any of it is read
     site.text.records()  # if it cannot be read, that is to be told before it is needed
     one = _run(site)
-    one.whole(told, saw, since)
+    one.whole(told, saw, since, heard)
     return one.run
 
 
@@ -120,7 +125,7 @@ class _Run:
     bars: Bars
     run: Run = field(default_factory=Run)
 
-    def whole(self, told: grant.Told, saw: str, since: float) -> None:
+    def whole(self, told: grant.Told, saw: str, since: float, heard: Heard) -> None:
         """Do all that there is to do; saw: what seen.saw() said before popips.conf's other files were read."""
         site = self.site
         requests.make_room(site.folder)
@@ -133,6 +138,7 @@ class _Run:
             if not is_known:
                 self.begin(writer)
         grant.serve(site, told)
+        self.run.behind = self.hear(told, heard)
         found = self.look(Bound(since=since))
         self.run.recent = found.recent
         while True:
@@ -146,6 +152,8 @@ class _Run:
             seen.keep(site, saw, "" if site.form.place.own else self.look_at_all())
         over = limits.surplus(site)
         self.settle(over, limits.bars(site, over))
+        for fates in in_turns(site, heard.ended, _ended(site, heard.ended)):
+            self.run.note({name: fate.ELSEWHERE for name, what in fates.items() if what == fate.BAR})
         self.run.stuck = sorted(site.folder.stuck.difference(found.foreign))
         with site.writer() as writer:
             writer.show()
@@ -159,6 +167,18 @@ class _Run:
             rebuild(self.site, writer, self.bars, until=math.inf)
         else:
             writer.look(lambda records: None)
+
+    def hear(self, told: grant.Told, heard: Heard) -> str:
+        """Deal with logins on other hosts as with those that wait here; return why the rest waits for the next run."""
+        for logins in batches(heard.logins):  # and others get the lock in between
+            try:
+                files = [requests.leave(self.site.folder, *login) for login in logins]
+            except StampError as error:  # a full disk, which must not keep grants open that are due
+                return str(error)
+            outcome = grant.serve(self.site, told, files)
+            if outcome and outcome.verdict == grant.DEFERRED:
+                return outcome.reason
+        return ""
 
     def look(self, bound: Bound = WHOLE) -> Survey:
         """Return what is in the stamp folder."""
@@ -204,16 +224,34 @@ class _Run:
             self.run.note(fates)
 
 
-def plan(site: Site, told: grant.Told) -> Run:
+def _ended(site: Site, ended: Mapping[str, float]) -> Bars:
+    """Return who is kept out as ended on another host: whoever has not logged in again since then."""
+
+    def reason(name: str) -> str:
+        stamp = site.folder.get(name)
+        return "ended on another host" if stamp and stamp.time <= ended[name] else ""
+
+    return reason
+
+
+def _denied(site: Site, heard: Heard) -> Denied:
+    """Return whom the admin and other hosts keep out as soon as a run has noted what it heard."""
+    if heard.denied is None:
+        return policy.denied(site, strictly=False)
+    return Denied([*denials.load(site.folder, strictly=False), *heard.denied])
+
+
+def plan(site: Site, told: grant.Told, heard: Heard = NOTHING) -> Run:
     """Return what run() would do, without doing it; told hears what would become of the logins that wait."""
     site.text.records()
-    one = _run(site)
-    found, is_known = one.look(), seen.is_all(site)
+    one = _Run(site, policy.bars(site, _denied(site, heard)))
+    found, is_known = one.look(), seen.is_all(site) and heard.denied is None
     with forecast(site, is_known) as records:
         of_users = bool(site.settings.max_per_user or site.settings.drop)
         there = {held.name: held for held in limits.held(site, of_users)}
         before = set(there)
-        waited = grant.foreseen(site, records, there)
+        elsewhere = [Request("", *login) for login in heard.logins]
+        waited = grant.foreseen(site, records, there, [*requests.there(site.folder, site.now), *elsewhere])
         for request, outcome in waited:
             told(request.login, outcome)
         gone = {outcome.address for _, outcome in waited if outcome.verdict != grant.REFUSED} | (before - set(there))
@@ -224,6 +262,9 @@ def plan(site: Site, told: grant.Told) -> Run:
         there.pop(name, None)
     if not (site.form.place.own or is_known):
         one.run.orphans = orphans.news(site, is_dry=True)
-    one.run.note(dict.fromkeys(limits.surplus(site, there=there.values()), fate.BAR))
+    over = limits.surplus(site, there=there.values())
+    one.run.note(dict.fromkeys(over, fate.BAR))
+    ended = {name for name, last in heard.ended.items() if name in there and there[name].last <= last}
+    one.run.note(dict.fromkeys(ended.difference(over), fate.ELSEWHERE))
     one.run.foreign = found.foreign
     return one.run

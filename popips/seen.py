@@ -5,7 +5,7 @@ from __future__ import annotations
 from popips.files import identity, identity_of
 from popips.maps import Records, exists
 from popips.site import Site
-from popips.stamps import DENIED, SEEN
+from popips.stamps import DENIED, DENIED_ELSEWHERE, SEEN
 
 EVERY = 3600.0  # seconds after which a run looks at all grants, whatever it knows
 
@@ -37,8 +37,9 @@ def keep(site: Site, saw: str, unbuilt: str) -> None:
 
 def saw(site: Site) -> str:
     """Return what holds() compares, to be asked before the grants are looked at."""
-    denied = site.folder.state(DENIED)
-    return f"{site.settings.identity} {identity_of(site.text.path)} {identity(denied) if denied else '-'}"
+    states = (site.folder.state(file) for file in (DENIED, DENIED_ELSEWHERE))
+    denied = " ".join(identity(state) if state else "-" for state in states)
+    return f"{site.settings.identity} {identity_of(site.text.path)} {denied}"
 
 
 def unbuilt_then(site: Site) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import TypeVar
 
 from popips.maps import Full
 from popips.policy import Bars
@@ -15,11 +16,12 @@ BATCH = 500  # addresses that are settled with one change of the map
 HOLD = 0.0005  # seconds that the lock of a map of its own is to be held at once
 LEAST, LARGEST = 10, 100  # addresses that are settled with one change of that
 TURN = 0.05  # seconds after which other writers may have theirs
+Thing = TypeVar("Thing")
 
 
-def batches(names: Iterable[str]) -> Iterator[list[str]]:
-    """Return so many names at a time as one change of the map is made for."""
-    left = iter(names)
+def batches(things: Iterable[Thing]) -> Iterator[list[Thing]]:
+    """Return so many addresses, or logins, at a time as one change of the map is made for."""
+    left = iter(things)
     while batch := list(islice(left, BATCH)):
         yield batch
 

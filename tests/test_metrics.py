@@ -104,7 +104,7 @@ def test_what_runs_do_adds_up_and_a_failed_one_leaves_when_the_last_whole_one_wa
     of = {name: third.samples[f"popips_{name}"] for name in ("grants", "requests_waiting", "lock_wait_seconds")}
     assert of == {"grants": 5, "requests_waiting": 3, "lock_wait_seconds": 0.5}
     ended = {reason: third.samples[f'popips_ended_total{{reason="{reason}"}}'] for reason in metrics.ENDED.values()}
-    assert ended == {"expired": 3, "barred": 1, "static": 0}
+    assert ended == {"expired": 3, "barred": 1, "static": 0, "elsewhere": 0}
     assert third.samples["popips_restored_total"] == 1
     assert third.samples["popips_renewed_total"] == 3  # of four addresses one was granted meanwhile
     assert third.samples["popips_failed_runs_total"] == 1

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from popips import address, orphans, revoke
 from popips.db import choice, report, words
+from popips.db.known import Last, known
 from popips.db.task import Task
 from popips.login import word
 from popips.site import Site
@@ -37,7 +38,16 @@ def work(task: Task) -> int:
             status = end_chosen(task, site)
             return os.EX_OK if options.all else status  # which are none, too
         ended = _end(task, site, named)
-        return report.complain(f"{name}: no grant" for name in named if name not in ended)
+        with known(site) as others:
+            return report.complain(_none(name, others.elsewhere(name)) for name in named if name not in ended)
+
+
+def _none(name: str, there: Last | None) -> str:
+    """Return that an address has no grant here, and what ends the one that it has by a login on another host."""
+    if there is None or there.ended or there.login is None:
+        return f"{name}: no grant"
+    host = word(there.login.host)
+    return f"{name}: no grant of this host's: the login was on {host}; end it there, or: popips-db deny {name}"
 
 
 def end_chosen(task: Task, site: Site) -> int:

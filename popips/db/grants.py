@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from popips import address, fate, policy, requests
 from popips.db import shape
+from popips.db.known import known
 from popips.login import Login
 from popips.maps import Records
 from popips.site import Site
@@ -47,13 +48,19 @@ class Listed:
 def listed(site: Site, records: Records, wanted: Container[str] | None = None) -> Iterator[Listed]:
     """Return the grants of these addresses, or all, by address, with the logins that wait."""
     waiting = {name: one for one in requests.there(site.folder, site.now) if (name := address.of_key(one.address))}
-    names = {name for name, _ in site.folder.scan()}.union(waiting)
     bars = policy.bars(site)
-    for name in sorted(name for name in names if wanted is None or name in wanted):
-        stamp, request = site.folder.get(name), waiting.get(name)
-        if not (stamp or request):
-            continue  # it has gone meanwhile
-        what = fate.fate(site.case(records, site.text.records(), name, bool(request), bool(bars(name))))
-        last = max(one.time for one in (stamp, request) if one)
-        login = request.login if request else site.folder.login(name)
-        yield Listed(name, login, last, last + site.settings.window, STATES.get(what, GRANTED))
+    with known(site) as others:
+        names = {name for name, _ in site.folder.scan()}.union(waiting, others.names())
+        for name in sorted(name for name in names if wanted is None or name in wanted):
+            stamp, request, told = site.folder.get(name), waiting.get(name), others.elsewhere(name)
+            if told and not request:
+                is_due = told.time <= site.now - site.settings.window
+                state = BARRED if told.ended or bars(name) else DUE if is_due else GRANTED
+                yield Listed(name, told.login, told.time, told.time + site.settings.window, state)
+                continue
+            if not (stamp or request):
+                continue  # it has gone meanwhile
+            what = fate.fate(site.case(records, site.text.records(), name, bool(request), bool(bars(name))))
+            last = max(one.time for one in (stamp, request) if one)
+            login = request.login if request else site.folder.login(name)
+            yield Listed(name, login, last, last + site.settings.window, STATES.get(what, GRANTED))

@@ -76,24 +76,32 @@ def _grants(site: Site, wanted: set[str], as_json: bool) -> int:
             if as_json or sys.stdout.isatty():
                 shown.append(one)
             else:  # at once, and not all of them at the end: there may be a million
-                sys.stdout.write("\t".join(_row(one, site.now, report.moment(one.last))) + "\n")
+                sys.stdout.write("\t".join(_row(site, one, report.moment(one.last))) + "\n")
     missing = sorted(wanted - names)
     if as_json:
         known = {"map": str(site.settings.map), "window": site.settings.window, **shape.moment("time", site.now)}
         shape.write({**known, "grants": [one.document(site.now) for one in shown], "missing": missing})
     elif shown:
         zone = time.strftime("%Z", time.localtime(site.now))
-        head = ("ADDRESS", "USER", "SERVICE", f"LAST LOGIN ({zone})", "TIME LEFT")
-        sys.stdout.writelines(_table([head, *(_row(one, site.now, report.local(one.last)) for one in shown)]))
+        head = (
+            "ADDRESS",
+            "USER",
+            "SERVICE",
+            f"LAST LOGIN ({zone})",
+            "TIME LEFT",
+            *["HOST"] * bool(site.settings.share),
+        )
+        sys.stdout.writelines(_table([head, *(_row(site, one, report.local(one.last)) for one in shown)]))
     if not (names or wanted):
         report.complain(["no grants"])
     return report.complain(f"{name}: no grant" for name in missing)
 
 
-def _row(one: Listed, now: float, last: str) -> tuple[str, ...]:
+def _row(site: Site, one: Listed, last: str) -> tuple[str, ...]:
     who = (word(one.login.user), word(one.login.service)) if one.login else ("-", "-")
-    left = report.span(one.until - now) if one.state == grants.GRANTED else one.state
-    return (one.address, *who, last, left)
+    left = report.span(one.until - site.now) if one.state == grants.GRANTED else one.state
+    host = [word(one.login.host if one.login else "")] if site.settings.share else []
+    return (one.address, *who, last, left, *host)
 
 
 def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:

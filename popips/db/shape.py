@@ -42,6 +42,7 @@ def of_login(login: Login | None) -> dict[str, object]:
         "user": login.user if login else None,
         "service": login.service if login else None,
         "by": login.writer if login else None,
+        "host": (login.host or None) if login else None,
     }
 
 

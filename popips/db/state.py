@@ -16,7 +16,8 @@ from popips.doctor.check import FAIL, OK, SKIP, WARN, Check
 from popips.doctor.looks import examine
 from popips.last_run import LastRun
 from popips.maps import MapError
-from popips.probe import log
+from popips.probe import fleet, log
+from popips.probe.fleet import Fleet
 from popips.probe.machine import Machine
 from popips.settings import Settings
 from popips.site import Site
@@ -54,6 +55,7 @@ class State:
     run: LastRun | None
     logged: log.Logged | None
     unbuilt: str
+    fleet: Fleet | None = None  # None where this host keeps its logins to itself
     trouble: str = ""  # why the map cannot be read
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -117,6 +119,7 @@ class State:
                 "seconds": run.seconds if run else None,
             },
             "log": {"where": self.logged.where, "events": dict(self.logged.events())} if self.logged else None,
+            "fleet": _of_fleet(self.fleet) if self.fleet else None,
             "edit": self.unbuilt or None,
             "versions": self.versions,
         }
@@ -157,9 +160,26 @@ def state(site: Site, checks: list[Check]) -> State:
         run=last_run.load(site.folder),
         logged=log.read(Machine(), now - HOUR, now),
         unbuilt=unbuilt,
+        fleet=fleet.seen(settings) if settings.share else None,
         trouble=trouble,
         versions={"popips": popips.__version__, "python": sys.version.partition(" ")[0], "libdb": _libdb()},
     )
+
+
+def _of_fleet(told: Fleet) -> dict[str, object]:
+    """Return how this host stands with the others, for JSON."""
+    return {
+        "name": told.name,
+        "engine": told.engine,
+        "connected": told.connected,
+        **shape.moment("since", told.since),
+        "error": told.error,
+        **shape.moment("written", told.written),
+        "hosts": [
+            {"name": host.name, **shape.moment("heard", host.heard), "lag": host.lag, "live": host.live}
+            for host in told.hosts
+        ],
+    }
 
 
 def _libdb() -> str:

@@ -17,10 +17,12 @@ from popips.login import word
 
 if TYPE_CHECKING:
     from popips.db.state import State
+    from popips.probe.fleet import Fleet
 
 HELP = "tell in one screen whether logins open the relay"
 EVERY = 2.0  # seconds between two looks
 JUDGED_FOR = 30.0  # seconds that the doctor's checks count for: they ask other programs
+HOSTS = 5  # of the fleet, that are named
 WIDEST = 40  # columns of a bar
 CLEAR = "\x1b[H\x1b[2J"
 EVENTS = ("granted", "renewed", "static", "refused", "deferred", "removed", "restored", "error")
@@ -79,6 +81,8 @@ def _rows(seen: State) -> Iterator[tuple[str, str]]:
     yield "services", _top(seen.services, len(seen.services))
     yield "users", _top(seen.users, 5)
     yield "expirer", _expirer(seen)
+    if seen.fleet:
+        yield "fleet", _fleet(seen.fleet, seen.now)
     if seen.logged:
         counted = seen.logged.events()
         events = ", ".join(f"{event} {counted[event]}" for event in EVENTS)
@@ -101,6 +105,20 @@ def _expirer(seen: State) -> str:
     moment = report.local(seen.last) if sys.stdout.isatty() else report.moment(seen.last)
     by = f" by {word(seen.run.by)}, took {seen.run.seconds:.2f} s" if seen.run else ""
     return f"last whole run {moment}, {report.span(max(0.0, seen.now - seen.last))} ago{by}"
+
+
+def _fleet(told: Fleet, now: float) -> str:
+    if told.is_silent(now):
+        return f"popips-share does not run: {told.error or f'silent for {report.span(now - (told.written or now))}'}"
+    since = f" for {report.span(max(0.0, now - told.since))}" if told.since is not None else ""
+    how = f"{'connected to' if told.connected else 'NOT connected to'} {told.engine} as {word(told.name)}{since}"
+    hosts = [
+        f"{word(host.name)} live {host.live}, heard {report.span(max(0.0, now - host.heard))} ago, lag {host.lag:.2f} s"
+        for host in told.hosts[:HOSTS]
+    ]
+    more = [f"{len(told.hosts) - HOSTS} more hosts"] if told.hosts[HOSTS:] else []
+    error = [f"error: {told.error}"] if told.error else []
+    return "; ".join([how, *error, *(hosts or ["no other host heard"]), *more])
 
 
 def _histogram(seen: State, width: int) -> Iterator[str]:

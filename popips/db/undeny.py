@@ -24,7 +24,7 @@ def work(task: Task) -> int:
     text = deny.denial([task.options.text], time.time()).text
     with task.site() as site:
         if not denials.lift(site.folder, text):
-            wider = denials.of(denials.load(site.folder), text, site.now) if "/" not in text else None
+            wider = denials.Denied(denials.load(site.folder)).of(text, site.now) if "/" not in text else None
             cure = f" by itself; {wider.text} is: popips-db undeny {wider.text}" if wider else ""
             return report.complain([f"{text}: not denied{cure}"])
     report.complain(words.host_bits(task.options.text))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from popips import address, denials, fate, form, policy, requests
 from popips.db import report, shape, words
+from popips.db.known import Last, known
 from popips.db.task import Task
 from popips.login import Login, word
 from popips.maps import Records
@@ -21,6 +22,7 @@ HELP = "tell who opened the relay for an address, or why it is not"
 GRANTS = (fate.LEAVE, fate.SETTLE, fate.RENEW)  # of an address that has a stamp
 GRANTED, OPEN, CLOSED = "granted", "open", "closed"
 IN_WORDS = {GRANTED: "granted", OPEN: "open until the next run of popips-expire", CLOSED: "not granted"}
+DUE = "due: the last login is longer ago than the window"
 Pairs = list[tuple[bytes, bytes]]
 
 
@@ -56,7 +58,9 @@ def work(task: Task) -> int:
     name = words.address_of(task.options.text)
     with task.site() as site:
         with report.records_or_none(site) as records:
-            why = _why(site, records, name)
+            with known(site) as others:
+                told = others.elsewhere(name)
+            why = _elsewhere(site, name, told) if told else _why(site, records, name)
         answer, logged = asks.answer(site.settings, name), log.show(Machine(), name)
         if task.options.json:
             shape.write({**_document(site, why), "mta": answer.document(), "log": logged or None})
@@ -68,8 +72,8 @@ def work(task: Task) -> int:
 
 
 def _why(site: Site, records: Records, name: str) -> Why:
-    denied = denials.load(site.folder)
-    barred, denial = policy.bars(site, denied)(name), denials.of(denied, name, site.now)
+    denied = policy.denied(site, strictly=True)
+    barred, denial = policy.bars(site, denied)(name), denied.of(name, site.now)
     if barred == policy.NEVER:
         barred += f": {_of_never(site.settings, name)}"
     elif denial and denial.until != denials.FOR_EVER:
@@ -80,7 +84,7 @@ def _why(site: Site, records: Records, name: str) -> Why:
     statics = _there(records, [key.encode() for key in words.forms(site.settings, name)])
     wider = _there(records, [key for its in form.keys(site.settings, name) for key in address.wider(its)])
     reason = {
-        fate.EXPIRE: "due: the last login is longer ago than the window",
+        fate.EXPIRE: DUE,
         fate.PUT: "pending: the record comes with the next run of popips-expire",
         fate.BAR: barred,
         fate.REFUSE: barred,
@@ -103,6 +107,16 @@ def _why(site: Site, records: Records, name: str) -> Why:
         statics if case.record == fate.ADMINS else [],
         wider,
     )
+
+
+def _elsewhere(site: Site, name: str, told: Last) -> Why:
+    """Return what is to be told where what other hosts said of the address counts, and popips-mapd asks for it."""
+    host = told.login.host if told.login else "-"
+    ended = f"ended on {word(host)} at {report.moment(told.time)}" if told.ended else ""
+    due = DUE if told.time <= site.now - site.settings.window else ""
+    reason = ended or policy.bars(site, policy.denied(site, strictly=True))(name) or due
+    stamp = None if told.ended else Stamp(told.time, settled=True)
+    return Why(name, CLOSED if reason else GRANTED, reason, stamp, told.login, [], [])
 
 
 def _line(site: Site, why: Why) -> str:

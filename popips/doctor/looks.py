@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from popips.doctor import conf, dovecot, expirer, host, maps, mta, pam, stamps, ways
+from popips.doctor import conf, dovecot, expirer, host, maps, mta, pam, share, stamps, ways
 from popips.doctor.check import Check, Look, Patient
 from popips.probe.machine import Machine
 
@@ -14,6 +14,7 @@ LOOKS: tuple[Look, ...] = (  # a row each: a function that yields checks, see po
     dovecot.look,
     pam.look,
     expirer.look,
+    share.look,
     host.look,
 )
 

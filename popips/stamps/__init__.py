@@ -22,11 +22,13 @@ REQUESTS = ".requests"  # the folder of logins that nobody has looked at: see po
 LOCK = ".lock"  # the writers' lock where there is no map that could have it
 GRANTER = ".granter"  # the pid of the process that deals with them
 DENIED = ".denied"  # whom the admin keeps out: see popips.denials
+DENIED_ELSEWHERE = ".denied-elsewhere"  # whom other hosts do, as the last run knew: see expirer.fleet
+HEARD = ".heard"  # up to when a run has taken up what other hosts told: see expirer.fleet
 REGISTER = ".register"  # what popips-db ins has put: see popips.register
 # files whose times, or lines, say what the admin was told
 TOLD = {
     what: f".told-{what}"
-    for what in ("expirer", "edit", "phase", "orphans", "future", "readable", "noexec", "settings", "metrics")
+    for what in ("expirer", "edit", "phase", "orphans", "future", "readable", "noexec", "settings", "metrics", "fleet")
 }
 JOURNALS = ".journals"  # those of maps that popips.conf has named before, for a purge: see popips.move
 NEVER = ".never-"  # before an address in a network of `never`: when the log was told of its login
@@ -34,19 +36,8 @@ NEW = ".new"  # behind the name of a file that is being written, to be renamed o
 OWN_FILES = frozenset(
     name + end
     for name in (
-        RUN_FILE,
-        RAN,
-        ALIVE,
-        LANE,
-        SEEN,
-        MADE_BY,
-        REQUESTS,
-        LOCK,
-        GRANTER,
-        DENIED,
-        REGISTER,
-        JOURNALS,
-        *TOLD.values(),
+        *(RUN_FILE, RAN, ALIVE, LANE, SEEN, MADE_BY, REQUESTS, LOCK, GRANTER, REGISTER, JOURNALS),
+        *(DENIED, DENIED_ELSEWHERE, HEARD, *TOLD.values()),
     )
     for end in ("", NEW)
 )

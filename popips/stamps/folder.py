@@ -40,9 +40,12 @@ class Folder:
         """Open it; raise StampError if it is missing, no folder, or somebody but root may write to it."""
         self.path = path
         self.stuck: set[str] = set()  # stamps that could not be changed
+        self.fd = self._opened(path)
+
+    def _opened(self, path: str) -> int:
         cure = f"make it: install -d -m 0700 {path}"
         try:
-            self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except FileNotFoundError:
             raise StampError(f"{path}: there is no such folder; {cure}") from None
         except NotADirectoryError:
@@ -52,11 +55,12 @@ class Folder:
             raise StampError(f"{path}: not a folder; name another in popips.conf (stamps), or {cure}") from None
         except OSError as error:
             raise StampFailed(f"{path}: cannot be opened as a folder: {error.strerror}") from error
-        state = os.fstat(self.fd)
+        state = os.fstat(fd)
         if state.st_uid not in (0, os.geteuid()) or state.st_mode & 0o022:
-            os.close(self.fd)
+            os.close(fd)
             cure = "if it is popips' own, make it root's with mode 0700, or else name another"
             raise StampError(f"{path}: others may write to it; {cure}")
+        return fd
 
     def __enter__(self) -> Folder:
         return self

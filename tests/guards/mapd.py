@@ -12,13 +12,13 @@ GUARDS = (
     Guard(
         "popips-mapd lets nobody relay whose window is over",
         ANSWER,
-        {"not now - there.settings.window < stamp.time <= now": "not stamp.time <= now"},
+        {"not now - there.settings.window < last <= now": "not last <= now"},
         f"{OF_ANSWER}{WINDOW}[900-False]",
     ),
     Guard(
         "a stamp from the future opens nothing",
         ANSWER,
-        {"window < stamp.time <= now:": "window < stamp.time:"},
+        {"window < last <= now:": "window < last:"},
         f"{OF_ANSWER}{WINDOW}[-3600-False]",
     ),
     Guard(
@@ -31,7 +31,7 @@ GUARDS = (
         "where nobody knows who is denied, popips-mapd lets nobody relay",
         ANSWER,
         {
-            "self._denied = None  # nobody knows who is denied": "self._denied = []",
+            "self._denied, self._opens = None, False  # nobody knows who is denied": "self._denied = Denied([])",
             'self._denied = None\n            self._saw["denials"] = ""': 'self._saw["denials"] = ""',
         },
         f"{OF_ANSWER}where_nobody_knows_who_is_denied_nobody_relays[\\n]",

@@ -1,0 +1,99 @@
+"""popips-share: whether it runs and has its server, whom it hears, and whether what it writes down can be believed.
+
+Without it the logins on this host go on to open the relay: so only a folder that others may write to is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, skipped
+from popips.doctor.there import sbin
+from popips.elsewhere import Elsewhere
+from popips.probe import fleet, units
+from popips.probe.fleet import Fleet
+from popips.stamps import DENIED, StampError
+
+IDS = ("engine", "hosts", "folder")
+SERVICE = "popips-share.service"
+LATE = 30.0  # seconds that an entry may be on its way
+IN_MEMORY = ("tmpfs", "ramfs")
+
+
+def look(patient: Patient) -> Iterator[Check]:
+    """Look at what logins on other hosts come by."""
+    of = patient.settings
+    if not of.share or not patient.machine.runs:
+        why = "only files are here" if of.share else "share is not set: this host keeps its logins to itself"
+        yield from (skipped(f"share.{id}", why) for id in IDS)
+        return
+    seen = fleet.seen(of)
+    is_there = f"{seen.engine}, connected as {seen.name}"
+    yield judged("share.engine", "popips-share runs, and has its server", is_there, list(_wrong_engine(patient, seen)))
+    heard = ", ".join(f"{host.name} {patient.now - host.heard:.0f} s ago" for host in seen.hosts)
+    wanted = "other hosts are heard, and soon"
+    yield judged("share.hosts", wanted, heard, list(_wrong_hosts(patient, seen)))
+    wanted = f"{of.share_from}: a folder in memory that only popips-share may write to"
+    yield judged("share.folder", wanted, of.share_from, list(_wrong_folder(patient)))
+
+
+def _wrong_engine(patient: Patient, seen: Fleet) -> Iterator[Finding]:
+    if seen.is_silent(patient.now):
+        last = "has never said anything" if seen.written is None else f"says nothing for {_ago(patient, seen.written)}"
+        found = f"popips-share {last}: no login is told to others, and none comes"
+        yield Finding(WARN, found, seen.error, _start(patient))
+    elif not seen.connected:
+        since = f" for {_ago(patient, seen.since)}" if seen.since is not None else ""
+        found = f"popips-share has no connection to {seen.engine}{since}: no login is told to others, and none comes"
+        yield Finding(WARN, found, seen.error, f"grep -n '^share' {patient.conf}; journalctl -t popips-share -n 20")
+    elif seen.error:
+        found = f"popips-share has trouble with {seen.engine}"
+        yield Finding(WARN, found, seen.error, "journalctl -t popips-share -n 20")
+
+
+def _start(patient: Patient) -> str:
+    if units.has_systemd(patient.machine):
+        return f"systemctl enable {SERVICE}; systemctl restart {SERVICE}"
+    return f"{sbin('popips-share')} -c {patient.conf} &"
+
+
+def _wrong_hosts(patient: Patient, seen: Fleet) -> Iterator[Finding]:
+    of = patient.settings
+    if not seen.hosts and not seen.is_silent(patient.now):
+        found = f"no other host has been heard in {of.share_stream}: has each the same share and share_stream?"
+        yield Finding(WARN, found, fix=f"grep -n '^share' {patient.conf}")
+    for host in seen.hosts:
+        if host.lag > LATE:
+            found = f"{host.name}: its last login took {host.lag:.0f} s to come here"
+            yield Finding(WARN, found, fix=f"ssh {host.name} popips-db doctor --only share,clock")
+
+
+def _wrong_folder(patient: Patient) -> Iterator[Finding]:
+    path = patient.settings.share_from
+    try:
+        with Elsewhere(path) as there:
+            there.denied()
+    except StampError as error:
+        fix = str(error).partition("others may write to it: ")[2] or str(error).partition("in its place: ")[2]
+        mends = f"rm {path}/{DENIED}; {_start(patient)}" if os.path.isdir(path) else _start(patient)
+        yield Finding(FAIL if fix else WARN, "no login on another host counts here", str(error), fix or mends)
+        return
+    kind = _file_system(patient, path)
+    if kind and kind not in IN_MEMORY:
+        found = f"{path}: on {kind}, which has more to do for each login on another host than a disk should"
+        yield Finding(WARN, found, fix=f"{patient.set_line('share_from', '/run/popips/from')}; {_start(patient)}")
+
+
+def _file_system(patient: Patient, path: str) -> str:
+    """Return the kind of the file system that a path is on, "" if that is not known."""
+    lines = (line.split() for line in patient.machine.read("/proc/self/mounts").splitlines())
+    mounts = {words[1]: words[2] for words in lines if len(words) > 2}
+    path = os.path.realpath(path)
+    while path not in mounts and path != "/":
+        path = os.path.dirname(path)
+    return mounts.get(path, "")
+
+
+def _ago(patient: Patient, seconds: float) -> str:
+    return f"{max(0.0, patient.now - seconds) / 60:.0f} minutes"

@@ -1,0 +1,125 @@
+"""Logins on other hosts, as popips-share has told them: the folder share_from.
+
+A file there is named by the address, as a stamp is. Its mtime is the time of the last login elsewhere, by this host's
+clock, and its one line says whose that was: `USER SERVICE HOST`. Where its owner may not execute it, what it tells is
+the end of all logins up to its time. `.denied` has whom other hosts keep out, as the stamp folder's own has it.
+
+What is wrong with the folder never harms the host's own logins: what others tell then opens nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from stat import S_ISREG, S_IXUSR
+
+from popips import address, denials
+from popips.denials import Denial
+from popips.login import ELSEWHERE, Login
+from popips.stamps import DENIED, StampError, StampFailed
+from popips.stamps.folder import LONGEST, Folder
+
+LARGEST = 1 << 24  # bytes of .denied
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was told last of an address: when that was, in seconds since the epoch, and whether a login or its end.
+
+    came: when it came here, in nanoseconds since the epoch.
+    """
+
+    time: float
+    is_live: bool
+    came: int
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a run takes up: new logins, each with its address and time; and up to when logins have been ended.
+
+    ended: by address, as far as it has a stamp here. denied: whom others keep out, None if that is no news.
+    """
+
+    logins: Iterable[tuple[str, Login, float]] = ()
+    ended: Mapping[str, float] = field(default_factory=dict)
+    denied: list[Denial] | None = None
+
+
+NOTHING = Heard()
+
+
+def last(here: float | None, there: Told | None, now: float) -> float | None:
+    """Return when the last login from an address was; None if there was none, or it was ended since.
+
+    here: when the last one on this host was. The newest decides; what is told of the future says nothing.
+    """
+    if there is None or there.time > now or (here is not None and there.time < here <= now):
+        return here
+    return there.time if there.is_live else None
+
+
+class Elsewhere(Folder):
+    """The folder, open; use it in a `with`.
+
+    It is popips-share's, whose user need not be root; nobody else may write to it.
+    """
+
+    def __enter__(self) -> Elsewhere:
+        return self
+
+    def _opened(self, path: str) -> int:
+        """Open it; raise StampError if it is missing, no folder, or somebody else may write to it, or replace it."""
+        top = os.path.dirname(path)
+        try:
+            above = os.stat(top)
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise StampError(f"{path}: there is no such folder; popips-share makes it: does it run?") from None
+        except OSError as error:
+            raise StampFailed(f"{path}: cannot be opened as a folder: {error.strerror}") from error
+        if os.fstat(fd).st_mode & 0o022:
+            os.close(fd)
+            raise StampError(f"{path}: others may write to it: chmod go-w {path}")
+        if above.st_uid not in (0, os.geteuid()) or above.st_mode & 0o022:
+            os.close(fd)
+            cure = f"chown root {top}; chmod go-w {top}"
+            raise StampError(f"{path}: others may put another in its place: {cure}")
+        return fd
+
+    def told(self, name: str) -> Told | None:
+        """Return what was told of a canonical address, None for nothing; only a plain small file says anything."""
+        state = self.state(name)
+        return state and _told(state)
+
+    def all(self) -> Iterator[tuple[str, Told]]:
+        """Return what was told of each address."""
+        with self.naming(""), os.scandir(self.fd) as entries:
+            for entry in entries:
+                if entry.name[0] == "." or not address.is_canonical(entry.name):
+                    continue
+                try:
+                    told = _told(entry.stat(follow_symlinks=False))
+                except FileNotFoundError:
+                    continue
+                if told:
+                    yield entry.name, told
+
+    def login_of(self, name: str) -> Login | None:
+        """Return whose login was told, with @HOST for its writer; None if the file does not say."""
+        login = self.login(name)
+        return login and Login(login.user, login.service, f"{ELSEWHERE}{login.writer}")
+
+    def denied(self) -> list[Denial]:
+        """Return whom others keep out; raise StampError if nobody can tell."""
+        state = self.state(DENIED)
+        if state and state.st_size > LARGEST:
+            raise StampError(f"{self.path}/{DENIED}: larger than {LARGEST} bytes, so nobody knows who is denied")
+        return denials.load(self)
+
+
+def _told(state: os.stat_result) -> Told | None:
+    if not S_ISREG(state.st_mode) or state.st_size > LONGEST:
+        return None
+    return Told(state.st_mtime, bool(state.st_mode & S_IXUSR), state.st_ctime_ns)

@@ -1,0 +1,92 @@
+"""How this host stands with the others of its fleet, as popips-share has written it down last."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+from popips.elsewhere import Elsewhere
+from popips.settings import Settings
+from popips.stamps import StampError
+
+FILE = ".fleet"
+LARGEST = 1 << 20  # bytes
+SCHEMA = 1
+SILENT = 60.0  # seconds after which popips-share counts as dead: it writes every ten
+
+
+@dataclass(frozen=True)
+class Host:
+    """Another host: when it was heard of last, in seconds since the epoch, and how many its last entry took.
+
+    live: how many addresses have logged in there.
+    """
+
+    name: str
+    heard: float
+    lag: float
+    live: int
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What popips-share says. name: what the others call this host; engine: the server by which they tell each other.
+
+    since: from when on that is connected, or is not; None where popips-share says nothing, and error says why.
+    """
+
+    name: str
+    engine: str
+    connected: bool
+    since: float | None
+    error: str
+    written: float | None = None
+    hosts: list[Host] = field(default_factory=list)
+
+    def is_silent(self, now: float) -> bool:
+        """Whether popips-share has died, or never was there."""
+        return self.written is None or abs(now - self.written) > SILENT
+
+
+def seen(settings: Settings) -> Fleet:
+    """Return what there is to be seen from here."""
+    try:
+        with Elsewhere(settings.share_from) as there:
+            data = there.read(FILE, LARGEST)
+    except StampError as error:
+        return _silent(settings, str(error))
+    if not data:
+        return _silent(settings, f"{settings.share_from}/{FILE}: popips-share has not written it: does it run?")
+    try:
+        return _fleet(json.loads(data))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return _silent(settings, f"{settings.share_from}/{FILE}: not as this version of popips-share writes it")
+
+
+def _silent(settings: Settings, error: str) -> Fleet:
+    return Fleet(settings.share_name, settings.share, False, None, error)
+
+
+def _fleet(told: dict[str, object]) -> Fleet:
+    """Return what a document says; raise ValueError, KeyError, TypeError or AttributeError if it is another."""
+    if told["schema"] != SCHEMA or not isinstance(told["hosts"], dict):
+        raise ValueError(told["schema"])
+    hosts = [
+        Host(str(name), _number(its["heard"]), _number(its["lag"]), int(_number(its["live"])))
+        for name, its in sorted(told["hosts"].items())
+    ]
+    return Fleet(
+        str(told["name"]),
+        str(told["engine"]),
+        told["connected"] is True,
+        _number(told["since"]),
+        str(told["error"]),
+        _number(told["written"]),
+        hosts,
+    )
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, (int, float)) or not abs(value) < 1 << 53:
+        raise ValueError(value)
+    return float(value)

@@ -1,0 +1,146 @@
+"""popips-db doctor where hosts share their logins: popips-share, whom it hears, and the folder that it writes to."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from popips.configuration import load
+from popips.doctor import share
+from popips.doctor.check import FAIL, OK, SKIP, WARN, Check, Patient
+from popips.probe.machine import Machine
+from tests.conftest import NOW, Site
+from tests.doctor.hosts import WITH_SENDMAIL, Host
+from tests.elsewhere import OTHER, SHARE, From
+
+
+@pytest.fixture
+def others() -> Iterator[From]:
+    """What is told, in a folder in memory, as /run is."""
+    with tempfile.TemporaryDirectory(prefix="popips-", dir="/dev/shm") as folder:
+        os.chmod(folder, 0o755)
+        made = From(Site(Path(folder)), Path(folder), NOW)
+        write(made)
+        yield made
+
+
+def write(others: From, **more: object) -> None:
+    """Write .fleet as popips-share does."""
+    hosts = {OTHER: {"heard": NOW - 5, "lag": 0.01, "live": 12}}
+    its = {"schema": 1, "name": "mx1", "engine": SHARE, "connected": True, "since": NOW - 600, "error": ""}
+    (others.path / ".fleet").write_text(json.dumps({**its, "written": NOW - 1, "hosts": hosts, **more}))
+
+
+def checks(others: From) -> dict[str, Check]:
+    conf = str(others.path.parent / "popips.conf")
+    return {one.id: one for one in share.look(Patient(Machine(), conf, load(conf), NOW))}
+
+
+def test_all_is_well(others: From) -> None:
+    found = checks(others)
+    assert {id: one.status for id, one in found.items()} == {
+        "share.engine": OK,
+        "share.hosts": OK,
+        "share.folder": OK,
+    }
+    assert found["share.hosts"].found == f"{OTHER} 5 s ago"
+    assert found["share.engine"].found == f"{SHARE}, connected as mx1"
+
+
+def test_without_share_and_on_a_host_of_files_there_is_nothing_to_look_at(others: From, tmp_path: Path) -> None:
+    others.place.configure()
+    assert {one.status for one in checks(others).values()} == {SKIP}
+    for conf in ("", f"share = {SHARE}\n"):
+        there = Host(tmp_path / str(len(conf)), {**WITH_SENDMAIL, "/etc/popips.conf": conf}).checks()
+        assert {there[f"share.{id}"].status for id in share.IDS} == {SKIP}
+
+
+def silent(others: From) -> None:
+    write(others, written=NOW - 600)
+
+
+def never(others: From) -> None:
+    (others.path / ".fleet").unlink()
+
+
+def cut_off(others: From) -> None:
+    write(others, connected=False, error="Connection refused")
+
+
+def in_trouble(others: From) -> None:
+    write(others, error="OOM command not allowed")
+
+
+def alone(others: From) -> None:
+    write(others, hosts={})
+
+
+def slow(others: From) -> None:
+    write(others, hosts={OTHER: {"heard": NOW, "lag": 99, "live": 1}})
+
+
+def writable(others: From) -> None:
+    others.path.chmod(0o775)
+
+
+def replaceable(others: From) -> None:
+    others.path.parent.chmod(0o777)
+
+
+def gone(others: From) -> None:
+    others.path.rename(others.path.with_name("away"))
+
+
+def garbled(others: From) -> None:
+    (others.path / ".denied").write_text("nonsense\n")
+
+
+START = ("popips-share",)  # of the command that starts it, which depends on what runs the host
+CASES: list[tuple[Callable[[From], None], str, str, tuple[str, ...], tuple[str, ...]]] = [
+    (silent, "engine", WARN, ("popips-share says nothing for 10 minutes",), START),
+    (never, "engine", WARN, ("popips-share has never said anything", ".fleet: "), START),
+    (cut_off, "engine", WARN, (f"no connection to {SHARE} for 10 minutes", "Connection refused"), ("popips.conf",)),
+    (in_trouble, "engine", WARN, (f"trouble with {SHARE}", "OOM command"), ("journalctl -t popips-share",)),
+    (alone, "hosts", WARN, ("no other host has been heard in popips:log",), ("grep -n '^share' ",)),
+    (slow, "hosts", WARN, (f"{OTHER}: its last login took 99 s",), (f"ssh {OTHER} popips-db doctor",)),
+    (writable, "folder", FAIL, ("{from}: others may write to it",), ("chmod go-w {from}",)),
+    (replaceable, "folder", FAIL, ("{from}: others may put another in its place",), ("chmod go-w {top}",)),
+    (gone, "folder", WARN, ("{from}: there is no such folder",), START),
+    (garbled, "folder", WARN, ("{from}/.denied:1: ",), ("rm {from}/.denied; ", *START)),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0].__name__)
+def test_what_is_wrong_is_named_with_its_cure(
+    others: From, case: tuple[Callable[[From], None], str, str, tuple[str, ...], tuple[str, ...]]
+) -> None:
+    harm, id, status, found, fixes = case
+    harm(others)
+    check = checks(others)[f"share.{id}"]
+    names = {"from": str(others.path), "top": str(others.path.parent)}
+    assert check.status == status, check
+    for text in found:
+        assert text.format(**names) in f"{check.found}; {check.evidence}", check
+    for text in fixes:
+        assert text.format(**names) in check.fix, check
+
+
+@pytest.mark.parametrize("harm", [writable, replaceable])
+def test_the_cure_of_a_folder_that_others_may_write_to_is_a_cure(others: From, harm: Callable[[From], None]) -> None:
+    harm(others)
+    assert os.system(checks(others)["share.folder"].fix) == 0
+    assert checks(others)["share.folder"].status == OK
+
+
+def test_a_folder_on_a_disk_is_named(tmp_path: Path) -> None:
+    others = From(Site(tmp_path), tmp_path, NOW)
+    write(others)
+    check = checks(others)["share.folder"]
+    kind = {line.split()[1]: line.split()[2] for line in Path("/proc/self/mounts").read_text().splitlines()}
+    assert check.status == (OK if kind.get("/tmp") == "tmpfs" else WARN), check
+    assert check.status == OK or "share_from = /run/popips/from" in check.fix

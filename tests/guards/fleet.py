@@ -1,0 +1,117 @@
+"""Guards of logins on other hosts: which of them open the relay here, and what may not keep it open or closed."""
+
+from __future__ import annotations
+
+from tests.guards import Guard
+
+READ, TAKEN, ANSWER, RUN = "popips/elsewhere.py", "expirer/fleet.py", "mapd/answer.py", "popips/run.py"
+OF_RUNS, OF_MAPD = "tests/test_fleet.py::test_", "tests/mapd/test_elsewhere.py::test_"
+NEWEST = f"{OF_MAPD}the_newest_of_both_decides_unless_somebody_denies_it"
+BELIEVED = f"{OF_RUNS}where_the_folder_cannot_be_believed_that_is_said_and_nothing_here_is_lost"
+DENIED = f"{OF_RUNS}whom_another_host_denies_loses_his_grant_and_gets_no_other_until_that_is_lifted"
+ONCE = f"{OF_RUNS}a_run_takes_up_each_login_once_and_keeps_the_later_of_two"
+
+GUARDS = (
+    Guard(
+        "what another host has ended is no login",
+        READ,
+        {"return there.time if there.is_live else None": "return there.time"},
+        f"{NEWEST}[live-ended since-nobody]",
+    ),
+    Guard(
+        "what another host tells of the future says nothing",
+        READ,
+        {"there.time > now or ": ""},
+        f"{NEWEST}[live-a login of the future-nobody]",
+    ),
+    Guard(
+        "a later login here counts before what another host tells",
+        READ,
+        {" or (here is not None and there.time < here <= now)": ""},
+        f"{NEWEST}[live-ended before-nobody]",
+    ),
+    Guard(
+        "a folder of other hosts' logins that others may write to opens nothing",
+        READ,
+        {"if os.fstat(fd).st_mode & 0o022:": "if not path:"},
+        f"{BELIEVED}[writable]",
+    ),
+    Guard(
+        "a folder that others could put in the place of other hosts' logins opens nothing",
+        READ,
+        {"if above.st_uid not in (0, os.geteuid()) or above.st_mode & 0o022:": "if not above:"},
+        f"{BELIEVED}[replaceable]",
+    ),
+    Guard(
+        "only a small plain file tells of a login on another host",
+        READ,
+        {"if not S_ISREG(state.st_mode) or state.st_size > LONGEST:": "if not state:"},
+        f"{OF_MAPD}what_is_no_small_plain_file_says_nothing[huge]",
+    ),
+    Guard(
+        "popips-mapd lets nobody relay whom another host denies",
+        ANSWER,
+        {"                found = others.denied()\n": "                found = others.denied()[:0]\n"},
+        f"{NEWEST}[live-none-another host]",
+    ),
+    Guard(
+        "where nobody knows whom other hosts deny, their logins open nothing at popips-mapd",
+        ANSWER,
+        {"if told and told.is_live and not self._opens:": "if told and not told.time:"},
+        f"{OF_MAPD}where_what_others_tell_cannot_be_believed_it_opens_nothing_and_logins_here_go_on[garble]",
+    ),
+    Guard(
+        "popips-mapd reads the denials, here and on another host, only when they have changed",
+        ANSWER,
+        {'        if now == self._saw["denials"]:\n            return\n': ""},
+        f"{OF_MAPD}denials_are_read_once_and_a_look_up_asks_for_no_more_of_them_than_there_are_sizes",
+    ),
+    Guard(
+        "where nobody knows whom other hosts deny, their logins get no grant",
+        TAKEN,
+        {"denied = there.denied()": "denied = denials.load(there, strictly=False)"},
+        f"{BELIEVED}[garbled]",
+    ),
+    Guard(
+        "a login on another host is taken up once",
+        TAKEN,
+        {"told.came >= since and ": ""},
+        ONCE,
+    ),
+    Guard(
+        "a grant stays whose the later login is, here or on another host",
+        TAKEN,
+        {" and not (stamp and stamp.time >= told.time)": ""},
+        ONCE,
+    ),
+    Guard(
+        "a login on another host that could not be put into the map waits for the next run",
+        "expirer/expire.py",
+        {"    elif others:\n        others.note_heard()\n": "    if others:\n        others.note_heard()\n"},
+        f"{OF_RUNS}what_could_not_be_put_into_the_map_in_time_is_taken_up_by_the_next_run",
+    ),
+    Guard(
+        "on a full disk logins on another host do not keep grants open that are due",
+        RUN,
+        {"            except StampError as error:  # a full disk": "            except KeyError as error:  #"},
+        f"{OF_RUNS}a_full_disk_does_not_keep_open_what_is_due",
+    ),
+    Guard(
+        "what another host has ended ends nobody who has logged in since",
+        RUN,
+        {"if stamp and stamp.time <= ended[name] else": "if stamp else"},
+        f"{OF_RUNS}who_logs_in_while_a_run_ends_what_another_host_has_ended_keeps_his_grant",
+    ),
+    Guard(
+        "whom another host denies gets no grant by a login here",
+        "popips/policy.py",
+        {"        found += denials.load(site.folder, False, DENIED_ELSEWHERE)\n": "        pass\n"},
+        DENIED,
+    ),
+    Guard(
+        "a run looks at all grants when another host has denied somebody",
+        "popips/seen.py",
+        {"(DENIED, DENIED_ELSEWHERE))": "(DENIED,))"},
+        DENIED,
+    ),
+)

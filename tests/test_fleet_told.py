@@ -1,0 +1,211 @@
+"""The fleet, as lst, why and status tell it: which host a login was on, and how this one stands with the others."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from popips.db import state, status
+from popips.probe import fleet
+from popips.probe.fleet import Host
+from tests.conftest import Installed, Site
+from tests.elsewhere import OTHER, SHARE, From
+from tests.test_json import of
+
+A, B, C, V6 = "192.0.2.10", "192.0.2.11", "192.0.2.12", "2001:db8::10"
+OLD, DENIED = "192.0.2.13", "192.0.2.14"
+MINE = "mx1.example.test"
+
+
+def told(now: float, **more: object) -> dict[str, object]:
+    """What popips-share writes into .fleet."""
+    hosts = {OTHER: {"heard": now - 5, "lag": 0.013, "live": 12}}
+    its = {"schema": 1, "name": MINE, "engine": SHARE, "connected": True, "since": now - 200, "error": ""}
+    return {**its, "written": now - 1, "hosts": hosts, **more}
+
+
+@pytest.fixture
+def others(installed: Installed) -> From:
+    return From(installed.site, installed.site.folder)
+
+
+def rows(installed: Installed, *words: str) -> list[list[str]]:
+    done = installed.run("popips-db", "lst", "--grants", *words)
+    return [line.split("\t") for line in done.stdout.splitlines()]
+
+
+# ---- where the map is a file, the stamp says it
+
+
+def test_lst_and_why_name_the_host_of_a_grant(installed: Installed, others: From) -> None:
+    installed.pam(A)
+    others.tell(B, age=60)
+    installed.run("popips-expire")
+    assert [(row[0], row[1], row[-1]) for row in rows(installed)] == [(A, "alice", "-"), (B, "bob", OTHER)]
+    assert f"by=@{OTHER} " in installed.run("popips-db", "why", B).stdout
+    listed = of("grants", installed.run("popips-db", "lst", "--grants", "--json").stdout)["grants"]
+    assert [(one["address"], one["host"], one["by"]) for one in listed] == [
+        (A, None, "popips-hook"),
+        (B, OTHER, f"@{OTHER}"),
+    ]
+    assert of("why", installed.run("popips-db", "why", "--json", B).stdout)["grant"]["host"] == OTHER
+    installed.site.configure()
+    assert {len(row) for row in rows(installed)} == {5}  # as ever, where this host keeps its logins to itself
+
+
+# ---- where popips-mapd is asked, what others told counts by itself
+
+
+@pytest.fixture
+def without_map(installed: Installed, others: From) -> From:
+    others.configure(map="mapd")
+    return others
+
+
+def test_where_there_is_no_map_what_others_told_is_listed_too(installed: Installed, without_map: From) -> None:
+    for name in (A, B):
+        installed.pam(name)
+    for name, age, is_live in ((A, 100, True), (B, 0, False), (C, 100, True), (V6, 100, False), (OLD, 999, True)):
+        without_map.tell(name, age, is_live)
+    without_map.tell(DENIED, age=1)
+    installed.site.deny(DENIED)
+    shown = {row[0]: (row[1], row[4] if not row[4].endswith("s") else "", row[-1]) for row in rows(installed)}
+    assert shown == {
+        A: ("alice", "", "-"),
+        B: ("bob", "barred", OTHER),  # ended there, after the login here
+        C: ("bob", "", OTHER),
+        DENIED: ("bob", "barred", OTHER),
+    }
+    assert [row[0] for row in rows(installed, V6)] == []
+
+
+def test_end_says_where_a_login_elsewhere_is_to_be_ended(installed: Installed, without_map: From) -> None:
+    without_map.tell(A)
+    done = installed.run("popips-db", "end", A, B)
+    told = f"{A}: no grant of this host's: the login was on {OTHER}; end it there, or: popips-db deny {A}"
+    assert (done.returncode, done.stderr) == (1, f"popips-db: {told}\npopips-db: {B}: no grant\n")
+    installed.pam(A)
+    assert installed.run("popips-db", "end", A).returncode == 0
+
+
+WHYS = {  # how long ago the last login here was, and what was told; the status, and what why says
+    "a login there": (None, (60.0, True), 0, f"{A}: granted: user=bob service=imap by=@{OTHER} last="),
+    "a later one there": (100, (60.0, True), 0, f"{A}: granted: user=bob service=imap by=@{OTHER} last="),
+    "a later one here": (10, (60.0, True), 0, f"{A}: granted: user=alice service=pop3 by=popips-hook last="),
+    "ended there": (100, (60.0, False), 1, f"{A}: not granted: ended on {OTHER} at "),
+    "ended there before": (10, (60.0, False), 0, f"{A}: granted: user=alice service=pop3 by=popips-hook last="),
+    "due there": (2000, (1000.0, True), 1, f"{A}: not granted: due: the last login is longer ago than the window; "),
+    "nothing but an end": (None, (60.0, False), 1, f"{A}: not granted: no grant in the last 15m00s"),
+}
+
+
+@pytest.mark.parametrize("which", WHYS)
+def test_why_tells_whose_login_counts(installed: Installed, without_map: From, which: str) -> None:
+    here, there, code, said = WHYS[which]
+    if here is not None:
+        installed.pam(A)
+        installed.age(A, here / 60)
+    without_map.tell(A, *there)
+    done = installed.run("popips-db", "why", A)
+    assert (done.returncode, done.stdout[: len(said)]) == (code, said)
+    document = of("why", installed.run("popips-db", "why", "--json", A).stdout)
+    assert document["open"] == (code == 0)
+
+
+def test_whom_another_host_denies_is_told_with_its_name(installed: Installed, without_map: From) -> None:
+    without_map.tell(A)
+    without_map.deny(A)
+    installed.run("popips-expire")
+    said = installed.run("popips-db", "why", A).stdout
+    assert f"not granted: {A} is denied by root@{OTHER}" in said
+
+
+def test_where_what_others_told_cannot_be_believed_lst_and_why_say_so(installed: Installed, without_map: From) -> None:
+    installed.pam(B)
+    without_map.tell(A)
+    without_map.path.chmod(0o777)
+    for words in (("lst", "--grants"), ("why", A)):
+        done = installed.run("popips-db", *words)
+        assert f"{without_map.path}: others may write to it: chmod go-w {without_map.path}" in done.stderr
+        assert "bob" not in done.stdout
+
+
+# ---- status
+
+LINES: dict[str, tuple[dict[str, object], str]] = {
+    "well": ({}, f"connected to {SHARE} as {MINE} for 3m20s; {OTHER} live 12, heard 0m05s ago, lag 0.01 s"),
+    "alone": ({"hosts": {}}, f"connected to {SHARE} as {MINE} for 3m20s; no other host heard"),
+    "cut off": (
+        {"connected": False, "error": "Connection refused"},
+        f"NOT connected to {SHARE} as {MINE} for 3m20s; error: Connection refused; {OTHER} live 12,",
+    ),
+    "dead": ({"written": 0}, "popips-share does not run: silent for "),
+    "many": (
+        {"hosts": {f"mx{n}": {"heard": 0, "lag": 0, "live": 0} for n in range(8)}},
+        f"connected to {SHARE} as {MINE} for 3m20s; mx0 live 0,",
+    ),
+}
+
+
+def fleet_line(site: Site) -> str:
+    with site.host as host:
+        shown = list(status.lines(state.state(host, [])))
+    return next((line[10:] for line in shown if line.startswith("fleet ")), "")
+
+
+@pytest.mark.parametrize("which", LINES)
+def test_status_has_a_line_for_the_fleet(site: Site, which: str) -> None:
+    more, line = LINES[which]
+    others = From(site, site.folder, site.now)
+    (others.path / ".fleet").write_text(json.dumps(told(site.now, **more)))
+    assert fleet_line(site).startswith(line)
+    assert fleet_line(site).endswith("3 more hosts") == (which == "many")
+    site.configure()
+    assert fleet_line(site) == ""
+
+
+ODD = {
+    "none": b"",
+    "no JSON": b"{",
+    "a list": b"[]",
+    "another schema": b'{"schema": 2, "hosts": {}}',
+    "no hosts": b'{"schema": 1}',
+    "no numbers": json.dumps(told(0, hosts={"x": {"heard": "x", "lag": 0, "live": 0}})).encode(),
+    "not finite": json.dumps(told(0, written=float("inf"))).encode(),
+    "deep": b"[" * 100000,
+    "no text": b"\xff\xfe",
+}
+
+
+@pytest.mark.parametrize("which", ODD)
+def test_whatever_is_in_the_file_is_no_more_than_a_fleet_that_is_not_there(site: Site, which: str) -> None:
+    others = From(site, site.folder, site.now)
+    (others.path / ".fleet").write_bytes(ODD[which])
+    found = fleet.seen(site.settings)
+    assert (found.connected, found.since, found.hosts) == (False, None, [])
+    assert found.error.startswith(f"{others.path}/.fleet: ")
+    assert fleet_line(site).startswith("popips-share does not run: ")
+
+
+def test_names_that_could_steer_a_terminal_are_shown_harmless(site: Site) -> None:
+    others = From(site, site.folder, site.now)
+    hosts = {"\x1b[2J": {"heard": site.now, "lag": 0, "live": 0}}
+    (others.path / ".fleet").write_text(json.dumps(told(site.now, hosts=hosts, error="\x1b]0;x\a")))
+    assert "\x1b" not in fleet_line(site)
+    assert fleet.seen(site.settings).hosts == [Host("\x1b[2J", site.now, 0, 0)]
+
+
+def test_status_is_json_with_the_fleet_and_null_without(installed: Installed, others: From) -> None:
+    Path(others.path / ".fleet").write_text(json.dumps(told(time.time())))
+    document = of("status", installed.run("popips-db", "status", "--json").stdout)["fleet"]
+    assert (document["name"], document["connected"], document["error"]) == (MINE, True, "")
+    assert [(host["name"], host["live"]) for host in document["hosts"]] == [(OTHER, 12)]
+    others.path.rename(others.path.with_name("away"))
+    document = of("status", installed.run("popips-db", "status", "--json").stdout)["fleet"]
+    assert (document["connected"], document["since"]) == (False, None)
+    assert "popips-share makes it" in document["error"]
+    installed.site.configure()
+    assert of("status", installed.run("popips-db", "status", "--json").stdout)["fleet"] is None
