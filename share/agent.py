@@ -158,9 +158,11 @@ class Agent:
     def _talk(self, engine: Engine | None) -> None:
         if engine is None:
             return
-        while self._reader and (taken := self._reader.take()):
+        taken = self._reader.take() if self._reader else None
+        if taken:
             self._hear(*taken)
             self._is_heard = True
+            self._rouse()  # there may be more, but what happens here is not to wait for all of it
         if self._clock.has_moved():
             self._clock.measure(engine.time)
         self._knows.ripen(self._clock.now())
