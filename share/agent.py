@@ -192,7 +192,9 @@ class Agent:
             if its.host == self.name:
                 self._last_own = number
             else:
-                self._fleet.heard(its.host, now, self._clock.here(entry.milliseconds(number) / 1000))
+                written = self._clock.here(entry.milliseconds(number) / 1000)
+                # what was written before this program was started took no time
+                self._fleet.heard(its.host, written, now - written if self._knows.is_complete else 0.0)
             if its.sign == DENIALS:
                 self._ask_denials |= its.host != self.name
                 continue

@@ -18,7 +18,6 @@ from share.told import FolderError
 
 PROGRAM = "popips-share"
 PAUSE = 1.0  # seconds until a folder that cannot be used is tried again
-
 AGAIN = 3600.0  # seconds until the same trouble is logged again
 
 
