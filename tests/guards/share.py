@@ -49,9 +49,9 @@ GUARDS = (
     ),
     Guard(
         "a stamp that is due goes without a word",
-        "share/here.py",
-        {"if stamp is None or stamp.time <= now - self._window:": "if stamp is None:"},
-        "tests/share/test_share.py::test_a_stamp_that_is_due_goes_without_a_word",
+        "share/knowledge.py",
+        {"elif change.before and change.before.time > now - self._settings.window:": "elif change.before:"},
+        "tests/share/test_agent.py::test_a_grant_that_is_due_goes_without_a_word",
     ),
     Guard(
         "what was ended while popips-share was down is ended on the others when it is back",
