@@ -158,9 +158,11 @@ class Agent:
     def _talk(self, engine: Engine | None) -> None:
         if engine is None:
             return
-        while self._reader and (taken := self._reader.take()):
+        taken = self._reader.take() if self._reader else None
+        if taken:
             self._hear(*taken)
             self._is_heard = True
+            self._rouse()  # there may be more, but what happens here is not to wait for all of it
         if self._clock.has_moved():
             self._clock.measure(engine.time)
         self._knows.ripen(self._clock.now())
@@ -190,7 +192,9 @@ class Agent:
             if its.host == self.name:
                 self._last_own = number
             else:
-                self._fleet.heard(its.host, now, self._clock.here(entry.milliseconds(number) / 1000))
+                written = self._clock.here(entry.milliseconds(number) / 1000)
+                # what was written before this program was started took no time
+                self._fleet.heard(its.host, written, now - written if self._knows.is_complete else 0.0)
             if its.sign == DENIALS:
                 self._ask_denials |= its.host != self.name
                 continue

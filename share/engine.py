@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import queue
 import threading
@@ -81,7 +82,7 @@ class Engine:
         options: dict[str, Any] = {}
         if url.scheme == "rediss":
             options.update(ssl=True, ssl_cert_reqs="required", ssl_check_hostname=True)
-        if int(redis.__version__.partition(".")[0]) > 4:
+        if "protocol" in inspect.signature(redis.Redis).parameters:
             options.update(protocol=2)  # answers have another shape by the third, which older ones do not speak
         return redis.Redis(
             host=url.hostname or "",

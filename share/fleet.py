@@ -13,7 +13,7 @@ ALIVE = 10.0  # seconds after which it is written whether or not there is news
 
 @dataclass(frozen=True)
 class Heard:
-    """When a host was heard of last, in seconds since the epoch, and how many its last entry took."""
+    """When a host has written its last entry, in seconds since the epoch, and how many that took."""
 
     time: float
     lag: float
@@ -28,9 +28,9 @@ class Fleet:
         self._hosts: dict[str, Heard] = {}
         self._written, self._is_news = float("-inf"), True
 
-    def heard(self, host: str, now: float, written: float) -> None:
-        """Note an entry of another host, and when it was written."""
-        self._hosts[host] = Heard(now, max(0.0, now - written))
+    def heard(self, host: str, written: float, lag: float) -> None:
+        """Note when another host has written an entry, and how many seconds it took."""
+        self._hosts[host] = Heard(written, max(0.0, lag))
         self._is_news = True
 
     def state(self, is_connected: bool, error: str, now: float) -> bool:

@@ -118,7 +118,7 @@ class Knowledge:
             self._is_restart = False
             for name, event in list(self._known.items()):
                 if event.is_live and event.host == self._host and name not in self.here.logins:
-                    self._end(name, event, now)  # it was ended while nobody looked
+                    self._end(name, event, now)  # ended while nobody looked
         for name in self.here.logins:
             self._consider(name, now)
 

@@ -18,6 +18,7 @@ from share.told import FolderError
 
 PROGRAM = "popips-share"
 PAUSE = 1.0  # seconds until a folder that cannot be used is tried again
+AGAIN = 3600.0  # seconds until the same trouble is logged again
 
 
 class Unfit(Exception):
@@ -90,22 +91,24 @@ def _work(conf: Conf, log: Log, asked: list[int]) -> None:
     except ImportError as error:
         cure = "apt-get install python3-redis"
         raise Unfit(f"Python's library for the server is missing ({error}): {cure}", os.EX_UNAVAILABLE) from None
-    said = ""
+    said, last = "", 0.0
     while not asked:
         agent = None
         try:
             agent = Agent(conf.settings, log)
             signal.set_wakeup_fd(agent.waker.fileno(), warn_on_full_buffer=False)
             systemd.notify(os.environ, "READY=1")
-            said = ""
             while not asked and not conf.has_changed():
                 agent.turn()
                 systemd.notify(os.environ, "WATCHDOG=1")
         except FolderError as error:
             raise Unfit(str(error), os.EX_CANTCREAT) from None
-        except (StampError, OSError) as error:
-            if str(error) != said:
-                said = str(error)
+        except Unfit:
+            raise
+        except Exception as error:  # whatever it is: what was told stays, and it begins anew
+            text = str(error) if isinstance(error, (StampError, OSError)) else repr(error)
+            if text != said or time.monotonic() - last > AGAIN:
+                said, last = text, time.monotonic()
                 log.line(ERROR, f"error: {said}")
             time.sleep(0 if asked else PAUSE)
         finally:

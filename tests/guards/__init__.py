@@ -1,7 +1,7 @@
 """The guards of the code: what keeps each promise, and the test that turns red as soon as it is taken out.
 
-One module of rows for each part: core.py, maps.py, logins.py, mapd.py, fleet.py. `python -m tests.guards` takes each
-out of a copy of the tree and runs its test there. docs/reliability.md has them all as a table, which page() writes.
+One module of rows for each part: core.py, maps.py and so on. `python -m tests.guards` takes each out of a copy of the
+tree and runs its test there. docs/reliability.md has them all as a table, which page() writes.
 """
 
 from __future__ import annotations

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.guards import core, fleet, logins, mapd, maps
+from tests.guards import core, fleet, logins, mapd, maps, share
 
-GUARDS = (*core.GUARDS, *maps.GUARDS, *logins.GUARDS, *mapd.GUARDS, *fleet.GUARDS)
+GUARDS = (*core.GUARDS, *maps.GUARDS, *logins.GUARDS, *mapd.GUARDS, *fleet.GUARDS, *share.GUARDS)

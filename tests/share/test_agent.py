@@ -108,6 +108,17 @@ def test_a_renewal_is_told_a_minute_before_the_grant_is_due(server: Server, cloc
     assert 240 < float(fields[2]) < 240 + LIMIT  # the login was at the tenth minute
 
 
+def test_a_grant_that_is_due_goes_without_a_word(server: Server, clocked: Hosts) -> None:
+    one = clocked("pop1", server.url)
+    one.login(A)
+    until(lambda: len(server.lines()) == 1, one)
+    one.ahead = 901
+    one.host.end_grant(A)
+    one.login(B)
+    until(lambda: f"+ {B} alice pop3 pop1" in server.lines(), one)
+    assert server.lines() == [f"+ {A} alice pop3 pop1", f"+ {B} alice pop3 pop1"]
+
+
 def test_what_changes_while_too_much_changes_is_found(
     server: Server, clocked: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,80 @@
+"""Guards of popips-share."""
+
+from __future__ import annotations
+
+from tests.guards import Guard
+
+GUARDS = (
+    Guard(
+        "an address in the stream names a file only if it is one client's, as it is written",
+        "share/entry.py",
+        {"    if name != NOBODY if sign == DENIALS else not address.is_canonical(name):\n": "    if False:\n"},
+        "tests/share/test_share.py::test_what_no_host_has_written_is_ignored",
+    ),
+    Guard(
+        "an entry of the future says nothing",
+        "share/entry.py",
+        {"    if written > now + AHEAD:\n": "    if False:\n"},
+        "tests/share/test_ledger.py::test_an_id_is_not_of_the_future",
+    ),
+    Guard(
+        "of one moment the end counts",
+        "share/ledger.py",
+        {"(event.time == known.time and not event.is_live)": "False"},
+        "tests/share/test_ledger.py::test_all_hosts_agree_in_whatever_order_they_hear",
+    ),
+    Guard(
+        "a renewal waits until the grant is nearly due elsewhere",
+        "share/ledger.py",
+        {"return max(now, known.time + window - min(EARLY, window / 2))": "return now"},
+        "tests/share/test_agent.py::test_a_renewal_is_told_a_minute_before_the_grant_is_due",
+    ),
+    Guard(
+        "times are told by the server's clock",
+        "share/clock.py",
+        {"        self.ahead = min(found)[1]\n": ""},
+        "tests/share/test_agent.py::test_times_are_told_by_the_servers_clock",
+    ),
+    Guard(
+        "what the stream has lost is told again",
+        "share/agent.py",
+        {"            if not self._begin or self._has_lost(engine):\n": "            if not self._begin:\n"},
+        "tests/share/test_share.py::test_a_stream_that_is_emptied_is_filled_again",
+    ),
+    Guard(
+        "a login that was told is not told again",
+        "share/knowledge.py",
+        {"event is None or event.host != self._host or not": "event is None or not"},
+        "tests/share/test_share.py::test_a_stamp_that_was_told_is_not_told_again",
+    ),
+    Guard(
+        "a stamp that is due goes without a word",
+        "share/knowledge.py",
+        {"elif change.before and change.before.time > now - self._settings.window:": "elif change.before:"},
+        "tests/share/test_agent.py::test_a_grant_that_is_due_goes_without_a_word",
+    ),
+    Guard(
+        "what was ended while popips-share was down is ended on the others when it is back",
+        "share/knowledge.py",
+        {"self._end(name, event, now)  # ended while nobody looked": "pass"},
+        "tests/share/test_share.py::test_what_was_ended_while_nobody_looked_is_ended_there",
+    ),
+    Guard(
+        "a stamp folder that was taken away ends no grant elsewhere",
+        "share/here.py",
+        {"        if not self._watch_holds():\n": "        if False:\n"},
+        "tests/share/test_agent.py::test_a_folder_that_is_taken_away_is_no_end_of_grants",
+    ),
+    Guard(
+        "the certificate must be for the name",
+        "share/engine.py",
+        {"ssl_check_hostname=True": "ssl_check_hostname=False"},
+        "tests/share/test_agent.py::test_a_certificate_is_looked_at_and_its_name_as_well",
+    ),
+    Guard(
+        "a share_from that others may write to is refused",
+        "share/told.py",
+        {" or state.st_mode & 0o022:": ":"},
+        "tests/share/test_share.py::test_it_does_not_start_where_it_cannot_work",
+    ),
+)
