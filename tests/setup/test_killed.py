@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from popips.setup import apply, undo
+from popips.setup import apply, runs, undo
 from popips.setup.record import Busy
 from popips.setup.step import Run, Write
 from tests.box import ROOT
@@ -134,6 +134,15 @@ def test_a_second_set_up_has_nothing_to_do_and_undo_is_to_the_byte(host: Path) -
     assert run("undo", host).returncode == 0
     assert state(host) == before
     assert run("undo", host).stdout == "nothing to undo\n"
+
+
+def test_a_daemon_that_a_command_has_started_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As service(8) starts Dovecot: it keeps what the command had for its output."""
+    monkeypatch.setattr(runs, "LONGEST", 10)
+    os.mkfifo(tmp_path / "life")
+    command = ("sh", "-c", f"cat {tmp_path / 'life'} & echo started; printf '\\377' >&2")
+    assert runs.run(command) == (0, "started\n\\xff")
+    (tmp_path / "life").write_text("")
 
 
 def test_what_fails_takes_all_of_it_back(host: Path) -> None:
