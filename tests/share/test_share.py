@@ -11,7 +11,7 @@ import time
 import pytest
 
 from popips.login import unpack
-from tests.share import STREAM, V6, A, B, C, Cut, Host, Server, wait
+from tests.share import LIMIT, STREAM, V6, A, B, C, Cut, Host, Server, wait
 from tests.share.conftest import Hosts, Servers
 
 
@@ -354,10 +354,10 @@ def test_it_does_not_start_where_it_cannot_work(server: Server, hosts: Hosts) ->
     one.told.chmod(0o777)
     one.start()
     assert one.process
-    assert one.process.wait() == os.EX_CANTCREAT
+    assert one.process.wait(LIMIT) == os.EX_CANTCREAT
     one.configure(share="none")
     one.start()
-    assert one.process.wait() == os.EX_CONFIG
+    assert one.process.wait(LIMIT) == os.EX_CONFIG
     assert one.process.stderr
     assert b"share is not set" in one.process.stderr.read()
     one.process = None
