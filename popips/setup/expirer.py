@@ -67,9 +67,8 @@ def crontabs(host: Host) -> list[str]:
     """Return the tables of cron that run popips-expire."""
     found = [path for pattern in CRONTABS for path in host.machine.glob(pattern)]
     paths = [path for path in found if os.path.isfile(host.machine.path(path))]
-    return [
-        path for path in paths if re.fullmatch(r"[\w/-]+", path) and any(map(runs_it, lines(text(host.machine, path))))
-    ]
+    read = [path for path in paths if re.fullmatch(r"[\w-]+", os.path.basename(path))]  # cron takes no other name
+    return [path for path in read if any(map(runs_it, lines(text(host.machine, path))))]
 
 
 def runs_it(line: str) -> bool:

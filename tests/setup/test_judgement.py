@@ -168,6 +168,15 @@ def test_the_hooks_line_stands_behind_debians_account_checks(stack: str) -> None
         assert pam.with_line(stack, HOOK) == wanted
 
 
+def test_what_cron_runs_already_needs_no_second_expirer(tmp_path: Path) -> None:
+    (tmp_path / "etc/cron.d").mkdir(parents=True)
+    for name in ("popips", "popips.bak"):
+        (tmp_path / "etc/cron.d" / name).write_text((ROOT / "contrib/cron.d/popips").read_text())
+    aimed = Installed(Machine(str(tmp_path)), Settings(), None, "")
+    assert expirer.crontabs(aimed) == ["/etc/cron.d/popips"]
+    assert expirer.steps(aimed) == []
+
+
 def test_the_packages_line_for_cron_is_no_second_expirer_under_systemd() -> None:
     ours = (ROOT / "contrib" / "cron.d" / "popips").read_text().splitlines()[-1]
     assert expirer.runs_it(ours)
