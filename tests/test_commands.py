@@ -28,7 +28,7 @@ ELSEWHERE = {
     "postconf -m": "tests/test_commands.py::test_postconf_tells_which_types_of_map_there_are",
     "sendmail -d0.1 -bt": "tests/test_commands.py::test_sendmail_tells_whether_it_has_socket_maps",
 }
-MAPD = "man/popips-mapd.8"  # tests/host/test_mapd.py takes all of its commands from the page
+OF_PAGE = ("man/popips-mapd.8", "man/popips-share.8")  # tests/host/test_mapd.py and test_share.py type all of them
 TYPED_BY = [*sorted((ROOT / "tests/host").glob("test_*.py")), ROOT / "tests/test_ssh.py"]
 
 
@@ -46,7 +46,7 @@ FOLLOW = {*test_commands.LOOKS, *test_commands.FOLLOWS}
 
 def is_typed_from_the_page(one: Shown) -> bool:
     return (
-        (one.page in PAGES and one.heading in HEADINGS) or (one.page, one.heading) in ROWS or one.page == MAPD
+        (one.page in PAGES and one.heading in HEADINGS) or (one.page, one.heading) in ROWS or one.page in OF_PAGE
     ) or one.command in FOLLOW
 
 

@@ -22,7 +22,8 @@ RELEASES = ("bookworm", "trixie")  # Debian 12 and 13
 DOVECOT = "dovecot-pop3d dovecot-imapd"
 LAYERS = {"sendmail": f"sendmail {DOVECOT}", "postfix": f"postfix {DOVECOT}"}
 BUILD = "build-essential debhelper dh-python lintian"  # what `make deb` and its test need, in a layer of its own
-LATER = "git make python3-bsddb3 postfix-lmdb postfix-cdb"  # what tests install on a booted host, without a network
+# what tests install on a booted host, without a network
+LATER = "git make python3-bsddb3 postfix-lmdb postfix-cdb redis-server python3-redis"
 
 # What every host has before its admin begins: names without DNS, users, and an SMTP client that need not wait.
 BASE = f"""
