@@ -36,7 +36,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         with subprocess.Popen(packed, stdout=subprocess.PIPE) as tar:
             subprocess.run(["tar", "-C", str(clone), "-x"], stdin=tar.stdout, check=True)
         (clone / ".venv").mkdir()
-        (clone / ".venv/bin").symlink_to(ROOT / ".venv/bin")
+        for part in ("bin", "lib", "pyvenv.cfg"):
+            (clone / ".venv" / part).symlink_to(ROOT / ".venv" / part)
         (clone / ".venv/made").touch()
         done = subprocess.run(["sh", "-ec", f"{habits}; make -s dist"], cwd=clone, capture_output=True, text=True)
         assert set(done.stdout.split()) == {f"build/{SOURCE}", f"build/{WHEEL}"}, done

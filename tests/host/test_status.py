@@ -58,7 +58,7 @@ def told_by_why(host: Host, mta: str) -> None:
     done = host.run(f"popips-db why {OTHER_V4}")
     assert done.returncode == 1
     assert done.stdout.splitlines()[1].startswith(f"{mta}: does not relay for it"), done
-    host.do("postfix stop" if mta == "Postfix" else "systemctl stop sendmail")
+    host.do(f"systemctl stop {mta.lower()}")
     stopped = host.do(f"popips-db why {V4}").splitlines()[1]
     assert stopped.startswith(f"{mta}: does not run; if it did, it would relay for it"), stopped
 
