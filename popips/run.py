@@ -170,14 +170,14 @@ class _Run:
 
     def hear(self, told: grant.Told, heard: Heard) -> str:
         """Deal with logins on other hosts as with those that wait here; return why the rest waits for the next run."""
-        for logins in batches(heard.logins):  # and others get the lock in between
-            try:
+        try:
+            for logins in batches(heard.logins):  # and others get the lock in between
                 files = [requests.leave(self.site.folder, *login) for login in logins]
-            except StampError as error:  # a full disk, which must not keep grants open that are due
-                return str(error)
-            outcome = grant.serve(self.site, told, files)
-            if outcome and outcome.verdict == grant.DEFERRED:
-                return outcome.reason
+                outcome = grant.serve(self.site, told, files)
+                if outcome and outcome.verdict == grant.DEFERRED:
+                    return outcome.reason
+        except StampError as error:  # a full disk, or their folder: neither must keep grants open that are due
+            return str(error)
         return ""
 
     def look(self, bound: Bound = WHOLE) -> Survey:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from popips.settings import Settings
 from popips.stamps import StampError
 from share.here import Change, Here
-from share.ledger import Event, is_newer, when
+from share.ledger import SAME, Event, is_newer, when
 from share.limits import Holders
 from share.told import Told
 
@@ -154,11 +154,11 @@ class Knowledge:
                 self._learn(name, event)
 
     def sweep(self, now: float) -> None:
-        """Forget what is due. Raise OSError for share_from, StampError if that is not the folder that it was."""
+        """Forget what is due, or of the future. Raise OSError for share_from, StampError if it is another folder."""
         before = now - self._settings.window
-        self.told.sweep(before)
+        self.told.sweep(before, now)
         self.here.forget(before)
-        self._known = {name: event for name, event in self._known.items() if event.time > before}
+        self._known = {name: event for name, event in self._known.items() if before < event.time <= now + SAME}
         self.ready = {name: event for name, event in self.ready.items() if event.time > before}
         if not self.told.is_there():
             raise StampError(f"{self._settings.share_from}: another folder is in its place")

@@ -14,7 +14,7 @@ from popips import address
 from popips.files import WRITE, opened, write_all
 from popips.login import Login, unpack
 from popips.stamps import DENIED, NEW, SETTLED, UNSETTLED
-from share.ledger import Event
+from share.ledger import SAME, Event
 
 FLEET = ".fleet"
 OPEN = 0o644  # the mode of files that say nothing of users
@@ -62,9 +62,7 @@ class Told:
     def _load(self) -> None:
         for entry in os.scandir(self._fd):
             if not address.is_canonical(entry.name):
-                if entry.name not in (DENIED, FLEET):
-                    self._remove(entry.name)
-                continue
+                continue  # not ours: the folder may be another one, by a mistake in popips.conf
             state = entry.stat(follow_symlinks=False)
             with opened(entry.name, within=self._fd) as fd:
                 its = unpack(os.read(fd, 4096)) if S_ISREG(state.st_mode) else None
@@ -102,9 +100,9 @@ class Told:
                 os.utime(fd, (time, time))
         os.rename(NEW, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
 
-    def sweep(self, before: float) -> None:
-        """Remove what was told of times before that."""
-        for name in [name for name, event in self.events.items() if event.time <= before]:
+    def sweep(self, before: float, now: float) -> None:
+        """Remove what was told of times before that, and of the future: then the clock has been put back."""
+        for name in [name for name, event in self.events.items() if not before < event.time <= now + SAME]:
             self._remove(name)
             self._note(name, None)
 

@@ -18,7 +18,7 @@ def without(put: bytes, now: bytes, before: bytes) -> bytes | None:
             continue
         start = at.get(first) if first < end else at.get(first - 1, -2) + 1
         stop = at.get(end - 1, -2) + 1 if first < end else at.get(first)
-        if start is None or start < 0 or stop != start + end - first:
+        if start is None or start < 0 or stop != start + end - first or theirs[start:stop] != ours[first:end]:
             return None
         edits.append((start, stop, old[old_first:old_end]))
     for start, stop, lines in reversed(edits):

@@ -93,7 +93,7 @@ GUARDS = (
     Guard(
         "on a full disk logins on another host do not keep grants open that are due",
         RUN,
-        {"            except StampError as error:  # a full disk": "            except KeyError as error:  #"},
+        {"        except StampError as error:  # a full disk": "        except KeyError as error:  #"},
         f"{OF_RUNS}a_full_disk_does_not_keep_open_what_is_due",
     ),
     Guard(

@@ -23,6 +23,8 @@ CASES = {  # what it was, what setup made of it, what it is now: what is left, N
     "a first line removed by setup": (BEFORE, "b\nc\n", "b\nc\nmine\n", BEFORE + "mine\n"),
     "a last line removed by setup": (BEFORE, "a\nb\n", "mine\nb\n", "mine\nb\nc\n"),
     "a block that is torn apart": (BEFORE, BEFORE + "x\ny\n", BEFORE + "x\nmine\ny\n", None),
+    "a line changed inside a block": (BEFORE, BEFORE + "x\ny\nz\n", BEFORE + "x\nmine\nz\n", None),
+    "a line changed inside a file of setup's": ("", "x\ny\nz\n", "x\nmine\nz\n", None),
     "a file of setup's": ("", "x\ny\n", "x\ny\nmine\n", "mine\n"),
     "no end of line": ("a", "a\nours\n", "a\nours\nmine", "a\nmine"),
     "bytes that are no text": ("a\n\udcff\n", "a\n\udcff\nours\n", "\udcfe\n\udcff\nours\n", "\udcfe\n\udcff\n"),
