@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from popips import denials
 from popips.elsewhere import Elsewhere, Heard
 from popips.login import Login
+from popips.run import ONE_RUN
 from popips.site import Site
 from popips.stamps import DENIED_ELSEWHERE, HEARD
 
-AHEAD = 60.0  # seconds by which a login may be newer than now, which was when the run began
 # CLOCK_REALTIME_COARSE of linux/time.h: no later ctime is older than it; one of a moment before may be newer, and then
 # a login is taken up twice, which is better than not at all
 COARSE = 5
@@ -33,7 +33,7 @@ class Fleet:
         with Elsewhere(site.settings.share_from) as there:
             denied = there.denied()  # where nobody knows who is, nothing is taken up
             for name, told in there.all():
-                if told.time > site.now + AHEAD or told.time <= site.now - site.settings.window:
+                if told.time > site.now + ONE_RUN or told.time <= site.now - site.settings.window:
                     continue
                 stamp = site.folder.get(name)
                 if not told.is_live:
@@ -72,5 +72,4 @@ def _read(site: Site, found: list[tuple[float, str, float]]) -> Iterator[tuple[s
 def forget(site: Site) -> None:
     """Have nobody kept out by other hosts, where popips.conf no longer names them."""
     for file in (DENIED_ELSEWHERE, HEARD):
-        if site.folder.state(file):
-            site.folder.remove(file)
+        site.folder.remove(file)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from stat import S_ISREG, S_IXUSR
 
-from popips import address, denials
+from popips import denials
 from popips.denials import Denial
 from popips.login import ELSEWHERE, Login
 from popips.stamps import DENIED, StampError, StampFailed
@@ -95,16 +95,7 @@ class Elsewhere(Folder):
 
     def all(self) -> Iterator[tuple[str, Told]]:
         """Return what was told of each address."""
-        with self.naming(""), os.scandir(self.fd) as entries:
-            for entry in entries:
-                if entry.name[0] == "." or not address.is_canonical(entry.name):
-                    continue
-                try:
-                    told = _told(entry.stat(follow_symlinks=False))
-                except FileNotFoundError:
-                    continue
-                if told:
-                    yield entry.name, told
+        return ((name, told) for name, told in self._each(_told) if told)
 
     def login_of(self, name: str) -> Login | None:
         """Return whose login was told, with @HOST for its writer; None if the file does not say."""

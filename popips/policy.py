@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from signal import SIG_DFL, SIGALRM, alarm, signal
 
 from popips import address, denials
@@ -64,14 +64,14 @@ def bars(site: Site, known: Denied | None = None) -> Bars:
     return reason
 
 
-def denied(site: Site, strictly: bool) -> Denied:
+def denied(site: Site, strictly: bool, others: Iterable[denials.Denial] | None = None) -> Denied:
     """Return whom the admin keeps out, and whom other hosts do, as far as the last run of popips-expire knew.
 
-    Raise StampError; strictly: also if a line of the admin's list cannot be read.
+    Raise StampError; strictly: also if a line of the admin's list cannot be read. others: what is known of them by now.
     """
     found = denials.load(site.folder, strictly)
     if site.settings.share:
-        found += denials.load(site.folder, False, DENIED_ELSEWHERE)
+        found += denials.load(site.folder, False, DENIED_ELSEWHERE) if others is None else others
     return Denied(found)
 
 

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from popips import address, denials, fate, grant, lane, limits, orphans, policy, requests, seen, watch
-from popips.denials import Denied
+from popips import address, fate, grant, lane, limits, orphans, policy, requests, seen, watch
 from popips.elsewhere import NOTHING, Heard
 from popips.files import opened
 from popips.forecast import forecast
@@ -234,17 +233,10 @@ def _ended(site: Site, ended: Mapping[str, float]) -> Bars:
     return reason
 
 
-def _denied(site: Site, heard: Heard) -> Denied:
-    """Return whom the admin and other hosts keep out as soon as a run has noted what it heard."""
-    if heard.denied is None:
-        return policy.denied(site, strictly=False)
-    return Denied([*denials.load(site.folder, strictly=False), *heard.denied])
-
-
 def plan(site: Site, told: grant.Told, heard: Heard = NOTHING) -> Run:
     """Return what run() would do, without doing it; told hears what would become of the logins that wait."""
     site.text.records()
-    one = _Run(site, policy.bars(site, _denied(site, heard)))
+    one = _Run(site, policy.bars(site, policy.denied(site, strictly=False, others=heard.denied)))
     found, is_known = one.look(), seen.is_all(site) and heard.denied is None
     with forecast(site, is_known) as records:
         of_users = bool(site.settings.max_per_user or site.settings.drop)

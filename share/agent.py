@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 
+from popips.elsewhere import LARGEST
 from popips.log import ERROR, INFO, WARNING, Log
 from popips.settings import Settings
 from popips.stamps import StampError
@@ -15,9 +16,8 @@ from share.clock import Clock
 from share.engine import Engine, EngineError, Entries, Reader
 from share.entry import DENIALS, END, LOGIN, Entry, Garbage
 from share.fleet import Fleet
-from share.knowledge import UNKNOWN, Knowledge
-from share.ledger import Event, is_newer
-from share.told import LARGEST
+from share.knowledge import Knowledge
+from share.ledger import UNKNOWN, Event, is_newer
 
 TURN = 1.0  # seconds: so often, at least, it is looked at all that no event tells
 MOST = 500  # entries to write at once

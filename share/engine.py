@@ -65,17 +65,12 @@ class EngineError(Exception):
 
 
 class Engine:
-    """A connection to the server that popips.conf names; the constructor makes it. All of it raises EngineError."""
+    """The server that popips.conf names, connected with the first question. All of it raises EngineError."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.stream, self.denials = settings.share_stream, f"{settings.share_stream}:denied"
         self._client = self._connected()
-        try:
-            self.time()
-        except EngineError:
-            self.close()
-            raise
 
     def _connected(self) -> Any:
         url = urlsplit(self._settings.share)

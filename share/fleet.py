@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from popips.probe.fleet import SCHEMA
 from share.told import Told
 
-SCHEMA = 1
 SOON = 1.0  # seconds between two changes of the file
 ALIVE = 10.0  # seconds after which it is written whether or not there is news
 

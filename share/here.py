@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 from popips import address, denials
 from popips.denials import Denial
+from popips.login import ELSEWHERE
 from popips.settings import Settings
 from popips.stamps import DENIED, StampError
 from popips.stamps.folder import Folder
-from share.ledger import Event
+from share.ledger import UNKNOWN, Event
 from share.watch import Lost, Watch
-
-ELSEWHERE = "@"  # before a host's name as the writer: a login there, which a run has put into the map of this one
-UNKNOWN = "-"  # who has logged in, where the stamp does not say
 
 
 @dataclass(frozen=True)

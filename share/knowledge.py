@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from popips.settings import Settings
 from popips.stamps import StampError
 from share.here import Change, Here
-from share.ledger import SAME, Event, is_newer, when
+from share.ledger import SAME, UNKNOWN, Event, is_newer, when
 from share.limits import Holders
 from share.told import Told
 
 ENDED = 0.1  # seconds behind a login by which its end covers it, for it is told with an error of milliseconds
-UNKNOWN = "-"
 
 
 class Knowledge:
@@ -69,7 +68,7 @@ class Knowledge:
             heapq.heappush(self._later, (at, name))
 
     def _end(self, name: str, login: Event, now: float) -> None:
-        """Tell that a grant was ended before it was due, unless it was ended elsewhere."""
+        """Have the others told that a grant was ended before it was due, unless it was ended elsewhere."""
         known = self._known.get(name)
         if known and not known.is_live and known.time >= login.time:
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+UNKNOWN = "-"  # who has logged in, and by which service, where nobody says
 SAME = 1.0  # seconds: a login is told with its age in milliseconds, so one that is told twice is not quite the same
 EARLY = 60.0  # seconds before a grant is due elsewhere by which its renewal is told
 

@@ -11,14 +11,14 @@ import os
 from stat import S_ISREG
 
 from popips import address
+from popips.elsewhere import LARGEST
 from popips.files import WRITE, opened, write_all
 from popips.login import Login, unpack
+from popips.probe.fleet import FILE
 from popips.stamps import DENIED, NEW, SETTLED, UNSETTLED
 from share.ledger import SAME, Event
 
-FLEET = ".fleet"
 OPEN = 0o644  # the mode of files that say nothing of users
-LARGEST = 1 << 24  # bytes of .denied that its readers take
 
 
 class FolderError(Exception):
@@ -87,7 +87,7 @@ class Told:
                 self.live[event.host] = self.live.get(event.host, 0) + 1
 
     def put(self, name: str, event: Event) -> None:
-        """Tell of an event at a canonical address. Raise OSError."""
+        """Write down an event at a canonical address. Raise OSError."""
         mode = SETTLED if event.is_live else UNSETTLED
         self._replace(name, Login(event.user, event.service, event.host).pack(), mode, event.time)
         self._note(name, event)
@@ -115,11 +115,11 @@ class Told:
             os.rmdir(name, dir_fd=self._fd)
 
     def deny(self, data: bytes) -> None:
-        """Tell whom the other hosts keep out, in the form of the stamp folder's own file. Raise OSError."""
+        """Write down whom the other hosts keep out, in the form of the stamp folder's own file. Raise OSError."""
         if data != self.denied:
             self._replace(DENIED, data, OPEN)
             self.denied = data
 
     def tell_fleet(self, fleet: dict[str, object]) -> None:
         """Write .fleet. Raise OSError."""
-        self._replace(FLEET, json.dumps(fleet, sort_keys=True).encode() + b"\n", OPEN)
+        self._replace(FILE, json.dumps(fleet, sort_keys=True).encode() + b"\n", OPEN)

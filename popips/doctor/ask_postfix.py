@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 
 from popips.doctor import tables
-from popips.doctor.check import FAIL, STRANGERS, WARN, Check, Finding, Patient, judged, skipped
+from popips.doctor.check import ASKED, FAIL, ORDER, STRANGERS, WARN, Check, Finding, Patient, judged, skipped
 from popips.form import of
 from popips.probe import mapd, postfix, units
 from popips.probe.postfix import LISTS, RECIPIENT, RELAY, Config, Restriction
@@ -17,10 +17,8 @@ from popips.probe.postfix_walk import walk
 def look(patient: Patient) -> Iterator[Check]:
     """Look at what Postfix does with the map."""
     this = _Postfix(patient)
-    yield judged(
-        "mta.asks", "relays for addresses that have a grant, and for no others", this.answers(), list(this.wrong_asks())
-    )
-    yield judged("mta.order", "no check in front of the map rejects a granted address", "", list(this.wrong_order()))
+    yield judged("mta.asks", ASKED, this.answers(), list(this.wrong_asks()))
+    yield judged("mta.order", ORDER, "", list(this.wrong_order()))
     if patient.machine.runs:
         fresh = "Postfix runs with the main.cf that there is"
         yield judged("mta.fresh", fresh, fresh, list(_stale(patient)))

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from popips.doctor.check import FAIL, STRANGERS, WARN, Check, Finding, Patient, judged, skipped
+from popips.doctor.check import ASKED, FAIL, ORDER, STRANGERS, WARN, Check, Finding, Patient, judged, skipped
 from popips.doctor.there import contrib
 from popips.form import of
 from popips.probe import sendmail, units
@@ -26,15 +26,8 @@ def look(patient: Patient) -> Iterator[Check]:
     """Look at what sendmail does with the map."""
     cf = patient.cf
     assert cf is not None
-    yield judged(
-        "mta.asks",
-        "relays for addresses that have a grant, and for no others",
-        _answers(patient),
-        list(_wrong_asks(patient, cf)),
-    )
-    yield judged(
-        "mta.order", "no check in front of the map rejects a granted address", "", list(_wrong_order(patient, cf))
-    )
+    yield judged("mta.asks", ASKED, _answers(patient), list(_wrong_asks(patient, cf)))
+    yield judged("mta.order", ORDER, "", list(_wrong_order(patient, cf)))
     if patient.machine.runs:
         fresh = "sendmail runs with the .cf that there is"
         yield judged("mta.fresh", fresh, fresh, list(_stale(patient, cf)))

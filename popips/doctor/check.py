@@ -17,6 +17,9 @@ from popips.stamps.folder import Folder
 
 OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
 STRANGERS = ("198.51.100.254", "2001:db8:ffff::fe")  # RFC 5737, RFC 3849: addresses that nobody has
+# what is wanted of whichever MTA there is
+ASKED = "relays for addresses that have a grant, and for no others"
+ORDER = "no check in front of the map rejects a granted address"
 MOST_LOOKED_AT = 5000  # stamps, in search of one that is live
 
 

@@ -36,7 +36,7 @@ def look(patient: Patient) -> Iterator[Check]:
 
 
 def _loopback(patient: Patient) -> Iterator[Finding]:
-    """Tell that `never` has lost this host's own addresses, which its default has."""
+    """Return that `never` has lost this host's own addresses, which its default has."""
     never = patient.settings.never
     missing = [network for network, name in LOOPBACK.items() if not address.is_in(name, never)]
     if missing:
@@ -48,7 +48,7 @@ def _loopback(patient: Patient) -> Iterator[Finding]:
 
 
 def _wrong(patient: Patient) -> Iterator[Finding]:
-    """Tell what popips.conf says and the host has not."""
+    """Return what popips.conf says and the host has not."""
     of, conf = patient.settings, patient.conf
     if of.only_group:
         try:

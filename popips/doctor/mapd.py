@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from popips.doctor import ask_sendmail
-from popips.doctor.check import FAIL, STRANGERS, Check, Finding, Patient, judged, skipped
+from popips.doctor.check import ASKED, FAIL, STRANGERS, Check, Finding, Patient, judged, skipped
 from popips.doctor.there import contrib
 from popips.probe import mapd, sendmail
 
@@ -27,12 +27,7 @@ def look_for_it(patient: Patient, ids: tuple[str, ...]) -> Iterator[Check]:
 
 def look_at_sendmail(patient: Patient, ids: tuple[str, ...]) -> Iterator[Check]:
     """Look whether sendmail asks it, and what comes of that; ids: of all checks of the MTA."""
-    yield judged(
-        ids[0],
-        "relays for addresses that have a grant, and for no others",
-        "it asks popips-mapd",
-        list(_wrong_asks(patient)),
-    )
+    yield judged(ids[0], ASKED, "it asks popips-mapd", list(_wrong_asks(patient)))
     yield from (skipped(id, "popips-mapd(8) has the lines") for id in ids[1:])
 
 

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 
 from popips.setup.step import ByHand, Command, Run, Step, Write
 from popips.setup.there import Host, contrib, lines, text, value
+from popips.setup.units import RELOAD
 
 CONF, FOLDER = "/etc/dovecot/conf.d/99-popips.conf", "/etc/dovecot/conf.d"
 DROP_IN = "/etc/systemd/system/dovecot.service.d/popips.conf"
 PART = "dovecot"
 SERVICES = ("pop3", "imap")
-RELOAD: Command = ("systemctl", "daemon-reload")
 READ_ONLY = {"yes": ("/usr", "/boot"), "true": ("/usr", "/boot"), "full": ("/usr", "/boot", "/etc"), "strict": ("/",)}
 
 

@@ -7,14 +7,13 @@ import re
 
 from popips import configuration
 from popips.probe.units import CRONTABS, SKIPS_SYSTEMD
+from popips.setup import units
 from popips.setup.step import NO_MAP, ByHand, Command, Run, Step, Write
 from popips.setup.there import Host, contrib, lines, text
 
 SERVICE, TIMER = "popips-expire.service", "popips-expire.timer"
-UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 CRON = "/etc/cron.d/popips"
 PART = "expirer"
-RELOAD: Command = ("systemctl", "daemon-reload")
 
 
 def first_run(host: Host) -> list[Step]:
@@ -35,24 +34,10 @@ def steps(host: Host) -> list[Step]:
     by_cron = crontabs(host)
     if not host.systemd:
         return [] if by_cron else _cron(host, end)
-    enabled = host.machine.ask("systemctl", "is-enabled", TIMER).out.strip()
-    if enabled.startswith("enabled") or by_cron:
+    if by_cron or units.is_enabled(host, TIMER, "nothing would close the relay again"):
         return []
-    if enabled.startswith("masked"):
-        raise ByHand(f"{TIMER} is masked: nothing would close the relay again: systemctl unmask {TIMER}")
-    found = [folder for folder in UNITS if os.path.exists(host.machine.path(f"{folder}/{TIMER}"))]
-    units = (
-        [] if found else [Write(PART, f"{UNITS[0]}/{name}", contrib(f"systemd/{name}")) for name in (SERVICE, TIMER)]
-    )
-    reload = [RELOAD] if units else []
-    stop = (("systemctl", "disable", "--now", TIMER), ("systemctl", "stop", SERVICE))  # a run that goes on, too
-    start = Run(
-        PART,
-        ("systemctl", "enable", "--now", TIMER),
-        before_undo=(end, *stop),
-        undo=tuple(reload),
-    )
-    return [*units, *(Run(PART, command) for command in reload), start]
+    missing = () if units.is_there(host, TIMER) else (SERVICE, TIMER)
+    return units.enabling(PART, TIMER, missing, (end, *units.stopping(TIMER, SERVICE)))  # a run that goes on, too
 
 
 def left(host: Host) -> list[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import EISDIR, ELOOP, ENXIO, EPERM
 from stat import S_ISREG, S_IXUSR
+from typing import TypeVar
 
 from popips import address
 from popips.files import READ, WRITE, opened, write_all
@@ -16,6 +17,7 @@ from popips.stamps import NEW, SETTLED, UNSETTLED, Stamp, StampError, StampFaile
 
 LONGEST = 4096  # bytes: what a stamp holds is less, see popips.login
 CHUNK = 1 << 16  # bytes to read at once
+Said = TypeVar("Said")
 
 
 class _Naming:
@@ -81,6 +83,10 @@ class Folder:
 
     def scan(self) -> Iterator[tuple[str, Stamp]]:
         """Return each stamp with its name; popips' own files and foreign ones are left out."""
+        return self._each(stamp_of)
+
+    def _each(self, said_by: Callable[[os.stat_result], Said]) -> Iterator[tuple[str, Said]]:
+        """Return what each file says that is named by an address, with that."""
         with self.naming(""), os.scandir(self.fd) as entries:
             for entry in entries:
                 if entry.name[0] == "." or not address.is_canonical(entry.name):
@@ -89,7 +95,7 @@ class Folder:
                     state = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue
-                yield entry.name, stamp_of(state)
+                yield entry.name, said_by(state)
 
     def login(self, name: str) -> Login | None:
         """Return who logged in last from the address; None if its stamp does not say."""

@@ -105,7 +105,7 @@ GUARDS = (
     Guard(
         "whom another host denies gets no grant by a login here",
         "popips/policy.py",
-        {"        found += denials.load(site.folder, False, DENIED_ELSEWHERE)\n": "        pass\n"},
+        {"denials.load(site.folder, False, DENIED_ELSEWHERE) if": "[] if"},
         DENIED,
     ),
     Guard(
