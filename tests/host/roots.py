@@ -22,8 +22,12 @@ RELEASES = ("bookworm", "trixie")  # Debian 12 and 13
 DOVECOT = "dovecot-pop3d dovecot-imapd"
 LAYERS = {"sendmail": f"sendmail {DOVECOT}", "postfix": f"postfix {DOVECOT}"}
 BUILD = "build-essential debhelper dh-python lintian"  # what `make deb` and its test need, in a layer of its own
+ENGINES = {"bookworm": "redis", "trixie": "valkey"}  # which server popips-share has there
 # what tests install on a booted host, without a network
-LATER = "git make python3-bsddb3 postfix-lmdb postfix-cdb redis-server python3-redis"
+LATER = {
+    release: f"git make python3-bsddb3 postfix-lmdb postfix-cdb {ENGINES[release]}-server python3-redis"
+    for release in RELEASES
+}
 
 # What every host has before its admin begins: names without DNS, users, and an SMTP client that need not wait.
 BASE = f"""
@@ -53,7 +57,7 @@ def layers(release: str, name: str) -> list[Path]:
 
 def _made(release: str, name: str) -> Path:
     """Return the folder of a layer; make it if it is not there."""
-    path = CACHE / f"{release}-{name}-{_recipe()}"
+    path = CACHE / f"{release}-{name}-{_recipe(release)}"
     if not path.exists():
         new = path.with_name(f"{path.name}.new")
         _discard(new)
@@ -65,9 +69,9 @@ def _made(release: str, name: str) -> Path:
     return path
 
 
-def _recipe() -> str:
-    """Return a name for all that decides what the layers hold."""
-    text = repr((LAYERS, BUILD, LATER, BASE, AFTER))
+def _recipe(release: str) -> str:
+    """Return a name for all that decides what the layers of a release hold."""
+    text = repr((LAYERS, BUILD, LATER[release], BASE, AFTER))
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -82,7 +86,7 @@ def _make_base(release: str, root: Path) -> None:
     resolver = Path("/etc/resolv.conf").read_text()
     (root / "etc" / "resolv.conf").write_text(resolver)
     # one after the other, for sendmail and Postfix are not to be had together
-    fetch = "\n".join(f"apt-get -q -y -d install {words}" for words in (*LAYERS.values(), BUILD, LATER))
+    fetch = "\n".join(f"apt-get -q -y -d install {words}" for words in (*LAYERS.values(), BUILD, LATER[release]))
     _in_chroot(root, f"apt-get -q clean; apt-get -q update\n{fetch}\n{BASE}")
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from tests.box import ROOT
-from tests.host import readme
+from tests.host import readme, roots
 from tests.host.conftest import Boot
-from tests.host.machine import OTHER_V4, OTHER_V6, V4, Host
+from tests.host.machine import OTHER_V4, OTHER_V6, V4
 from tests.host.test_main_job import EXPIRER, HOOK, INSTALL, follow
 from tests.host.test_mapd import MTAS, UNITS
 
@@ -20,47 +20,41 @@ HERE = [line.replace("rediss://popips@ENGINE", "redis://popips@127.0.0.1") for l
 OTHER = "pop3"  # the host that LIFT names
 
 
-def test_logins_are_told_and_those_of_other_hosts_count(boot: Boot) -> None:
-    mta = MTAS["postfix"]
+def test_logins_are_told_and_those_of_other_hosts_count(boot: Boot, release: str) -> None:
+    mta, engine = MTAS["postfix"], roots.ENGINES[release]
+    look, at_denials, lift = [line.replace("redis-cli", f"{engine}-cli") for line in (*LOOK, *LIFT)]
     units = [line.replace("popips-mapd.socket", mta.socket) for line in UNITS]
     with boot("postfix") as host:
-        host.do("apt-get install -q -y --no-download redis-server", f"echo '{USER}' >> /etc/redis/redis.conf")
-        host.do("systemctl restart redis-server", "echo 'APT::Get::Assume-Yes 1;' > /etc/apt/apt.conf.d/yes")
+
+        def tell(line: str) -> None:
+            """Write into the stream as the agent of another host does."""
+            host.do(f"{engine}-cli XADD popips:log '*' e '{line}'")
+
+        host.do(f"apt-get install -q -y --no-download {engine}-server", f"echo '{USER}' >> /etc/{engine}/{engine}.conf")
+        host.do(f"systemctl restart {engine}-server", "echo 'APT::Get::Assume-Yes 1;' > /etc/apt/apt.conf.d/yes")
         hook = readme.commands(HOOK)
         follow(host, [*INSTALL, *mta.conf, *readme.commands(EXPIRER), *hook, *units, *mta.lines, *HERE, *START])
         assert host.login("imaps", V4) == "ok"
-        host.until("the login is told", lambda: f"+ {V4} " in host.do(LOOK[0]))
-        tell(host, f"+ {OTHER_V4} 1.000 bob imap {OTHER}")
+        host.until("the login is told", lambda: f"+ {V4} " in host.do(look))
+        tell(f"+ {OTHER_V4} 1.000 bob imap {OTHER}")
         host.until("a login there opens the relay", lambda: host.rcpt(OTHER_V4) == "250")
         assert f"user=bob service=imap by=@{OTHER} " in host.do(f"popips-db why {OTHER_V4}")
-        tell(host, f"- {OTHER_V4} 0.000 bob imap {OTHER}")
+        tell(f"- {OTHER_V4} 0.000 bob imap {OTHER}")
         host.until("its end there closes it", lambda: host.rcpt(OTHER_V4) == mta.denied)
-        tell(host, f"+ {OTHER_V6} 1.000 bob imap {OTHER}")
+        tell(f"+ {OTHER_V6} 1.000 bob imap {OTHER}")
         host.until("another opens it", lambda: host.rcpt(OTHER_V6) == "250")
-        host.do(f"popips-db deny {V4}", f"redis-cli HSET popips:log:denied {OTHER} '{OTHER_V6} - root@{OTHER}'")
-        tell(host, f"! - 0.000 - - {OTHER}")
+        host.do(f"popips-db deny {V4}", f"{engine}-cli HSET popips:log:denied {OTHER} '{OTHER_V6} - root@{OTHER}'")
+        tell(f"! - 0.000 - - {OTHER}")
         host.until("a denial there closes it", lambda: host.rcpt(OTHER_V6) == mta.denied)
-        host.until("one here is told", lambda: V4 in host.do(LOOK[1]))
-        follow(host, LIFT)
-        tell(host, f"! - 0.000 - - {OTHER}")
+        host.until("one here is told", lambda: V4 in host.do(at_denials))
+        follow(host, [lift])
+        tell(f"! - 0.000 - - {OTHER}")
         host.until("it is lifted", lambda: host.rcpt(OTHER_V6) == "250")
         host.do("systemctl restart popips-share.service")
         assert host.rcpt(OTHER_V6) == "250"
-        host.do("systemctl stop redis-server")
+        host.do(f"systemctl stop {engine}-server")
         assert host.login("imaps", OTHER_V4) == "ok"
         assert host.rcpt(OTHER_V4) == "250"
-        host.do("systemctl start redis-server")
-        host.until(
-            "what was missed is told", lambda: f"+ {OTHER_V4} " in host.do(LOOK[0]).rpartition(f"- {OTHER_V4}")[2]
-        )
+        host.do(f"systemctl start {engine}-server")
+        host.until("what was missed is told", lambda: f"+ {OTHER_V4} " in host.do(look).rpartition(f"- {OTHER_V4}")[2])
         assert host.do("systemctl --failed --no-legend") == ""
-
-
-def tell(host: Host, line: str) -> None:
-    """Write into the stream as the agent of another host does."""
-    host.do(f"redis-cli XADD popips:log '*' e '{line}'")
-
-
-def ended_before(host: Host, login: str) -> bool:
-    """Whether the stream has that login behind the last end of one."""
-    return login in host.do(LOOK[0]).rpartition("\n- ")[2]
