@@ -12,7 +12,7 @@ from dataclasses import replace
 from expirer import drop, fleet, metrics, notice, sessions, starter
 from popips import command, denials, fate, grant, lane, last_run, parsers, policy, progress, run, watch
 from popips.configuration import load
-from popips.elsewhere import NOTHING
+from popips.elsewhere import NOBODY, Others
 from popips.grant import Outcome
 from popips.log import ERROR, Log
 from popips.login import Login
@@ -90,12 +90,13 @@ class _Told:
 def _dry(host: Site, told: _Told) -> int:
     """Print what a run would do, and what it would fail on; return the exit status."""
     where = str(host.settings.map)
-    heard, wrong = NOTHING, [*notice.wrong(host.settings), *sessions.wrong(host)]
+    others: Others = NOBODY
+    wrong = [*notice.wrong(host.settings), *sessions.wrong(host)]
     try:
-        heard = fleet.Fleet(host).heard if host.settings.share else NOTHING
+        others = fleet.Fleet(host) if host.settings.share else NOBODY
     except StampError as error:
         wrong.append(str(error))
-    would = run.plan(host, lambda login, outcome: told.lines.append(outcome.describe(login, where)), heard)
+    would = run.plan(host, lambda login, outcome: told.lines.append(outcome.describe(login, where)), others)
     sys.stdout.writelines(f"would be {text}\n" for text in [*told.lines, *(text for _, text in would.describe(where))])
     sys.stderr.writelines(f"{PROGRAM}: {text}\n" for text in wrong)
     denials.load(host.folder)  # raises the error that a run ends with
@@ -131,7 +132,7 @@ def _expire(host: Site, told: _Told, since: float) -> run.Run:
             told.say(ERROR, f"error: {error}")
     others = _others(host, told)
     began = time.monotonic()
-    done = run.run(replace(host, now=time.time()), told.login, since, others.heard if others else NOTHING)
+    done = run.run(replace(host, now=time.time()), told.login, since, others or NOBODY)
     if done.behind:
         told.say(ERROR, f"error: logins on other hosts wait for the next run: {done.behind}")
     elif others:

@@ -8,32 +8,50 @@ Where there is no map, popips-mapd looks at what is told by itself.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from popips import denials
-from popips.elsewhere import Elsewhere, Heard
+from popips.elsewhere import Elsewhere, Heard, Others, Told
 from popips.login import Login
 from popips.run import ONE_RUN
 from popips.site import Site
-from popips.stamps import DENIED_ELSEWHERE, HEARD
+from popips.stamps import DENIED_ELSEWHERE, HEARD, StampError
 
 # CLOCK_REALTIME_COARSE of linux/time.h: no later ctime is older than it; one of a moment before may be newer, and then
 # a login is taken up twice, which is better than not at all
 COARSE = 5
 
 
-class Fleet:
-    """What is told just now; heard: as a run takes it up. Raise StampError if the folder cannot be used."""
+class Fleet(Others):
+    """What is told just now. Raise StampError if the folder cannot be used, or nobody knows whom others keep out."""
 
     def __init__(self, site: Site) -> None:
-        self._site, self._now = site, time.clock_gettime_ns(COARSE)
+        self._site, self._now = site, 0
+        with Elsewhere(site.settings.share_from) as there:
+            denied = there.denied()  # where nobody knows who is, nothing is taken up
+        self.denied = denied if denials.pack(denied) != site.folder.read(DENIED_ELSEWHERE) else None
+
+    def renewed(self, names: Iterable[str]) -> set[str]:
+        """Return at which of these addresses somebody has logged in elsewhere within the window."""
+        try:
+            with Elsewhere(self._site.settings.share_from) as there:
+                return {name for name in names if (told := there.told(name)) and told.is_live and self._counts(told)}
+        except StampError:
+            return set()
+
+    def _counts(self, told: Told) -> bool:
+        now = self._site.now
+        return now - self._site.settings.window < told.time <= now + ONE_RUN
+
+    def heard(self) -> Heard:
+        """Return all that is to be taken up, first for those whose grants are due soonest. Raise StampError."""
+        site, self._now = self._site, time.clock_gettime_ns(COARSE)
         since = self._since()
         logins: list[tuple[float, str, float]] = []
         ended: dict[str, float] = {}
         with Elsewhere(site.settings.share_from) as there:
-            denied = there.denied()  # where nobody knows who is, nothing is taken up
             for name, told in there.all():
-                if told.time > site.now + ONE_RUN or told.time <= site.now - site.settings.window:
+                if not self._counts(told):
                     continue
                 stamp = site.folder.get(name)
                 if not told.is_live:
@@ -41,9 +59,7 @@ class Fleet:
                         ended[name] = told.time
                 elif told.came >= since and site.form.place.row.has_file and not (stamp and stamp.time >= told.time):
                     logins.append((stamp.time if stamp else site.now, name, told.time))
-        is_news = denials.pack(denied) != site.folder.read(DENIED_ELSEWHERE)
-        # first those whose grants are due soonest
-        self.heard = Heard(_read(site, sorted(logins)), ended, denied if is_news else None)
+        return Heard(_read(site, sorted(logins)), ended)
 
     def _since(self) -> int:
         """Return up to when a run has taken up what is told, 0 if none has; of a clock that was put back: none."""
@@ -52,11 +68,11 @@ class Fleet:
 
     def note_denied(self) -> None:
         """Have the logins and runs from now on know whom other hosts keep out."""
-        if self.heard.denied is not None:
-            self._site.folder.replace(DENIED_ELSEWHERE, denials.pack(self.heard.denied))
+        if self.denied is not None:
+            self._site.folder.replace(DENIED_ELSEWHERE, denials.pack(self.denied))
 
     def note_heard(self) -> None:
-        """Have the next run take up what was told since; nothing was, where there is no map to put it into."""
+        """Have the next run take up what was told since heard(); nothing was, where there is no map to put it into."""
         if self._site.form.place.row.has_file:
             self._site.folder.replace(HEARD, b"%d" % self._now)
 

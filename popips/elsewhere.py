@@ -39,15 +39,31 @@ class Told:
 class Heard:
     """What a run takes up: new logins, each with its address and time; and up to when logins have been ended.
 
-    ended: by address, as far as it has a stamp here. denied: whom others keep out, None if that is no news.
+    ended: by address, as far as it has a stamp here.
     """
 
     logins: Iterable[tuple[str, Login, float]] = ()
     ended: Mapping[str, float] = field(default_factory=dict)
+
+
+class Others:
+    """What other hosts tell a run, which is nothing where there are none; to look through all of it takes its time.
+
+    denied: whom they keep out, None if that is no news.
+    """
+
     denied: list[Denial] | None = None
 
+    def renewed(self, names: Iterable[str]) -> set[str]:
+        """Return at which of these addresses, whose grants are due here, somebody has logged in elsewhere since."""
+        return set()
 
-NOTHING = Heard()
+    def heard(self) -> Heard:
+        """Return all that is to be taken up. Raise StampError."""
+        return Heard()
+
+
+NOBODY = Others()
 
 
 def last(here: float | None, there: Told | None, now: float) -> float | None:

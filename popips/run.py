@@ -1,4 +1,4 @@
-"""A run of the expirer: requests first, then the grants that are due, then those that the map has lost."""
+"""A run of the expirer: requests first, then the grants that are due, then what other hosts tell, and what is lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from popips import address, fate, grant, lane, limits, orphans, policy, requests, seen, watch
-from popips.elsewhere import NOTHING, Heard
+from popips.elsewhere import NOBODY, Heard, Others
 from popips.files import opened
 from popips.forecast import forecast
 from popips.log import INFO, WARNING
@@ -28,6 +28,7 @@ from popips.stamps.survey import WHOLE, Bound, Survey, survey
 from popips.turns import BATCH, batches, in_turns
 
 LOGGED = 1000  # lines of a kind that a run logs one by one
+HEARING = 20.0  # seconds that logins on other hosts may take of a run
 ONE_RUN = 60.0  # seconds: a stamp that is newer than now by less may be of a login since this run began
 
 
@@ -92,10 +93,10 @@ def alone(folder: Folder) -> Iterator[bool]:
         yield True
 
 
-def run(site: Site, told: grant.Told, since: float = math.inf, heard: Heard = NOTHING) -> Run:
+def run(site: Site, told: grant.Told, since: float = math.inf, others: Others = NOBODY) -> Run:
     """Do all that there is to do; told hears of the logins that were waiting. Raise MapError or StampError.
 
-    since: what counts as a recent login, in seconds since the epoch. heard: what other hosts have told.
+    since: what counts as a recent login, in seconds since the epoch. others: what other hosts tell.
 
     Where nothing but logins has changed the grants since the last run, only the stamps that are due or not settled are
     looked at, else all.
@@ -103,7 +104,7 @@ def run(site: Site, told: grant.Told, since: float = math.inf, heard: Heard = NO
     saw = seen.saw(site)  # before any of it is read
     site.text.records()  # if it cannot be read, that is to be told before it is needed
     one = _run(site)
-    one.whole(told, saw, since, heard)
+    one.whole(told, saw, since, others)
     return one.run
 
 
@@ -124,7 +125,7 @@ class _Run:
     bars: Bars
     run: Run = field(default_factory=Run)
 
-    def whole(self, told: grant.Told, saw: str, since: float, heard: Heard) -> None:
+    def whole(self, told: grant.Told, saw: str, since: float, others: Others) -> None:
         """Do all that there is to do; saw: what seen.saw() said before popips.conf's other files were read."""
         site = self.site
         requests.make_room(site.folder)
@@ -137,12 +138,15 @@ class _Run:
             if not is_known:
                 self.begin(writer)
         grant.serve(site, told)
-        self.run.behind = self.hear(told, heard)
         found = self.look(Bound(since=since))
         self.run.recent = found.recent
+        heard: Heard | None = None
         while True:
             self.clear_up(found)
-            self.settle([*found.due, *found.unsettled])
+            renewed = others.renewed(found.due)
+            self.settle([*(name for name in found.due if name not in renewed), *found.unsettled])
+            heard = heard or self.hear(told, others)  # however much it is, it keeps open none but those
+            self.settle(renewed)
             if found.is_whole:
                 break
             found = self.look()
@@ -167,17 +171,26 @@ class _Run:
         else:
             writer.look(lambda records: None)
 
-    def hear(self, told: grant.Told, heard: Heard) -> str:
-        """Deal with logins on other hosts as with those that wait here; return why the rest waits for the next run."""
+    def hear(self, told: grant.Told, others: Others) -> Heard:
+        """Deal with logins on other hosts as with those that wait here, and note why the rest waits for the next run.
+
+        Return what was heard.
+        """
+        end, heard = time.monotonic() + HEARING, Heard()
         try:
+            heard = others.heard()
             for logins in batches(heard.logins):  # and others get the lock in between
+                if self.run.behind:
+                    break
                 files = [requests.leave(self.site.folder, *login) for login in logins]
                 outcome = grant.serve(self.site, told, files)
                 if outcome and outcome.verdict == grant.DEFERRED:
-                    return outcome.reason
+                    self.run.behind = outcome.reason
+                elif time.monotonic() > end:
+                    self.run.behind = f"there are more than can be taken up in {HEARING:.0f} s"
         except StampError as error:  # a full disk, or their folder: neither must keep grants open that are due
-            return str(error)
-        return ""
+            self.run.behind = str(error)
+        return heard
 
     def look(self, bound: Bound = WHOLE) -> Survey:
         """Return what is in the stamp folder."""
@@ -233,11 +246,14 @@ def _ended(site: Site, ended: Mapping[str, float]) -> Bars:
     return reason
 
 
-def plan(site: Site, told: grant.Told, heard: Heard = NOTHING) -> Run:
+def plan(site: Site, told: grant.Told, others: Others = NOBODY) -> Run:
     """Return what run() would do, without doing it; told hears what would become of the logins that wait."""
     site.text.records()
-    one = _Run(site, policy.bars(site, policy.denied(site, strictly=False, others=heard.denied)))
-    found, is_known = one.look(), seen.is_all(site) and heard.denied is None
+    one, heard = (
+        _Run(site, policy.bars(site, policy.denied(site, strictly=False, others=others.denied))),
+        others.heard(),
+    )
+    found, is_known = one.look(), seen.is_all(site) and others.denied is None
     with forecast(site, is_known) as records:
         of_users = bool(site.settings.max_per_user or site.settings.drop)
         there = {held.name: held for held in limits.held(site, of_users)}

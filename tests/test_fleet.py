@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from expirer import expire
 from expirer.fleet import COARSE
 from popips import fate, run
-from popips.elsewhere import Heard
+from popips.elsewhere import Elsewhere, Heard, Others, Told
 from popips.grant import DEFERRED, Outcome
 from popips.log import Log
 from popips.stamps import StampFailed
@@ -132,9 +132,10 @@ def test_what_is_ended_elsewhere_ends_here_but_not_a_later_login(fleet: Fleet) -
 def test_who_logs_in_while_a_run_ends_what_another_host_has_ended_keeps_his_grant(site: Site) -> None:
     for name in (A, B):
         site.login(name)
-    heard = Heard(ended={A: site.now, B: site.now - 1})  # as it was found before the login of B
+    others = Others()
+    others.heard = lambda: Heard(ended={A: site.now, B: site.now - 1})  # type: ignore[method-assign] # before B's login
     with site.host as host:
-        done = run.run(host, lambda *_: None, heard=heard)
+        done = run.run(host, lambda *_: None, others=others)
     assert (site.names(), done.done.get(fate.ELSEWHERE)) == ({B}, [A])
 
 
@@ -316,6 +317,50 @@ def test_what_could_not_be_put_into_the_map_in_time_is_taken_up_by_the_next_run(
     assert [line for line in told.lines if "error" in line] == [
         "error: logins on other hosts wait for the next run: locked"
     ]
+    with site.host as host:
+        expire._expire(host, told, math.inf)
+    assert sorted(site.records()) == [A, B]
+
+
+def test_what_is_due_ends_before_anything_that_was_told_is_looked_through(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.now = time.time() - HOUR
+    for name in (A, C):
+        site.login(name)
+    others, real, seen = From(site, site.folder), Elsewhere.all, []
+    for name in (A, B):
+        others.tell(name, age=60)  # A is due here, but not there
+    site.now = time.time()
+
+    def all_(its: Elsewhere) -> Iterator[tuple[str, Told]]:
+        seen.append(sorted(site.records()))
+        return real(its)
+
+    monkeypatch.setattr(Elsewhere, "all", all_)
+    told = expire._Told(site.settings, Log("test"))
+    tick()
+    with site.host as host:
+        expire._expire(host, told, math.inf)
+    assert (seen, sorted(site.records())) == ([[A]], [A, B])
+    assert [line.partition(":")[0] for line in told.lines[:3]] == ["renewed", "granted", "removed"]
+
+
+def test_what_takes_too_long_to_take_up_waits_for_the_next_run(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.now = time.time()
+    others = From(site, site.folder)
+    monkeypatch.setattr("popips.turns.BATCH", 1)
+    for name in (A, B):
+        others.tell(name, age=60)
+    tick()
+    told = expire._Told(site.settings, Log("test"))
+    with monkeypatch.context() as patch, site.host as host:
+        patch.setattr("popips.run.HEARING", 0.0)
+        expire._expire(host, told, math.inf)
+    assert list(site.records()) == [A]
+    assert (
+        "error: logins on other hosts wait for the next run: there are more than can be taken up in 0 s" in told.lines
+    )
     with site.host as host:
         expire._expire(host, told, math.inf)
     assert sorted(site.records()) == [A, B]

@@ -114,4 +114,22 @@ GUARDS = (
         {"(DENIED, DENIED_ELSEWHERE))": "(DENIED,))"},
         DENIED,
     ),
+    Guard(
+        "what is due ends before what other hosts tell is looked through",
+        RUN,
+        {"renewed = others": "heard = heard or self.hear(told, others)\n            renewed = others"},
+        f"{OF_RUNS}what_is_due_ends_before_anything_that_was_told_is_looked_through",
+    ),
+    Guard(
+        "a grant that is due here, but not elsewhere, is renewed and not ended",
+        RUN,
+        {" if name not in renewed)": ")"},
+        f"{OF_RUNS}a_login_elsewhere_renews_a_grant_before_it_would_be_due",
+    ),
+    Guard(
+        "logins on other hosts take a bounded time of a run",
+        RUN,
+        {"elif time.monotonic() > end:": "elif not end:"},
+        f"{OF_RUNS}what_takes_too_long_to_take_up_waits_for_the_next_run",
+    ),
 )
