@@ -18,6 +18,7 @@ from itertools import islice
 
 from popips.grant import DEFERRED, REFUSED, Outcome, Told, grant
 from popips.login import PUSHED, Login, word
+from popips.paste import quoted
 from popips.site import Site
 
 LONGEST = 100  # bytes of a file
@@ -60,7 +61,7 @@ def _drops(path: str, old: float) -> Iterator[Drop | DropError]:
     try:
         top = _opened(path, 0)
     except (OSError, DropError) as error:
-        yield DropError(f"{path}: {_reason(error)}; make it: install -d -m 0711 {path}")
+        yield DropError(f"{path}: {_reason(error)}; make it: install -d -m 0711 {quoted(path)}")
         return
     try:
         for user in sorted(os.listdir(top)):

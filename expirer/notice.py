@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from follower import formats
 from popips import policy, seen, watch
+from popips.paste import quoted
 from popips.settings import Settings
 from popips.site import Site
 from popips.stamps import TOLD
@@ -28,7 +29,8 @@ def wrong(settings: Settings) -> Iterator[str]:
         except formats.FormatError as error:
             yield str(error)
     if settings.drop and not os.path.isdir(settings.drop):
-        yield f"{settings.path}: drop: there is no folder {settings.drop}; make it: install -d -m 0711 {settings.drop}"
+        cure = f"make it: install -d -m 0711 {quoted(settings.drop)}"
+        yield f"{settings.path}: drop: there is no folder {settings.drop}; {cure}"
 
 
 def news(site: Site) -> Iterator[str]:
@@ -51,7 +53,7 @@ def _readable(path: str) -> str:
         mode = os.stat(path).st_mode
     except OSError:
         return ""
-    return f"{path}: any user may read it, and so keep it locked: chmod o-r {path}" if mode & 0o004 else ""
+    return f"{path}: any user may read it, and so keep it locked: chmod o-r {quoted(path)}" if mode & 0o004 else ""
 
 
 def _noexec(site: Site) -> str:

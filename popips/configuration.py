@@ -7,6 +7,7 @@ from stat import S_ISREG
 
 from popips.files import identity, opened
 from popips.maps import BY_POSTMAP, Place
+from popips.paste import quoted
 from popips.settings import ROWS, Settings
 
 PATH = "/etc/popips.conf"
@@ -62,7 +63,8 @@ def _content(path: str) -> tuple[str, bytes]:
             if not S_ISREG(state.st_mode):
                 raise SettingsError(f"{path}: cannot be read: it is not a plain file")
             if state.st_uid not in owners or state.st_mode & 0o022 or os.lstat(path).st_uid not in owners:
-                cure = f"chown -h root {path}; chown root {path}; chmod go-w {path}"
+                its = quoted(path)
+                cure = f"chown -h root {its}; chown root {its}; chmod go-w {its}"
                 raise SettingsError(f"{path}: others may write it, and root runs what it says: {cure}")
             with open(fd, "rb", closefd=False) as file:
                 return identity(state), file.read()

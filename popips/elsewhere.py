@@ -12,15 +12,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from stat import S_ISREG, S_IXUSR
+from stat import S_ISREG, S_ISVTX, S_IXUSR
 
 from popips import denials
 from popips.denials import Denial
 from popips.login import ELSEWHERE, Login
+from popips.paste import quoted
+from popips.settings import Settings
 from popips.stamps import DENIED, StampError, StampFailed
 from popips.stamps.folder import LONGEST, Folder
 
 LARGEST = 1 << 24  # bytes of .denied
+# what is others' to write to may be so on purpose, as /tmp is, or a user's home
+ANOTHER = f"name another folder in popips.conf: share_from = {Settings.share_from}"
 
 
 @dataclass(frozen=True)
@@ -96,11 +100,13 @@ class Elsewhere(Folder):
         except OSError as error:
             raise StampFailed(f"{path}: cannot be opened as a folder: {error.strerror}") from error
         if os.fstat(fd).st_mode & 0o022:
+            cure = ANOTHER if os.fstat(fd).st_mode & S_ISVTX else f"chmod go-w {quoted(path)}"
             os.close(fd)
-            raise StampError(f"{path}: others may write to it: chmod go-w {path}")
+            raise StampError(f"{path}: others may write to it: {cure}")
         if above.st_uid not in (0, os.geteuid()) or above.st_mode & 0o022:
             os.close(fd)
-            cure = f"chown root {top}; chmod go-w {top}"
+            is_popips_own = top == os.path.dirname(Settings.share_from)
+            cure = f"chown root {top}; chmod go-w {top}" if is_popips_own else ANOTHER
             raise StampError(f"{path}: others may put another in its place: {cure}")
         return fd
 

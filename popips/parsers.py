@@ -112,7 +112,7 @@ def group(text: str) -> str:
 
 def host(text: str) -> str:
     """Return the name that a host has among others."""
-    if text.strip(SERVICE) or text[0] in ".-" or len(text) > LONGEST_NAME:
+    if text.strip(SERVICE) or text[:1] in ("", ".", "-") or len(text) > LONGEST_NAME:
         raise ValueError(f"write a name of letters, digits, . _ and -, of at most {LONGEST_NAME} characters")
     return text
 

@@ -15,6 +15,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from popips.paste import quoted
 from popips.settings import Settings
 from share.entry import FIELD
 
@@ -206,7 +207,7 @@ def _password(path: str) -> str | None:
     try:
         with open(path, encoding="utf-8") as file:
             if os.fstat(file.fileno()).st_mode & 0o007:
-                raise EngineError(f"{path}: everybody may read the password: chmod o= {path}", is_lost=True)
+                raise EngineError(f"{path}: everybody may read the password: chmod o= {quoted(path)}", is_lost=True)
             return file.readline().rstrip("\n")
     except (OSError, ValueError) as error:
         raise EngineError(f"{path}: cannot be read ({error}): share_password_file names it", is_lost=True) from error

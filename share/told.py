@@ -11,10 +11,11 @@ import os
 from stat import S_ISREG
 
 from popips import address
-from popips.elsewhere import LARGEST
+from popips.elsewhere import ANOTHER, LARGEST
 from popips.files import WRITE, opened, write_all
 from popips.login import Login, unpack
 from popips.probe.fleet import FILE
+from popips.settings import Settings
 from popips.stamps import DENIED, NEW, SETTLED, UNSETTLED
 from share.ledger import SAME, Event
 
@@ -42,7 +43,8 @@ class Told:
                 os.fchmod(self._fd, 0o755)  # whatever the umask is: those who ask need not be root
             state = os.fstat(self._fd)
             if state.st_uid != os.geteuid() or state.st_mode & 0o022:
-                cure = f"rm -r {path}, and popips-share makes it"
+                is_popips_own = path == Settings.share_from
+                cure = f"rm -r {path}, and popips-share makes it" if is_popips_own else ANOTHER
                 raise FolderError(f"{path}: others may write to it: {cure}")
             self._load()
         except OSError as error:

@@ -238,7 +238,7 @@ def writable(fleet: Fleet) -> str:
 
 def replaceable(fleet: Fleet) -> str:
     fleet.path.parent.chmod(0o777)
-    return f"others may put another in its place: chown root {fleet.path.parent}; chmod go-w {fleet.path.parent}"
+    return "others may put another in its place: name another folder in popips.conf: share_from = /run/popips/from"
 
 
 def gone(fleet: Fleet) -> str:

@@ -10,7 +10,6 @@ import pytest
 
 from popips.db import state, status
 from popips.probe import fleet
-from popips.probe.fleet import Host
 from tests.conftest import Installed, Site
 from tests.elsewhere import OTHER, SHARE, From
 from tests.test_json import of
@@ -195,7 +194,7 @@ def test_names_that_could_steer_a_terminal_are_shown_harmless(site: Site) -> Non
     hosts = {"\x1b[2J": {"heard": site.now, "lag": 0, "live": 0}}
     (others.path / ".fleet").write_text(json.dumps(told(site.now, hosts=hosts, error="\x1b]0;x\a")))
     assert "\x1b" not in fleet_line(site)
-    assert fleet.seen(site.settings).hosts == [Host("\x1b[2J", site.now, 0, 0)]
+    assert fleet.seen(site.settings).hosts == []
 
 
 def test_status_is_json_with_the_fleet_and_null_without(installed: Installed, others: From) -> None:

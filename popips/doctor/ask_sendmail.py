@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from popips.doctor.check import ASKED, FAIL, ORDER, STRANGERS, WARN, Check, Finding, Patient, judged, skipped
 from popips.doctor.there import contrib
 from popips.form import of
+from popips.paste import quoted, replacement
 from popips.probe import sendmail, units
 from popips.probe.sendmail import MAKE_AND_RESTART as MAKE
 from popips.probe.sendmail import Cf, Verdict
@@ -77,7 +78,8 @@ def have_asked(patient: Patient) -> str:
     if os.path.exists(patient.machine.path(DRAC)):
         return _feature(patient, f"FEATURE(`drac', `{place.kind} -o {place.path}')dnl")
     sample = contrib("sendmail/own-check-rcpt.mc")
-    return f"sed 's|hash -o .*|{place.kind} -o {place.path}|' {sample} >> {sendmail.MC}; {MAKE}"
+    edit = f"s|hash -o .*|{replacement(f'{place.kind} -o {place.path}')}|"
+    return f"sed {quoted(edit)} {sample} >> {sendmail.MC}; {MAKE}"
 
 
 def _feature(patient: Patient, line: str) -> str:
@@ -85,9 +87,9 @@ def _feature(patient: Patient, line: str) -> str:
     source = patient.machine.read(sendmail.MC)
     if line in source.splitlines():  # and make has not seen it
         return f"touch {sendmail.MC}; {MAKE}"
-    quoted = line.replace("'", "'\\''")
     at = "/^FEATURE(`access_db/a" if re.search(r"^FEATURE\(`access_db", source, re.M) else "/^MAILER_DEFINITIONS/i"
-    return f"sed -i '{at} {quoted}' {sendmail.MC}; {MAKE}"
+    edit = line.replace("\\", "\\\\")  # which sed would take away
+    return f"sed -i {quoted(f'{at} {edit}')} {sendmail.MC}; {MAKE}"
 
 
 def _any_value_relays(cf: Cf, name: str) -> bool:
@@ -187,7 +189,7 @@ def _wrong_order(patient: Patient, cf: Cf) -> Iterator[Finding]:
     if lists:
         given = [name for name in ("map", "own_map") if name in vars(patient.settings)]
         fix = (
-            f"sed -i -E '/^[ \\t]*({'|'.join(given)})[ \\t]*=/d' {patient.conf}; popips-expire; "
+            f"sed -i -E '/^[ \\t]*({'|'.join(given)})[ \\t]*=/d' {quoted(patient.conf)}; popips-expire; "
             f"sed -i '/^FEATURE(`drac.*popips/d' {sendmail.MC}; {MAKE}"
         )
         told = f"a DNSBL ({', '.join(lists)}) goes before a grant in a map of its own, and not before one in access.db"

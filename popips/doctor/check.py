@@ -9,6 +9,7 @@ from functools import cached_property
 from popips.form import of
 from popips.maps import Place, exists
 from popips.maps.kinds import KINDS
+from popips.paste import echoed, quoted, replacement
 from popips.probe import postfix, sendmail
 from popips.probe.machine import Machine
 from popips.settings import Settings
@@ -138,8 +139,9 @@ class Patient:
     def set_line(self, name: str, value: str) -> str:
         """Return the command that makes a line of popips.conf say so, whether it is there or not."""
         if name in vars(self.settings):
-            return f"sed -i 's|^[ \\t]*{name}[ \\t]*=.*|{name} = {value}|' {self.conf}"
-        return f"echo '{name} = {value}' >> {self.conf}"
+            edit = f"s|^[ \\t]*{name}[ \\t]*=.*|{replacement(f'{name} = {value}')}|"
+            return f"sed -i {quoted(edit)} {quoted(self.conf)}"
+        return f"{echoed(f'{name} = {value}')} >> {quoted(self.conf)}"
 
 
 Look = Callable[[Patient], Iterator[Check]]

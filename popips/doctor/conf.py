@@ -11,6 +11,7 @@ from popips import address, configuration, policy
 from popips.configuration import SettingsError
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged
 from popips.maps import BY_POSTMAP
+from popips.paste import quoted
 from popips.probe.machine import ENVIRONMENT, Machine
 from popips.settings import Settings
 
@@ -53,20 +54,20 @@ def _wrong(patient: Patient) -> Iterator[Finding]:
     if of.only_group:
         try:
             if not policy.is_group(of.only_group):
-                fix = f"groupadd {of.only_group}"
+                fix = f"groupadd {quoted(of.only_group)}"
                 yield Finding(FAIL, f"{conf}: only_group: there is no group {of.only_group}", fix=fix)
         except policy.NoAnswer as error:
             yield Finding(WARN, f"{conf}: {error}")
     if of.drop and not os.path.isdir(of.drop):
-        yield Finding(FAIL, f"{conf}: drop: there is no folder {of.drop}", fix=f"install -d -m 0711 {of.drop}")
+        yield Finding(FAIL, f"{conf}: drop: there is no folder {of.drop}", fix=f"install -d -m 0711 {quoted(of.drop)}")
     if of.renew == "sessions" and not shutil.which(of.doveadm.split()[0], path=ENVIRONMENT["PATH"]):
-        fix = f"sed -i '/^[ \\t]*doveadm[ \\t]*=/d' {conf}"
+        fix = f"sed -i '/^[ \\t]*doveadm[ \\t]*=/d' {quoted(conf)}"
         yield Finding(FAIL, f"{conf}: renew = sessions: there is no program {of.doveadm}", fix=fix)
     if of.follow_pattern:
         try:
             re.compile(of.follow_pattern)
         except re.error as error:
-            fix = f"sed -i 's/^[ \\t]*follow_pattern[ \\t]*=/#&/' {conf}"
+            fix = f"sed -i 's/^[ \\t]*follow_pattern[ \\t]*=/#&/' {quoted(conf)}"
             yield Finding(FAIL, f"{conf}: follow_pattern: {error}", fix=fix)
 
 
@@ -74,16 +75,16 @@ def _fix(machine: Machine, path: str, error: str) -> str:
     """Return what mends a file that cannot be read."""
     if "others may write it" in error:
         return error.partition("runs what it says: ")[2]
+    its, kinds = quoted(path), "|".join(BY_POSTMAP)
     if line := re.match(rf"{re.escape(machine.path(path))}:(\d+): ", error):
-        return f"sed -i '{line[1]}s/^/#/' {path}"
-    kinds = "|".join(BY_POSTMAP)
+        return f"sed -i '{line[1]}s/^/#/' {its}"
     if "sendmail asks no" in error:
-        return f"sed -i -E 's,^([ \\t]*map[ \\t]*=[ \\t]*)({kinds}):,\\1hash:,' {path}; popips-expire"
+        return f"sed -i -E 's,^([ \\t]*map[ \\t]*=[ \\t]*)({kinds}):,\\1hash:,' {its}; popips-expire"
     if "own_map = yes, and name" in error:
-        return f"echo 'own_map = yes' >> {path}; popips-expire"
+        return f"echo 'own_map = yes' >> {its}; popips-expire"
     if "set map, " in error:
         own = "own_map = yes\\n" if not re.search(r"^\s*own_map\s*=", machine.read(path), re.M) else ""
-        return f"printf 'map = hash:/var/lib/popips/popips\\n{own}' >> {path}; popips-expire"
+        return f"printf 'map = hash:/var/lib/popips/popips\\n{own}' >> {its}; popips-expire"
     if found := re.search(r": (key|compressed_ipv6) is for sendmail", error):
-        return f"sed -i '/^[ \\t]*{found[1]}[ \\t]*=/d' {path}"
+        return f"sed -i '/^[ \\t]*{found[1]}[ \\t]*=/d' {its}"
     return ""

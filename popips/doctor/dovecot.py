@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 
 from popips.doctor import there
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, skipped
+from popips.paste import echoed, quoted
 from popips.probe import dovecot, pam, units
 from popips.probe.dovecot import Dovecot
 from popips.probe.pam_walk import HOOK, is_hook
@@ -75,7 +77,7 @@ def _use_postlogin() -> str:
 def _hook(patient: Patient, found: Dovecot) -> Iterator[Finding]:
     after, of_pam = by_postlogin(found), by_pam(patient, found)
     if after and of_pam:
-        files = " ".join(pam.file_of(patient.machine, name) for name in of_pam)
+        files = shlex.join(pam.file_of(patient.machine, name) for name in of_pam)
         both = f"{POSTLOGIN} and {HOOK} in PAM ({files}) both: each login is looked at twice"
         yield Finding(WARN, both, fix=f"sed -i '/{HOOK}/d' {files}")
     missing = [name for name in found.protocols if name not in after]
@@ -105,7 +107,8 @@ def _sandbox(patient: Patient, found: Dovecot) -> Iterator[Finding]:
         else:
             closed, evidence = _is_closed(patient, folder), units.unit_file(machine, UNIT)
         if closed:
-            line = f"mkdir -p {DROP_INS}; printf '[Service]\\nReadWritePaths=-{folder}\\n' >> {DROP_INS}/popips.conf; "
+            paths = f"ReadWritePaths=-{folder}"
+            line = f"mkdir -p {DROP_INS}; printf '%s\\n' '[Service]' {quoted(paths)} >> {DROP_INS}/popips.conf; "
             is_told = bool(pid) and not _is_closed(patient, folder)  # and Dovecot was not started anew since
             fix = f"{'' if is_told else line}systemctl daemon-reload; {RESTART}"
             text = f"{folder} is read only for all that Dovecot starts (ProtectSystem): no login is granted at once"
@@ -148,7 +151,7 @@ def _anonymous(patient: Patient, found: Dovecot) -> Iterator[Finding]:
     mechanisms = found.get("auth_mechanisms").split() or listed
     if "anonymous" in mechanisms:
         others = " ".join(name for name in mechanisms if name != "anonymous") or "plain"
-        fix = f"echo 'auth_mechanisms = {others}' > {CONFD}/99-popips-anonymous.conf; {RESTART}"
+        fix = f"{echoed(f'auth_mechanisms = {others}')} > {CONFD}/99-popips-anonymous.conf; {RESTART}"
         text = "anonymous is one of auth_mechanisms: whoever connects can log in, which popips grants nothing"
         yield Finding(WARN, text, "doveconf auth_mechanisms", fix)
 
@@ -160,7 +163,7 @@ def _allow_nets(patient: Patient, found: Dovecot) -> Iterator[Finding]:
         re.search(r"\S*(?<![a-z])(allow_nets|nologin)\b\S*", f"{value.name}={value.text}") for value in found.values
     )
     if words := [one[0] for one in named if one]:  # and no more of the line than that: a password may stand beside it
-        files = " ".join(pam.file_of(patient.machine, name) for name in by_pam(patient, found))
+        files = shlex.join(pam.file_of(patient.machine, name) for name in by_pam(patient, found))
         text = f"{words[0]}: it refuses logins that PAM's hook has granted by then"
         yield Finding(FAIL, text, "doveconf -n", f"sed -i '/{HOOK}/d' {files}; {_use_postlogin()}")
 
@@ -198,4 +201,4 @@ def _without_second(patient: Patient) -> str:
     files = [*patient.machine.glob(f"{CONFD}/*.conf")]
     alone = r"(?s)\s*passdb(\s+\S+)?\s*\{[^{}]*\bdriver\s*=\s*pam\b[^{}]*\}\s*"
     own = [path for path in files if re.fullmatch(alone, re.sub(r"(?m)^\s*#.*$", "", patient.machine.read(path)))]
-    return f"mv {own[-1]} {own[-1]}.off; {RESTART}" if own else ""
+    return f"mv {quoted(own[-1])} {quoted(own[-1])}.off; {RESTART}" if own else ""

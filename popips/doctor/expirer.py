@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from popips import watch
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged
 from popips.doctor.there import contrib, sbin
+from popips.paste import quoted
 from popips.probe import units
 from popips.stamps import RUN_FILE, StampError
 from popips.stamps.folder import Folder
@@ -82,7 +83,7 @@ def _wrong_run(patient: Patient, there: dict[str, units.Unit]) -> Iterator[Findi
         with Folder(patient.here.stamps) as folder:
             dead = watch.expirer_is_dead(folder, patient.now)
     except StampError as error:
-        yield Finding(FAIL, str(error), fix=f"install -d -m 0700 {patient.settings.stamps}")
+        yield Finding(FAIL, str(error), fix=f"install -d -m 0700 {quoted(patient.settings.stamps)}")
         return
     if dead:
         yield Finding(FAIL, dead, f"{patient.settings.stamps}/{RUN_FILE}", sbin("popips-expire"))

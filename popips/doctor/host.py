@@ -12,6 +12,7 @@ from stat import S_IMODE, S_ISSOCK
 from popips.doctor import there
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, skipped
 from popips.log import SOCKET
+from popips.paste import echoed, literal, quoted, replacement
 from popips.probe import units
 from popips.probe.machine import Machine
 
@@ -86,10 +87,12 @@ def _programs(machine: Machine) -> Iterator[Finding]:
             continue
         mode = S_IMODE(state.st_mode)
         if mode & 0o111 != 0o111:
-            yield Finding(FAIL, f"{path}: not everybody may run it (mode {mode:04o})", file, fix=f"chmod 0755 {path}")
+            yield Finding(
+                FAIL, f"{path}: not everybody may run it (mode {mode:04o})", file, fix=f"chmod 0755 {quoted(path)}"
+            )
         elif state.st_uid not in (0, os.geteuid()) or mode & 0o022:
             found = f"{path}: others may write it (owner {state.st_uid}, mode {mode:04o}), and root runs it"
-            yield Finding(FAIL, found, file, fix=f"chown root {path}; chmod 0755 {path}")
+            yield Finding(FAIL, found, file, fix=f"chown root {quoted(path)}; chmod 0755 {quoted(path)}")
         elif machine.runs and os.statvfs(path).f_flag & os.ST_NOEXEC:
             yield Finding(FAIL, f"{path}: on a file system that is mounted noexec", file)
         elif (said := re.search(r"^python=(\S+)$", machine.read(path), re.M)) is None:
@@ -104,7 +107,8 @@ def _missing(machine: Machine, path: str, file: str) -> Finding:
     found += "a login that needs it is refused" if name == "popips-postlogin" else "no login is granted"
     ours = there.hook(name)
     if path != ours and os.path.exists(machine.path(ours)) and file:
-        return Finding(FAIL, found, file, f"sed -i 's|{path}|{ours}|' {file}; service dovecot reload")
+        edit = f"s|{literal(path)}|{replacement(ours)}|"
+        return Finding(FAIL, found, file, f"sed -i {quoted(edit)} {quoted(file)}; service dovecot reload")
     return Finding(FAIL, found, file, "\n".join([*_pass(path), there.install_again()]))
 
 
@@ -113,7 +117,7 @@ def _pass(path: str) -> list[str]:
     if path.rpartition("/")[2] != "popips-postlogin":  # popips-hook is optional: PAM goes on without it
         return []
     stand_in = "'#!/bin/sh\\nexec \"$@\"\\n'"
-    return [f"mkdir -p {os.path.dirname(path)}; printf {stand_in} > {path}; chmod 0755 {path}"]
+    return [f"mkdir -p {quoted(os.path.dirname(path))}; printf {stand_in} > {quoted(path)}; chmod 0755 {quoted(path)}"]
 
 
 def _named(machine: Machine) -> dict[str, str]:
@@ -144,7 +148,7 @@ def _apparmor(machine: Machine) -> Check:
         local = f"/etc/apparmor.d/local/usr.lib.dovecot.{part}"
         if profile and path not in machine.read(local):
             found = f"AppArmor's profile {profile} is enforced, and has no rule by which {path} may be run"
-            fix = f"echo '{path} Ux,' >> {local}; apparmor_parser -r /etc/apparmor.d/usr.lib.dovecot.{part}"
+            fix = f"{echoed(f'{path} Ux,')} >> {local}; apparmor_parser -r /etc/apparmor.d/usr.lib.dovecot.{part}"
             wrong.append(Finding(FAIL, found, f"{PROFILES}; {file}", fix))
     well = "no profile stands against it" if profiles else "no AppArmor here"
     return judged("hook.apparmor", "no AppArmor profile that keeps Dovecot from running the hooks", well, wrong)

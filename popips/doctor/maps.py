@@ -20,6 +20,7 @@ from popips.maps.journal import is_idle
 from popips.maps.kinds import MOST
 from popips.maps.seal import AHEAD, SECOND
 from popips.maps.text import Text
+from popips.paste import quoted
 from popips.probe import sendmail, units
 
 OWN_MAP = "/var/lib/popips/popips.db"
@@ -134,6 +135,7 @@ class _Map:
     def wrong_owner(self) -> Iterator[Finding]:
         assert self.state
         path, mode = self.place.path, S_IMODE(self.state.st_mode)
+        its = quoted(path)
         if not S_ISREG(self.state.st_mode) or self.state.st_nlink > 1:
             real = os.path.realpath(self.here.path)
             what = f"a link to {real}" if os.path.islink(self.here.path) else "not a plain file with one name"
@@ -141,15 +143,15 @@ class _Map:
             return
         trusted = _user_of(self.patient)
         if self.state.st_uid not in (0, trusted, _owner(self.here.folder)):
-            fix = f"chown {'root' if self.settings.mta == 'postfix' else TRUSTED_USER} {path}"
+            fix = f"chown {'root' if self.settings.mta == 'postfix' else TRUSTED_USER} {its}"
             yield Finding(FAIL, f"{path}: its owner is user {self.state.st_uid}", fix=fix)
         if mode & 0o002:
-            yield Finding(FAIL, f"{path}: any user may write it (mode {mode:04o})", fix=f"chmod o-rwx {path}")
+            yield Finding(FAIL, f"{path}: any user may write it (mode {mode:04o})", fix=f"chmod o-rwx {its}")
         elif mode & 0o004:
             found = f"{path}: any user may read it, and so keep it locked (mode {mode:04o})"
-            yield Finding(WARN, found, fix=f"chmod o-r {path}")
+            yield Finding(WARN, found, fix=f"chmod o-r {its}")
         if not mode & 0o400:
-            yield Finding(FAIL, f"{path}: its owner may not read it (mode {mode:04o})", fix=f"chmod u+rw {path}")
+            yield Finding(FAIL, f"{path}: its owner may not read it (mode {mode:04o})", fix=f"chmod u+rw {its}")
         yield from open_folders(self.patient, self.place.folder, self.settings.mta == "sendmail")
 
     # ---- map.key
@@ -190,7 +192,7 @@ class _Map:
         names = [self.patient.machine.read(f"/proc/{pid}/comm").strip() for pid in holders]
         is_rebuilt = {"makemap", "postmap"} & set(names)  # which is to come to its end
         end = f"kill {' '.join(map(str, holders))}" if holders and not is_rebuilt else ""
-        fix = "; ".join([*([f"chmod o-r {self.place.path}"] if any_user else []), *([end] if end else [])])
+        fix = "; ".join([*([f"chmod o-r {quoted(self.place.path)}"] if any_user else []), *([end] if end else [])])
         evidence = ", ".join(f"{name} (process {pid})" for name, pid in zip(names, holders))
         yield Finding(FAIL, self.inside.error.partition("; ")[0], evidence, fix)
 
@@ -201,7 +203,7 @@ class _Map:
             return
         mode = S_IMODE(state.st_mode)
         if not S_ISREG(state.st_mode) or state.st_nlink > 1 or state.st_uid not in (0, os.geteuid()) or mode & 0o022:
-            yield Finding(FAIL, f"{path}: not a plain file of root that only root may write", fix=f"rm {path}")
+            yield Finding(FAIL, f"{path}: not a plain file of root that only root may write", fix=f"rm {quoted(path)}")
         elif not is_idle(self.here):
             found = f"{path}: a writer is at work, or has died in the middle of a change"
             yield Finding(WARN, found, fix="popips-expire")
@@ -213,10 +215,10 @@ class _Map:
         ahead = self.state.st_mtime - self.patient.now
         if ahead > AHEAD / SECOND + 1:
             found = f"{self.place.path}: its time is {ahead:.0f} s ahead of the clock"
-            yield Finding(WARN, found, fix=f"touch {self.place.path}; popips-expire")
+            yield Finding(WARN, found, fix=f"touch {quoted(self.place.path)}; popips-expire")
         if self.text.from_the_future(self.patient.now):
             found = f"{self.text.path}: its time is in the future, so it always looks newer than the map"
-            yield Finding(WARN, found, fix=f"touch {self.text.path}")
+            yield Finding(WARN, found, fix=f"touch {quoted(self.text.path)}")
 
     def of_size(self) -> str:
         assert self.state
@@ -255,10 +257,12 @@ def open_folders(patient: Patient, folder: str, for_sendmail: bool) -> Iterator[
         mode = S_IMODE(state.st_mode) if state else 0
         is_sticky = mode & 0o1000
         if mode & 0o002 and not is_sticky:
-            yield Finding(FAIL, f"{folder}: any user may write to it (mode {mode:04o})", fix=f"chmod o-w {folder}")
+            yield Finding(
+                FAIL, f"{folder}: any user may write to it (mode {mode:04o})", fix=f"chmod o-w {quoted(folder)}"
+            )
         elif mode & 0o020 and for_sendmail and not is_sticky:
             found = f"{folder}: its group may write to it (mode {mode:04o}), and sendmail refuses what is in it"
-            yield Finding(FAIL, found, fix=f"chmod g-w {folder}")
+            yield Finding(FAIL, found, fix=f"chmod g-w {quoted(folder)}")
         if folder in ("/", ""):
             return
         folder = folder.rpartition("/")[0] or "/"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from popips.doctor import ask_postfix, ask_sendmail, listens, mapd
 from popips.doctor.check import FAIL, Check, Finding, Patient, judged, skipped
+from popips.paste import quoted
 from popips.probe import postfix, sendmail, units
 
 OWN_MAP = "hash:/var/lib/popips/popips"
@@ -44,12 +45,12 @@ def _other(patient: Patient) -> Finding | None:
         return Finding(FAIL, f"neither Postfix nor sendmail is here, and {conf} says mta = {patient.settings.mta}")
     given = vars(patient.settings)
     names = [name for name in ("mta", "map", "own_map", "key", "value", "compressed_ipv6") if name in given]
-    clear = f"sed -i -E '/^[ \\t]*({'|'.join(names)})[ \\t]*=/d' {conf}; " if names else ""
+    clear = f"sed -i -E '/^[ \\t]*({'|'.join(names)})[ \\t]*=/d' {quoted(conf)}; " if names else ""
     found = f"{here[0]} is the MTA here, and {conf} says mta = {patient.settings.mta}"
     if here[0] == "sendmail":
         return Finding(FAIL, found, fix=f"{clear}popips-expire")
     lines = f"mta = postfix\\nmap = {OWN_MAP}\\nown_map = yes\\n"
-    return Finding(FAIL, found, fix=f"{clear}printf '{lines}' >> {conf}; popips-expire")
+    return Finding(FAIL, found, fix=f"{clear}printf '{lines}' >> {quoted(conf)}; popips-expire")
 
 
 def _has_postfix(patient: Patient) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from popips.doctor import there
 from popips.doctor.check import FAIL, OK, SKIP, WARN, Check, Patient
+from popips.paste import quoted
 from popips.probe import dovecot, pam
 from popips.probe.machine import Machine
 from popips.probe.pam import ACCOUNT, AUTH, NO_TEXTS, PHASES, SESSION, Line
@@ -101,28 +102,29 @@ def _cure(machine: Machine, service: str, hooks: list[Line], status: str) -> str
 def _cures(machine: Machine, service: str, hooks: list[Line]) -> Iterator[tuple[str, Texts]]:
     """Return commands, best first, and what the files hold after them."""
     file, now = f"{pam.FOLDER}/{service}", pam.file_of(machine, service)
+    its = quoted(file)
     places = list(dict.fromkeys([now, *(line.where.rpartition(":")[0] for line in hooks)]))
     line = _line(hooks)
-    copy = [] if now == file else [f"cp -p {now} {file}"]  # a vendor's file stays as it is
+    copy = [] if now == file else [f"cp -p {quoted(now)} {its}"]  # a vendor's file stays as it is
     places = [file if place == now else place for place in places]
     had = {place: pam.text_of(machine, now if place == file else place) or "" for place in places}
     texts = {place: _without_hook(text) for place, text in had.items()}
     delete = [*copy, f"sed -i '/{HOOK}/d' {shlex.join(places)}"]
     gap = "" if texts[file].endswith("\n") or not texts[file] else "\n"
-    add = f"printf '{gap and BREAK}%s{BREAK}' {shlex.quote(line)} >> {file}"
-    strict = r"sed -i 's/^\(account\s\+\)required\(\s\+pam_unix\.so\)/\1requisite\2/' " + file
+    add = f"printf '{gap and BREAK}%s{BREAK}' {quoted(line)} >> {its}"
+    strict = r"sed -i 's/^\(account\s\+\)required\(\s\+pam_unix\.so\)/\1requisite\2/' " + its
     stricter = re.sub(r"(?m)^(account\s+)required(\s+pam_unix\.so)", r"\1requisite\2", texts[file])
     if now == file and (number := _broken_at(machine, service, file)):
         lines = had[file].split("\n")
         whole = {**had, file: "\n".join([*lines[: number - 1], f"#{lines[number - 1]}", *lines[number:]])}
         if _is_closed(machine, service, whole):
-            yield f"sed -i '{number}s/^/#/' {file}", whole
+            yield f"sed -i '{number}s/^/#/' {its}", whole
     yield "; ".join([*delete, add]), {**texts, file: f"{texts[file]}{gap}{line}\n"}
     yield "; ".join([*delete, strict, add]), {**texts, file: f"{stricter}{gap}{line}\n"}
     if service in OF_MAILBOXES and _is_plain(machine, service):
-        keep = [] if copy else [f"cp -p {file} {file}.before-popips"]
+        keep = [] if copy else [f"cp -p {its} {its}.before-popips"]
         others = [f"sed -i '/{HOOK}/d' {shlex.join(places[1:])}"] if len(places) > 1 else []
-        anew = f"printf '%s\\n' {shlex.join([*SAFE.splitlines(), line])} > {file}"
+        anew = f"printf '%s\\n' {shlex.join([*SAFE.splitlines(), line])} > {its}"
         yield "; ".join([*keep, *others, anew]), {**texts, file: f"{SAFE}{line}\n"}
     yield "; ".join(delete), texts
 

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, skipped
 from popips.doctor.there import sbin
-from popips.elsewhere import Elsewhere
+from popips.elsewhere import ANOTHER, Elsewhere
+from popips.paste import quoted
 from popips.probe import fleet, units
 from popips.probe.fleet import Fleet
+from popips.settings import Settings
 from popips.stamps import DENIED, StampError
 
 IDS = ("engine", "hosts", "folder")
@@ -46,7 +48,9 @@ def _wrong_engine(patient: Patient, seen: Fleet) -> Iterator[Finding]:
     elif not seen.connected:
         since = f" for {_ago(patient, seen.since)}" if seen.since is not None else ""
         found = f"popips-share has no connection to {seen.engine}{since}: no login is told to others, and none comes"
-        yield Finding(WARN, found, seen.error, f"grep -n '^share' {patient.conf}; journalctl -t popips-share -n 20")
+        yield Finding(
+            WARN, found, seen.error, f"grep -n '^share' {quoted(patient.conf)}; journalctl -t popips-share -n 20"
+        )
     elif seen.error:
         found = f"popips-share has trouble with {seen.engine}"
         yield Finding(WARN, found, seen.error, "journalctl -t popips-share -n 20")
@@ -55,18 +59,18 @@ def _wrong_engine(patient: Patient, seen: Fleet) -> Iterator[Finding]:
 def _start(patient: Patient) -> str:
     if units.has_systemd(patient.machine):
         return f"systemctl enable {SERVICE}; systemctl restart {SERVICE}"
-    return f"{sbin('popips-share')} -c {patient.conf} &"
+    return f"{sbin('popips-share')} -c {quoted(patient.conf)} &"
 
 
 def _wrong_hosts(patient: Patient, seen: Fleet) -> Iterator[Finding]:
     of = patient.settings
     if not seen.hosts and not seen.is_silent(patient.now):
         found = f"no other host has been heard in {of.share_stream}: has each the same share and share_stream?"
-        yield Finding(WARN, found, fix=f"grep -n '^share' {patient.conf}")
+        yield Finding(WARN, found, fix=f"grep -n '^share' {quoted(patient.conf)}")
     for host in seen.hosts:
         if host.lag > LATE:
             found = f"{host.name}: its last login took {host.lag:.0f} s to come here"
-            yield Finding(WARN, found, fix=f"ssh {host.name} popips-db doctor --only share,clock")
+            yield Finding(WARN, found, fix=f"ssh {quoted(host.name)} popips-db doctor --only share,clock")
 
 
 def _wrong_folder(patient: Patient) -> Iterator[Finding]:
@@ -76,13 +80,19 @@ def _wrong_folder(patient: Patient) -> Iterator[Finding]:
             there.denied()
     except StampError as error:
         fix = str(error).partition("others may write to it: ")[2] or str(error).partition("in its place: ")[2]
-        mends = f"rm {path}/{DENIED}; {_start(patient)}" if os.path.isdir(path) else _start(patient)
+        fix = _in_memory(patient) if fix == ANOTHER else fix
+        mends = f"rm {quoted(f'{path}/{DENIED}')}; {_start(patient)}" if os.path.isdir(path) else _start(patient)
         yield Finding(FAIL if fix else WARN, "no login on another host counts here", str(error), fix or mends)
         return
     kind = _file_system(patient, path)
     if kind and kind not in IN_MEMORY:
         found = f"{path}: on {kind}, which has more to do for each login on another host than a disk should"
-        yield Finding(WARN, found, fix=f"{patient.set_line('share_from', '/run/popips/from')}; {_start(patient)}")
+        yield Finding(WARN, found, fix=_in_memory(patient))
+
+
+def _in_memory(patient: Patient) -> str:
+    """Return the command that takes the folder to where it belongs."""
+    return f"{patient.set_line('share_from', Settings.share_from)}; {_start(patient)}"
 
 
 def _file_system(patient: Patient, path: str) -> str:

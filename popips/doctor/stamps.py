@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from stat import S_IMODE, S_ISDIR
+from stat import S_IMODE, S_ISDIR, S_ISVTX
 
 from popips import denials
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, skipped
 from popips.doctor.maps import open_folders
-from popips.stamps import DENIED, StampError
+from popips.doctor.there import sbin
+from popips.paste import quoted
+from popips.settings import Settings
+from popips.stamps import DENIED, RUN_FILE, StampError
 from popips.stamps.folder import Folder
 
 ROOM, LITTLE = 1 << 20, 64 << 20  # bytes: too little for anything, and little
@@ -37,21 +40,30 @@ def _wrong_folder(patient: Patient) -> Iterator[Finding]:
     try:
         state = os.lstat(here)
     except OSError:
-        yield Finding(FAIL, f"{path}: there is no such folder", fix=f"install -d -m 0700 {path}")
+        yield Finding(FAIL, f"{path}: there is no such folder", fix=f"install -d -m 0700 {quoted(path)}")
         return
-    mode = S_IMODE(state.st_mode)
+    mode, its = S_IMODE(state.st_mode), quoted(path)
     if os.path.islink(here):
         real = os.path.realpath(here)
         fix = f"{patient.set_line('stamps', real)}; popips-expire"
         yield Finding(FAIL, f"{path}: a symbolic link to {real}", fix=fix)
     elif not S_ISDIR(state.st_mode):
-        yield Finding(FAIL, f"{path}: not a folder", fix=f"mv {path} {path}.old; install -d -m 0700 {path}")
+        yield Finding(FAIL, f"{path}: not a folder", fix=f"mv {its} {its}.old; install -d -m 0700 {its}")
     elif state.st_uid not in (0, os.geteuid()) or mode & 0o022:
         found = f"{path}: others may write to it (owner {state.st_uid}, mode {mode:04o})"
-        yield Finding(FAIL, found, fix=f"chown root {path}; chmod 0700 {path}")
+        yield Finding(FAIL, found, fix=_mend(patient, mode))
     else:
         yield from open_folders(patient, os.path.dirname(path), False)
         yield from _odd(patient)
+
+
+def _mend(patient: Patient, mode: int) -> str:
+    """Return what makes the folder root's own; where others keep their files in it, popips has to go elsewhere."""
+    path, here = patient.settings.stamps, patient.here.stamps
+    is_own = os.path.lexists(f"{here}/{RUN_FILE}") or not os.listdir(here)
+    if path == Settings.stamps or (is_own and not mode & S_ISVTX):
+        return f"chown root {quoted(path)}; chmod 0700 {quoted(path)}"
+    return f"{patient.set_line('stamps', Settings.stamps)}; {sbin('popips-expire')}"
 
 
 def _odd(patient: Patient) -> Iterator[Finding]:
@@ -62,10 +74,10 @@ def _odd(patient: Patient) -> Iterator[Finding]:
             if os.fstatvfs(folder.fd).f_flag & os.ST_NOEXEC:
                 found = f"{folder.path}: mounted noexec, where sh sees no stamp as settled: each login starts Python"
                 mount = _mount_point(folder.path)
-                yield Finding(WARN, found, f"mounted at {mount}", f"mount -o remount,exec {mount}")
+                yield Finding(WARN, found, f"mounted at {mount}", f"mount -o remount,exec {quoted(mount)}")
             denials.load(folder)
     except StampError as error:
-        list_ = f"{patient.settings.stamps}/{DENIED}"
+        list_ = quoted(f"{patient.settings.stamps}/{DENIED}")
         line = re.search(rf"{re.escape(DENIED)}:(\d+): ", str(error))
         yield Finding(FAIL, str(error), fix=f"sed -i '{line[1]}d' {list_}" if line else f"mv {list_} {list_}.bad")
 

@@ -7,6 +7,7 @@ import sys
 from importlib.util import MAGIC_NUMBER
 
 import popips
+from popips.paste import quoted
 
 ROOM = os.path.dirname(os.path.dirname(os.path.abspath(popips.__file__)))  # PREFIX/lib/popips, or a clone
 HOOKS = ("popips-postlogin", "popips-hook")
@@ -23,15 +24,15 @@ def hook(name: str) -> str:
 
 
 def sbin(name: str) -> str:
-    """Return the command that starts a program: its path, where it is installed."""
+    """Return the command that starts a program: its path, where it is installed, as a word to paste."""
     path = f"{_prefix()}/sbin/{name}"
-    return path if is_installed() and os.path.exists(path) else name
+    return quoted(path) if is_installed() and os.path.exists(path) else name
 
 
 def contrib(path: str) -> str:
-    """Return the path of a sample."""
+    """Return the path of a sample, as a word to paste."""
     installed = f"{_prefix()}/share/doc/popips/contrib/{path}"
-    return installed if is_installed() else f"{ROOM}/contrib/{path}"
+    return quoted(installed if is_installed() else f"{ROOM}/contrib/{path}")
 
 
 def install_again() -> str:
@@ -39,7 +40,7 @@ def install_again() -> str:
     if os.path.exists("/var/lib/dpkg/info/popips.list"):
         again = "apt-get install -y --reinstall"
         return f"{again} popips || {again} ./popips_*.deb  # the second in the folder of your .deb"
-    return f"make -C {ROOM} install" if os.path.exists(f"{ROOM}/Makefile") else "make install"
+    return f"make -C {quoted(ROOM)} install" if os.path.exists(f"{ROOM}/Makefile") else "make install"
 
 
 def unfit_pack() -> str:
@@ -58,7 +59,9 @@ def unfit_pack() -> str:
 def pack_again() -> str:
     """Return the command that makes the byte code anew."""
     binding = sys.path[-1]  # where the installed programs have it
-    return f"{sys.executable} -I -X no_debug_ranges {ROOM}/pam_hook/pack.py {ROOM} {binding}"
+    return (
+        f"{sys.executable} -I -X no_debug_ranges {quoted(f'{ROOM}/pam_hook/pack.py')} {quoted(ROOM)} {quoted(binding)}"
+    )
 
 
 def _prefix() -> str:

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from popips.maps.errors import MapError
+from popips.paste import quoted
 
 if TYPE_CHECKING:
     from popips.maps import Reader, Writer
@@ -106,7 +107,7 @@ class Place:
     def build(self, text: str) -> str:
         """Return the command that builds the map from a text file."""
         mta = "postfix" if self.postfix else "sendmail"
-        return self.row.build[mta].format(kind=self.kind, stem=self.source, text=text)
+        return self.row.build[mta].format(kind=self.kind, stem=quoted(self.source), text=quoted(text))
 
     def cure(self) -> str:
         """Return how the admin gets a map that can be used."""
@@ -116,7 +117,7 @@ class Place:
             return f"is it the right path? {self.source} is a map's own name"  # which makemap would overwrite
         if exists(self.source):
             return f"make it: {self.build(self.source)}"
-        empty = f"touch {self.source}; {self.build(self.source)}" if self.postfix else self.build("/dev/null")
+        empty = f"touch {quoted(self.source)}; {self.build(self.source)}" if self.postfix else self.build("/dev/null")
         return f"is it the right path? an empty one is made by: {empty}"
 
     def refuse_text(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from popips.maps.errors import Busy, NotNeeded
+from popips.paste import quoted
 
 PAUSE = 0.002  # seconds between two tries: without blocking, for readers that come without a pause can starve LOCK_EX
 
@@ -71,7 +72,7 @@ def _take(fd: int, exclusive: bool, wait: Wait, path: str) -> None:
             raise NotNeeded
         if time.monotonic() >= wait.until:
             any_user = os.fstat(fd).st_mode & 0o004
-            cure = f"; any user may read it, and so lock it: chmod o-r {path}" if any_user else ""
+            cure = f"; any user may read it, and so lock it: chmod o-r {quoted(path)}" if any_user else ""
             raise Busy(f"{path}: somebody else keeps it locked{cure}")
         time.sleep(PAUSE)
 

@@ -22,6 +22,7 @@ from popips.maps.errors import Failed, Full, MapError, Missing, explained
 from popips.maps.kinds import MADE_BY_POPIPS, Place, Task, exists
 from popips.maps.lock import Locked, Wait
 from popips.maps.seal import Seal
+from popips.paste import quoted
 
 PROGRAMS = ("/usr/sbin/postmap", "/usr/local/sbin/postmap")
 MODE = 0o640  # as makemap has it: smtpd opens its maps before it gives up root
@@ -70,7 +71,9 @@ class Reader:
     def __init__(self, place: Place, until: float) -> None:
         """until: when to give up waiting for who writes the text, by time.monotonic()."""
         if not place.own:
-            raise MapError(f"{place}: popips reads only one with own_map = yes; ask postmap -q KEY {place.name}")
+            raise MapError(
+                f"{place}: popips reads only one with own_map = yes; ask postmap -q KEY {quoted(place.name)}"
+            )
         self._place, self._until = place, until
 
     def __enter__(self) -> Records:

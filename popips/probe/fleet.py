@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
+from popips import parsers
 from popips.elsewhere import Elsewhere
 from popips.settings import Settings
 from popips.stamps import StampError
@@ -72,18 +73,29 @@ def _fleet(told: dict[str, object]) -> Fleet:
     if told["schema"] != SCHEMA or not isinstance(told["hosts"], dict):
         raise ValueError(told["schema"])
     hosts = [
-        Host(str(name), _number(its["heard"]), _number(its["lag"]), int(_number(its["live"])))
+        Host(name, _number(its["heard"]), _number(its["lag"]), int(_number(its["live"])))
         for name, its in sorted(told["hosts"].items())
+        if _is_a_hosts(name)
     ]
+    odd = len(told["hosts"]) - len(hosts)
+    errors = [str(told["error"]), f"left out {odd} by a name that no host can have" if odd else ""]
     return Fleet(
         str(told["name"]),
         str(told["engine"]),
         told["connected"] is True,
         _number(told["since"]),
-        str(told["error"]),
+        "; ".join(filter(None, errors)),
         _number(told["written"]),
         hosts,
     )
+
+
+def _is_a_hosts(name: str) -> bool:
+    """Whether a host may be called that: whoever can write to the server has chosen it."""
+    try:
+        return bool(parsers.host(name))
+    except ValueError:
+        return False
 
 
 def _number(value: object) -> float:

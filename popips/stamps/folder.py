@@ -13,6 +13,7 @@ from typing import TypeVar
 from popips import address
 from popips.files import READ, WRITE, opened, write_all
 from popips.login import Login, unpack
+from popips.paste import quoted
 from popips.stamps import NEW, SETTLED, UNSETTLED, Stamp, StampError, StampFailed, StampStuck, stamp_of
 
 LONGEST = 4096  # bytes: what a stamp holds is less, see popips.login
@@ -45,7 +46,7 @@ class Folder:
         self.fd = self._opened(path)
 
     def _opened(self, path: str) -> int:
-        cure = f"make it: install -d -m 0700 {path}"
+        cure = f"make it: install -d -m 0700 {quoted(path)}"
         try:
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except FileNotFoundError:

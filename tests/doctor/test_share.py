@@ -92,6 +92,10 @@ def replaceable(others: From) -> None:
     others.path.parent.chmod(0o777)
 
 
+def shared(others: From) -> None:
+    others.path.chmod(0o1777)
+
+
 def gone(others: From) -> None:
     others.path.rename(others.path.with_name("away"))
 
@@ -109,7 +113,8 @@ CASES: list[tuple[Callable[[From], None], str, str, tuple[str, ...], tuple[str, 
     (alone, "hosts", WARN, ("no other host has been heard in popips:log",), ("grep -n '^share' ",)),
     (slow, "hosts", WARN, (f"{OTHER}: its last login took 99 s",), (f"ssh {OTHER} popips-db doctor",)),
     (writable, "folder", FAIL, ("{from}: others may write to it",), ("chmod go-w {from}",)),
-    (replaceable, "folder", FAIL, ("{from}: others may put another in its place",), ("chmod go-w {top}",)),
+    (replaceable, "folder", FAIL, ("{from}: others may put another in its place",), ("/run/popips/from", *START)),
+    (shared, "folder", FAIL, ("{from}: others may write to it",), ("/run/popips/from", *START)),
     (gone, "folder", WARN, ("{from}: there is no such folder",), START),
     (garbled, "folder", WARN, ("{from}/.denied:1: ",), ("rm {from}/.denied; ", *START)),
 ]
@@ -130,11 +135,31 @@ def test_what_is_wrong_is_named_with_its_cure(
         assert text.format(**names) in check.fix, check
 
 
-@pytest.mark.parametrize("harm", [writable, replaceable])
-def test_the_cure_of_a_folder_that_others_may_write_to_is_a_cure(others: From, harm: Callable[[From], None]) -> None:
-    harm(others)
+def test_the_cure_of_a_folder_that_others_may_write_to_is_a_cure(others: From) -> None:
+    writable(others)
     assert os.system(checks(others)["share.folder"].fix) == 0
     assert checks(others)["share.folder"].status == OK
+
+
+@pytest.mark.parametrize("harm", [replaceable, shared])
+def test_what_is_shared_with_others_is_left_as_it_is(others: From, harm: Callable[[From], None]) -> None:
+    harm(others)
+    fix = checks(others)["share.folder"].fix
+    assert "chmod" not in fix and "chown" not in fix
+    assert os.system(fix.partition("; ")[0]) == 0
+    assert load(str(others.path.parent / "popips.conf")).share_from == "/run/popips/from"
+
+
+@pytest.mark.parametrize("name", ["$(reboot)", "a;b", "-oProxyCommand", ".a", "", "a b", "x" * 101])
+def test_a_name_that_no_host_can_have_comes_into_no_command(others: From, name: str) -> None:
+    its = {"heard": NOW, "lag": 99, "live": 1}
+    write(others, hosts={OTHER: its, name: its})
+    found = checks(others)
+    assert found["share.hosts"].fix == f"ssh {OTHER} popips-db doctor --only share,clock"
+    assert (found["share.engine"].status, found["share.engine"].evidence) == (
+        WARN,
+        "left out 1 by a name that no host can have",
+    )
 
 
 def test_a_folder_on_a_disk_is_named(tmp_path: Path) -> None:

@@ -288,4 +288,10 @@ GUARDS = (
         {"            if state.st_uid not in owners or ": "            if "},
         "tests/test_settings.py::test_a_file_that_others_may_write_is_refused_for_root_runs_what_it_says",
     ),
+    Guard(
+        "a name in a command that is told to be pasted is a name, whatever it holds",
+        "popips/paste.py",
+        {"return text if text and PLAIN.issuperset(text) else": "return text if text else"},
+        "tests/test_paste.py::test_a_word_is_what_it_was",
+    ),
 )
