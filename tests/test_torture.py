@@ -19,6 +19,7 @@ from tests.torture import (
     scarce,
     scenarios,
     signals,
+    sockets,
     stop,
     whole,
 )
@@ -101,6 +102,10 @@ def test_maps_that_postmap_makes(programs: Path, scenario: Scenario) -> None:
 @pytest.mark.parametrize("target", fuzz.TARGETS, ids=lambda target: target.name)
 def test_hostile_input(target: Target) -> None:
     stands(fuzz.run(target, 20_000))
+
+
+def test_hostile_clients_of_popips_mapd(where: Where) -> None:
+    stands(sockets.run(where, 60_000, crowd=2500))
 
 
 def test_many_at_once(programs: Path) -> None:

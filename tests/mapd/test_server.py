@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import resource
 import signal
 import socket
@@ -284,31 +283,3 @@ def test_with_thousands_of_connections_the_longest_idle_makes_way_and_all_who_as
         assert mapd.answers()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_hundred_thousand_requests_of_all_kinds_leave_it_as_it_was(mapd: Mapd, seed: int) -> None:
-    mapd.start()
-    dice = random.Random(seed)
-    pieces = [
-        ASK,
-        b"3:abc,",
-        b"0:,",
-        b"4096:",
-        netstring(b"x" * 4096),
-        b"17:popips 192.0.2.",
-        b",",
-        b"9",
-        b":",
-        b"\xff\n",
-    ]
-    policy = [POLICY + b"\n\n", POLICY, b"\n\n", b"=\n\n", b"x" * 5000, b"request=", b"\0"]
-    for asks, path in ((pieces, mapd.map), (policy, mapd.policy)):
-        for _ in range(300):
-            with mapd.client(path) as its, contextlib.suppress(OSError):
-                its.setblocking(False)
-                for _ in range(60):
-                    its.send(b"".join(dice.choice(asks) for _ in range(dice.randrange(6))) or b"1")
-    assert mapd.answers()
-    assert mapd.memory() < 64 << 20
-    assert mapd.end() == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.torture import Row, fail, full, fuzz, kill, power, powerloss, scarce, seconds, signals, stop, whole
+from tests.torture import Row, fail, full, fuzz, kill, power, powerloss, scarce, seconds, signals, sockets, stop, whole
 from tests.torture.ground import Where
 from tests.torture.scenarios import EVERY
 
@@ -17,7 +17,12 @@ SWEEPS: dict[str, Callable[..., Row]] = {
     "kill anywhere": whole.kill,
     "fail anywhere": whole.fail,
 }
-OTHERS: dict[str, Callable[..., Row]] = {"full": full.run, "scarce": scarce.run, "seconds": seconds.run}
+OTHERS: dict[str, Callable[..., Row]] = {
+    "full": full.run,
+    "scarce": scarce.run,
+    "seconds": seconds.run,
+    "sockets": sockets.run,
+}
 ALONE: dict[str, Callable[..., Row]] = {"fuzz": fuzz.by_name, "signals": signals.run}
 ANYWHERE = {scenario.name: scenario for scenario in whole.SCENARIOS}
 

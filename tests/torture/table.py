@@ -54,6 +54,7 @@ def every_job(options: argparse.Namespace) -> Iterator[Job]:
             yield HERE, "", "powerloss", (scenario.name, size, options.cuts)
     for target in fuzz.TARGETS:
         yield HERE, "", "fuzz", (target.name, options.inputs)
+    yield HERE, "", "sockets", (options.inputs,)
     yield HERE, "", "signals", (options.signals,)
 
 
