@@ -42,7 +42,7 @@ def drop(folder: Folder, is_gone: Callable[[bytes, bytes], bool]) -> None:
 
 
 def _lines(folder: Folder) -> list[list[str]]:
-    lines = folder.read(REGISTER).decode(errors="replace").split("\n")
+    lines = folder.read(REGISTER, 1 << 30).decode(errors="replace").split("\n")
     return [fields for line in lines if len(fields := line.split("\t")) == 4]
 
 

@@ -153,3 +153,11 @@ def test_a_stamp_folder_that_is_none_is_refused(site: Site, what: str) -> None:
         with pytest.raises(stamps.StampError, match=r"install -d -m 0700|name that in popips.conf"):
             work()
     assert site.records() == {}
+
+
+def test_no_more_of_a_file_is_read_than_was_asked_for(site: Site) -> None:
+    path = site.stamps / ".register"
+    path.write_bytes(bytes(range(256)) * 1000)
+    with site.host as host:
+        for most in (1, 100_000, 256_000, 1 << 20):
+            assert host.folder.read(".register", most) == path.read_bytes()[:most]

@@ -18,6 +18,7 @@ from popips.stamps import NEW, SETTLED, UNSETTLED, Stamp, StampError, StampFaile
 
 LONGEST = 4096  # bytes: what a stamp holds is less, see popips.login
 CHUNK = 1 << 16  # bytes to read at once
+LARGEST = 1 << 24  # bytes of a file of popips' own: none gets near that but the register
 Said = TypeVar("Said")
 
 
@@ -178,15 +179,16 @@ class Folder:
         with self.naming(name), opened(name, WRITE | os.O_CREAT, within=self.fd) as fd:
             os.utime(fd, (time, time))
 
-    def read(self, name: str, most: int = 1 << 30) -> bytes:
+    def read(self, name: str, most: int = LARGEST) -> bytes:
         """Return up to so many bytes of a file, none if there is no such file or it is no plain one."""
         with self.naming(name):
             try:
                 with opened(name, READ, within=self.fd) as fd:
-                    data = b""
-                    while len(data) < most and (more := os.read(fd, min(CHUNK, most))):
-                        data += more
-                    return data
+                    parts, left = list[bytes](), most
+                    while left and (more := os.read(fd, min(CHUNK, left))):
+                        parts.append(more)
+                        left -= len(more)
+                    return b"".join(parts)
             except (FileNotFoundError, IsADirectoryError):
                 return b""
             except OSError as error:
