@@ -29,7 +29,8 @@ class Fleet(Others):
         self._site, self._now = site, 0
         with Elsewhere(site.settings.share_from) as there:
             denied = there.denied()  # where nobody knows who is, nothing is taken up
-        self.denied = denied if denials.pack(denied) != site.folder.read(DENIED_ELSEWHERE) else None
+        is_news = denials.pack(denied) != site.folder.read(DENIED_ELSEWHERE, denials.LARGEST + 1)
+        self.denied = denied if is_news else None
 
     def renewed(self, names: Iterable[str]) -> set[str]:
         """Return at which of these addresses somebody has logged in elsewhere within the window."""
@@ -69,7 +70,8 @@ class Fleet(Others):
     def note_denied(self) -> None:
         """Have the logins and runs from now on know whom other hosts keep out."""
         if self.denied is not None:
-            self._site.folder.replace(DENIED_ELSEWHERE, denials.pack(self.denied))
+            # durably, for after a boot nobody but this file knows it until popips-share has asked the server
+            self._site.folder.replace(DENIED_ELSEWHERE, denials.pack(self.denied), durably=True)
 
     def note_heard(self) -> None:
         """Have the next run take up what was told since heard(); nothing was, where there is no map to put it into."""

@@ -42,6 +42,7 @@ class Answers:
         self._site: Site | None = None
         self._others: Elsewhere | None = None
         self._denied: Denied | None = None
+        self._theirs: list[Denial] = []  # whom other hosts keep out, as far as that could be read
         self._opens = False  # whether a login on another host counts
         self._saw = {"conf": "", "folder": "", "others": "", "denials": ""}  # by identity, what was read last
         self._trouble = dict.fromkeys(AGAIN, "")
@@ -100,7 +101,9 @@ class Answers:
         if self._others:
             self._others.__exit__()
         self._others, self._opens = None, False
-        if path:
+        if not path:
+            self._theirs = []
+        else:
             try:
                 self._others = Elsewhere(path)
             except StampError as error:
@@ -112,7 +115,7 @@ class Answers:
         own, others = self._site.folder, self._others
         now = _state_of(own, DENIED)
         if self._site.settings.share:
-            now += f" {_state_of(others, DENIED) if others else _state_of(own, DENIED_ELSEWHERE)}"
+            now += f" {_state_of(own, DENIED_ELSEWHERE)} {_state_of(others, DENIED) if others else '-'}"
         if now == self._saw["denials"]:
             return
         self._denied, self._opens = None, False  # nobody knows who is denied
@@ -123,16 +126,19 @@ class Answers:
         self._saw["denials"] = now
 
     def _denied_elsewhere(self, own: Folder, others: Elsewhere | None) -> list[Denial]:
-        """Return whom other hosts keep out; where nobody knows that, whom they did by the last run."""
+        """Return whom other hosts keep out; where nobody knows that, whom they did when that was known last.
+
+        After a boot only the last run knew.
+        """
         try:
             if others:
-                found = others.denied()
+                self._theirs = others.denied()
                 self._opens = True
                 self._say(NO_OTHERS, "")
-                return found
+                return self._theirs
         except StampError as error:
             self._say(NO_OTHERS, str(error))
-        return denials.load(own, False, DENIED_ELSEWHERE)
+        return [*self._theirs, *denials.load(own, False, DENIED_ELSEWHERE)]
 
     def _say(self, what: str, trouble: str) -> None:
         """Log what keeps the relay closed for all, or for logins elsewhere, or that it no longer does, once."""

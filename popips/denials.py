@@ -16,10 +16,15 @@ from popips.stamps import DENIED, StampError
 from popips.stamps.folder import Folder
 
 FOR_EVER = float("inf")
+LARGEST = 1 << 22  # bytes of a list: each login from a new address reads it
+FEWER = "a network takes one denial, whatever is in it"
+MOST = 10_000  # denials of all hosts of a fleet: to read those of the others takes such a login some 0.05 s
 
 
 class Denial:
     """An address or network that is kept out until then (seconds since the epoch), and who said so."""
+
+    __slots__ = ("by", "network", "text", "until")
 
     def __init__(self, text: str, until: float, by: str) -> None:
         """Take ADDRESS or ADDRESS/BITS; raise address.Refused for another text."""
@@ -53,8 +58,10 @@ class Denied:
         return None
 
 
-def load(folder: Folder, strictly: bool = True, file: str = DENIED) -> list[Denial]:
+def load(folder: Folder, strictly: bool = True, file: str = DENIED, most: int = LARGEST) -> list[Denial]:
     """Return all that the file says, over or not; raise StampError if it cannot be read, or one of its lines.
+
+    most: lines that it may have.
 
     Not strictly: without the lines that cannot be read, for a run, which must go on. Whom such a line keeps out has no
     grant to lose, and gets none: no login does.
@@ -62,8 +69,12 @@ def load(folder: Folder, strictly: bool = True, file: str = DENIED) -> list[Deni
     state = folder.state(file)
     if strictly and state and not S_ISREG(state.st_mode):
         raise StampError(f"{folder.path}/{file}: not a plain file, so nobody knows who is denied: remove it")
+    data = folder.read(file, LARGEST + 1)
+    if strictly and (len(data) > LARGEST or data.count(b"\n") > most):
+        what = f"more than {LARGEST} bytes" if len(data) > LARGEST else f"more than {most} denials"
+        raise StampError(f"{folder.path}/{file}: {what}, so nobody knows who is denied: {FEWER}")
     found = []
-    for number, line in enumerate(folder.read(file).decode(errors="replace").splitlines(), 1):
+    for number, line in enumerate(data[:LARGEST].decode(errors="replace").splitlines(), 1):
         try:
             text, until, by = line.split(" ")
             found.append(Denial(text, FOR_EVER if until == "-" else int(until), plain(by)))
@@ -78,6 +89,8 @@ def add(folder: Folder, denial: Denial, now: float) -> None:
     """Put a denial on the list, in place of one of the same addresses. Raise StampError."""
     with folder.editing(DENIED):
         kept = [one for one in load(folder) if one.text != denial.text and one.until > now]
+        if len(pack([*kept, denial])) > LARGEST:
+            raise StampError(f"{folder.path}/{DENIED}: {len(kept)} denials are all that it may hold: {FEWER}")
         _write(folder, [*kept, denial])
 
 

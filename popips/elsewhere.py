@@ -22,7 +22,6 @@ from popips.settings import Settings
 from popips.stamps import DENIED, StampError, StampFailed
 from popips.stamps.folder import LONGEST, Folder
 
-LARGEST = 1 << 24  # bytes of .denied
 # what is others' to write to may be so on purpose, as /tmp is, or a user's home
 ANOTHER = f"name another folder in popips.conf: share_from = {Settings.share_from}"
 
@@ -125,11 +124,11 @@ class Elsewhere(Folder):
         return login and Login(login.user, login.service, f"{ELSEWHERE}{login.writer}")
 
     def denied(self) -> list[Denial]:
-        """Return whom others keep out; raise StampError if nobody can tell."""
-        state = self.state(DENIED)
-        if state and state.st_size > LARGEST:
-            raise StampError(f"{self.path}/{DENIED}: larger than {LARGEST} bytes, so nobody knows who is denied")
-        return denials.load(self)
+        """Return whom others keep out; raise StampError if nobody can tell, or popips-share has not heard yet."""
+        if self.state(DENIED) is None:
+            why = "not there: popips-share writes it as soon as the server has told it whom the others deny"
+            raise StampError(f"{self.path}/{DENIED}: {why}; popips-db status says whether it has that server")
+        return denials.load(self, most=denials.MOST)
 
 
 def _told(state: os.stat_result) -> Told | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from popips.elsewhere import LARGEST
 from popips.log import ERROR, INFO, WARNING, Log
 from popips.settings import Settings
 from popips.stamps import StampError
 from share import denied, entry
 from share.clock import Clock
+from share.denied import TooMany
 from share.engine import Engine, EngineError, Entries, Reader
 from share.entry import DENIALS, END, LOGIN, Entry, Garbage
 from share.fleet import Fleet
@@ -43,6 +43,7 @@ class Agent:
         self._seen = self._last_own = b""  # IDs of the last entry that was read, and of our last one
         self._is_heard = self._is_shaken = False  # whether the stream was read since, and the connection lost just now
         self._denials_changed = self._ask_denials = True
+        self._unheard = self._untold = ""  # why the denials of others, and those of this host, are not heeded
         self._retry = self._write_again = self._checked = self._swept = self._said = NEVER  # by time.monotonic()
         self._wake, waker = socket.socketpair()
         self.waker = waker  # who writes a byte to it, from any thread, ends the wait of turn()
@@ -169,7 +170,7 @@ class Agent:
         if self._is_heard and self._knows.is_complete and time.monotonic() >= self._write_again:
             self._tell(engine)
             self._is_shaken = False
-            self._say("")
+            self._say(self._unheard or self._untold)
         if time.monotonic() - self._checked > CHECK:
             self._checked = time.monotonic()
             self._clock.measure(engine.time)
@@ -230,24 +231,28 @@ class Agent:
         self._last_own = engine.add([entry.pack(its, now) for its in entries], since)
 
     def _share_denials(self, engine: Engine) -> None:
-        fields = engine.denied()
-        others = denied.merged(fields, self.name, self._clock.now(), self._clock.here)
-        if len(others) <= LARGEST:
-            self._knows.told.deny(others)
-        else:
-            self._log.line(ERROR, f"error: {engine.denials} has more denials than can be heeded: see what it holds")
+        fields, self._unheard = engine.denied(), ""
+        try:
+            self._knows.told.deny(denied.merged(fields, self.name, self._clock.now(), self._clock.here))
+        except TooMany as error:  # what was known before holds
+            self._unheard = f"{engine.denials}: denials on other hosts count no more as they change: {error}"
         self._ask_denials = False
-        if self._denials_changed:
-            self._tell_denials(engine, fields.get(self.name.encode(), b""))
+        if self._denials_changed or self._untold:
+            self._tell_denials(engine, fields)
             self._denials_changed = False
 
-    def _tell_denials(self, engine: Engine, there: bytes) -> None:
+    def _tell_denials(self, engine: Engine, fields: Mapping[bytes, bytes]) -> None:
+        self._untold = ""
         try:
             own = denied.pack(self._knows.here.denied(), self._clock.there)
-        except StampError as error:  # what was told before holds, until the file has changed
-            self._log.line(ERROR, f"error: the other hosts do not hear of it: {error}")
-            return
-        if own != there:
+            there = fields.get(self.name.encode(), b"")
+            if own == there:
+                return
+            if len(own) > len(there):  # fewer are told, however many the others have
+                denied.bound(denied.with_own(fields, self.name, own))
+        except (StampError, TooMany) as error:  # what was told before holds
+            self._untold = f"the other hosts do not hear what is denied here now: {error}"
+        else:
             engine.deny(self.name, own)
             self._add(engine, [Entry(DENIALS, "", self._clock.now(), UNKNOWN, UNKNOWN, self.name)])
 

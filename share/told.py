@@ -11,7 +11,8 @@ import os
 from stat import S_ISREG
 
 from popips import address
-from popips.elsewhere import ANOTHER, LARGEST
+from popips.denials import LARGEST
+from popips.elsewhere import ANOTHER
 from popips.files import WRITE, opened, write_all
 from popips.login import Login, unpack
 from popips.probe.fleet import FILE
@@ -34,7 +35,7 @@ class Told:
         self.path = path
         self.events: dict[str, Event] = {}
         self.live: dict[str, int] = {}  # how many addresses are live by each host
-        self.denied = b""
+        self.denied: bytes | None = None  # whom the others keep out, None as long as nobody knows
         try:
             is_new = not os.path.lexists(path)
             os.makedirs(path, exist_ok=True)
@@ -75,7 +76,7 @@ class Told:
             self._note(entry.name, Event(state.st_mtime, is_live, its.user, its.service, its.writer))
         try:
             with opened(DENIED, within=self._fd) as fd:
-                self.denied = os.read(fd, LARGEST)
+                self.denied = os.read(fd, LARGEST + 1)
         except FileNotFoundError:
             pass
 

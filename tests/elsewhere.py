@@ -28,6 +28,7 @@ class From:
         self.place, self.path, self.now = place, folder / "from", now
         self.path.mkdir(mode=0o755)
         os.chown(self.path, AGENT, AGENT)
+        self.deny()  # nobody
         self.configure()
 
     def configure(self, **settings: str) -> None:

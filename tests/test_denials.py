@@ -52,6 +52,18 @@ def test_a_denial_ends_when_its_time_is_over_or_when_it_is_lifted(site: Site) ->
     assert (site.login(A), site.login(V6)) == (GRANTED, GRANTED)
 
 
+def test_a_list_that_no_login_could_read_in_time_is_refused_and_not_made(site: Site) -> None:
+    path = site.stamps / ".denied"
+    line = f"{B} - root\n"
+    path.write_text(line * (denials.LARGEST // len(line)))
+    with Folder(str(site.stamps)) as folder, pytest.raises(StampError, match="are all that it may hold"):
+        denials.add(folder, denials.Denial("2001:db8::/32", denials.FOR_EVER, "root"), site.now)
+    assert site.login(A) == GRANTED
+    os.truncate(path, denials.LARGEST + 1)
+    assert site.login(V6) == REFUSED
+    assert f"{path}: more than {denials.LARGEST} bytes, so nobody knows who is denied" in site.told[-1][1].reason
+
+
 def test_all_can_be_denied(site: Site) -> None:
     site.login(A)
     site.login(V6)

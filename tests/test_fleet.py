@@ -12,7 +12,7 @@ import pytest
 
 from expirer import expire
 from expirer.fleet import COARSE
-from popips import fate, run
+from popips import denials, fate, run
 from popips.elsewhere import Elsewhere, Heard, Others, Told
 from popips.grant import DEFERRED, Outcome
 from popips.log import Log
@@ -251,7 +251,22 @@ def garbled(fleet: Fleet) -> str:
     return ".denied:1: "
 
 
-@pytest.mark.parametrize("harm", [writable, replaceable, gone, garbled])
+def outnumbered(fleet: Fleet) -> str:
+    (fleet.path / ".denied").write_text("192.0.2.13 - x\n" * (denials.MOST + 1))
+    return f".denied: more than {denials.MOST} denials, so nobody knows who is denied"
+
+
+def swollen(fleet: Fleet) -> str:
+    os.truncate(fleet.path / ".denied", denials.LARGEST + 1)
+    return f".denied: more than {denials.LARGEST} bytes, so nobody knows who is denied"
+
+
+def unasked(fleet: Fleet) -> str:
+    (fleet.path / ".denied").unlink()
+    return ".denied: not there: popips-share writes it as soon as the server has told it"
+
+
+@pytest.mark.parametrize("harm", [writable, replaceable, gone, garbled, outnumbered, swollen, unasked])
 def test_where_the_folder_cannot_be_believed_that_is_said_and_nothing_here_is_lost(
     fleet: Fleet, harm: Callable[[Fleet], str]
 ) -> None:

@@ -81,7 +81,8 @@ def _wrong_folder(patient: Patient) -> Iterator[Finding]:
     except StampError as error:
         fix = str(error).partition("others may write to it: ")[2] or str(error).partition("in its place: ")[2]
         fix = _in_memory(patient) if fix == ANOTHER else fix
-        mends = f"rm {quoted(f'{path}/{DENIED}')}; {_start(patient)}" if os.path.isdir(path) else _start(patient)
+        list_ = f"{path}/{DENIED}"  # written anew when the server has been asked; until then what was known holds
+        mends = f"rm {quoted(list_)}; {_start(patient)}" if os.path.lexists(list_) else _start(patient)
         yield Finding(FAIL if fix else WARN, "no login on another host counts here", str(error), fix or mends)
         return
     kind = _file_system(patient, path)

@@ -104,6 +104,10 @@ def garbled(others: From) -> None:
     (others.path / ".denied").write_text("nonsense\n")
 
 
+def unasked(others: From) -> None:
+    (others.path / ".denied").unlink()
+
+
 START = ("popips-share",)  # of the command that starts it, which depends on what runs the host
 CASES: list[tuple[Callable[[From], None], str, str, tuple[str, ...], tuple[str, ...]]] = [
     (silent, "engine", WARN, ("popips-share says nothing for 10 minutes",), START),
@@ -116,6 +120,7 @@ CASES: list[tuple[Callable[[From], None], str, str, tuple[str, ...], tuple[str, 
     (replaceable, "folder", FAIL, ("{from}: others may put another in its place",), ("/run/popips/from", *START)),
     (shared, "folder", FAIL, ("{from}: others may write to it",), ("/run/popips/from", *START)),
     (gone, "folder", WARN, ("{from}: there is no such folder",), START),
+    (unasked, "folder", WARN, ("{from}/.denied: not there: popips-share writes it",), START),
     (garbled, "folder", WARN, ("{from}/.denied:1: ",), ("rm {from}/.denied; ", *START)),
 ]
 

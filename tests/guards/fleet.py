@@ -51,7 +51,7 @@ GUARDS = (
     Guard(
         "popips-mapd lets nobody relay whom another host denies",
         ANSWER,
-        {"                found = others.denied()\n": "                found = others.denied()[:0]\n"},
+        {"self._theirs = others.denied()": "self._theirs = others.denied()[:0]"},
         f"{NEWEST}[live-none-another host]",
     ),
     Guard(
@@ -59,6 +59,18 @@ GUARDS = (
         ANSWER,
         {"if told and told.is_live and not self._opens:": "if told and not told.time:"},
         f"{OF_MAPD}where_what_others_tell_cannot_be_believed_it_opens_nothing_and_logins_here_go_on[garble]",
+    ),
+    Guard(
+        "a list of denials that is missing is no empty one",
+        READ,
+        {"if self.state(DENIED) is None:": "if not DENIED:"},
+        f"{BELIEVED}[unasked]",
+    ),
+    Guard(
+        "whom other hosts denied stays out of popips-mapd as long as nobody knows better",
+        ANSWER,
+        {"return [*self._theirs, *denials": "return [*denials"},
+        f"{OF_MAPD}whom_others_deny_stays_out_as_long_as_nobody_knows_better[forget]",
     ),
     Guard(
         "popips-mapd reads the denials, here and on another host, only when they have changed",

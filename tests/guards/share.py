@@ -77,4 +77,22 @@ GUARDS = (
         {" or state.st_mode & 0o022:": ":"},
         "tests/share/test_share.py::test_it_does_not_start_where_it_cannot_work",
     ),
+    Guard(
+        "more denials than each login can look through are not heeded",
+        "share/denied.py",
+        {"    bound(told)\n": ""},
+        "tests/share/test_agent.py::test_more_denials_than_hosts_can_heed_leave_those_in_force_that_were_known",
+    ),
+    Guard(
+        "more denials than each login can look through are not told",
+        "share/agent.py",
+        {"                denied.bound(denied.with_own(fields, self.name, own))\n": "                pass\n"},
+        "tests/share/test_agent.py::test_more_denials_than_hosts_can_heed_leave_those_in_force_that_were_known",
+    ),
+    Guard(
+        "who lifts a denial is heard, however many the others have",
+        "share/agent.py",
+        {"if len(own) > len(there):": "if own:"},
+        "tests/share/test_agent.py::test_who_has_more_denials_than_hosts_can_heed_may_lift_some",
+    ),
 )

@@ -146,7 +146,15 @@ def fill(mapd: Mapd, others: From) -> None:
     os.truncate(others.path / ".denied", 1 << 25)
 
 
-@pytest.mark.parametrize("harm", [loosen, loosen_above, take_away, link, garble, fill])
+def outnumber(mapd: Mapd, others: From) -> None:
+    (others.path / ".denied").write_text("192.0.2.13 - x\n" * (denials.MOST + 1))
+
+
+def forget(mapd: Mapd, others: From) -> None:
+    (others.path / ".denied").unlink()
+
+
+@pytest.mark.parametrize("harm", [loosen, loosen_above, take_away, link, garble, fill, outnumber, forget])
 def test_where_what_others_tell_cannot_be_believed_it_opens_nothing_and_logins_here_go_on(
     mapd: Mapd, others: From, harm: Callable[[Mapd, From], None]
 ) -> None:
@@ -172,6 +180,25 @@ def test_where_what_others_tell_cannot_be_believed_it_opens_nothing_and_logins_h
     mapd.answers.look(anew=True)
     assert [mapd.is_open(name) for name in (V4, V6, denied)] == [True, True, False]
     assert mapd.said[1:] == ["logins on other hosts count again"]
+
+
+@pytest.mark.parametrize("harm", [loosen, take_away, garble, fill, outnumber, forget])
+def test_whom_others_deny_stays_out_as_long_as_nobody_knows_better(
+    mapd: Mapd, others: From, harm: Callable[[Mapd, From], None]
+) -> None:
+    for name in (V4, V6):
+        mapd.stamp(name)
+    others.deny(V4)
+    assert (mapd.is_open(V4), mapd.is_open(V6)) == (False, True)
+    harm(mapd, others)
+    assert (mapd.is_open(V4), mapd.is_open(V6)) == (False, True)
+    again = Mapd(mapd.site)  # started since then, it knows by the last run
+    assert again.is_open(V4)
+    for denied in (V4, V6):
+        (mapd.site.stamps / ".denied-elsewhere").write_text(f"{denied} - root\n")
+        assert [name for name in (V4, V6) if not again.is_open(name)] == [denied]
+    mapd.site.configure()
+    assert (mapd.is_open(V4), again.is_open(V6)) == (True, True)
 
 
 def test_denials_are_read_once_and_a_look_up_asks_for_no_more_of_them_than_there_are_sizes(

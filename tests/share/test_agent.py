@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from popips import configuration
+from popips import configuration, denials
 from popips.log import Log
 from share.agent import Agent
 from share.watch import Lost, Watch
@@ -34,6 +34,7 @@ class Clocked:
 
     def __init__(self, folder: Path, name: str, url: str, ahead: float = 0) -> None:
         self.host, self.log, self.ahead = Host(folder, folder, name, url), Lines(), ahead
+        self.denied = self.host.told / ".denied"
         self.agent: Agent | None = None
 
     def now(self) -> float:
@@ -90,6 +91,53 @@ def test_times_are_told_by_the_servers_clock(server: Server, clocked: Hosts) -> 
     early.host.deny("198.51.100.7", early.now() + 3600)
     until(late.host.denied, early, late)
     assert abs(int(late.host.denied()[0].split(" ")[1]) - late.now() - 3600) < LIMIT
+
+
+def test_whom_the_others_deny_is_written_down_when_the_server_was_asked_and_not_before(
+    server: Server, clocked: Hosts
+) -> None:
+    """For who reads it may not take a missing list for an empty one."""
+    server.end()
+    one = clocked("pop1", server.url)
+    until(lambda: one.log.lines, one)
+    assert not one.denied.exists()
+    server.start()
+    until(one.denied.exists, one)
+    assert one.denied.read_bytes() == b""
+
+
+def test_more_denials_than_hosts_can_heed_leave_those_in_force_that_were_known(server: Server, clocked: Hosts) -> None:
+    one, two = clocked("pop1", server.url), clocked("pop2", server.url)
+    one.host.deny(A)
+    until(one.denied.exists, one, two)
+    until(lambda: two.host.denied() == [f"{A} - root@pop1"], one, two)
+    (one.host.stamps / ".denied").write_text("".join(f"{B}/{n % 32} - root\n" for n in range(denials.MOST + 1)))
+    until(lambda: len(one.log.lines) == 2, one, two)
+    assert one.log.lines[1].startswith("error: the other hosts do not hear what is denied here now: 10001 denials, ")
+    assert two.host.denied() == [f"{A} - root@pop1"]
+    # a host that does not keep to it
+    server.client.hset(f"{STREAM}:denied", "pop3", f"{B} - root\n" * (denials.MOST + 1))
+    server.client.xadd(STREAM, {"e": "! - 0.000 - - pop3"})
+    until(lambda: len(two.log.lines) == 2, one, two)
+    assert f"{STREAM}:denied: " in two.log.lines[1] and "most of them by pop3; " in two.log.lines[1]
+    assert two.host.denied() == [f"{A} - root@pop1"]
+    until(lambda: "most of them by pop3; " in two.host.error, one, two)
+    two.login(A)
+    until(lambda: one.host.hears(A) == "live", one, two)  # which goes on
+    server.client.hdel(f"{STREAM}:denied", "pop3")
+    server.client.xadd(STREAM, {"e": "! - 0.000 - - pop3"})
+    one.host.lift(A)
+    (one.host.stamps / ".denied").write_text(f"{B} - root\n")
+    until(lambda: two.host.denied() == [f"{B} - root@pop1"], one, two)
+    until(lambda: not one.host.error and not two.host.error, one, two)
+
+
+def test_who_has_more_denials_than_hosts_can_heed_may_lift_some(server: Server, clocked: Hosts) -> None:
+    server.client.hset(f"{STREAM}:denied", "pop3", f"{B} - root\n" * (denials.MOST + 1))
+    server.client.hset(f"{STREAM}:denied", "pop1", f"{A} - root\n{B} - root\n")
+    one = clocked("pop1", server.url)
+    one.host.deny(A)
+    until(lambda: server.client.hget(f"{STREAM}:denied", "pop1") == f"{A} - root\n", one)
 
 
 def test_a_renewal_is_told_a_minute_before_the_grant_is_due(server: Server, clocked: Hosts) -> None:
