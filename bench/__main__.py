@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import mapd, plot, rows, runs
+from bench import mapd, plot, relay, rows, runs
 from bench.lab import Lab, Untimed, standstill
 from bench.site import Unbuilt, compiled
 from bench.table import Row, middle, printed
@@ -53,7 +53,16 @@ def main() -> int:
 
 def all_rows(lab: Lab) -> Iterator[Row]:
     """Return every row, in the table's order, and draw the plot on the way."""
-    for part in (rows.processes, rows.crowd, rows.flood, rows.pop3, rows.doctor, rows.in_process, mapd.mapd):
+    for part in (
+        rows.processes,
+        rows.crowd,
+        rows.flood,
+        rows.pop3,
+        rows.doctor,
+        rows.in_process,
+        mapd.mapd,
+        relay.relay,
+    ):
         yield from told(part(lab))
     big = lab.site("", own_map="yes", window=rows.WIDE)  # the box's own: the map that its sendmail asks
     points = plot.measure(lab, big)

@@ -1,12 +1,13 @@
 """Run in the box: the clients of its servers, and a reader of the map.
 
 client.py pop3 ROUNDS FILE STACK...   logins, by turns with each of these texts in FILE, which is a PAM service
+client.py rcpts COUNT CODE            so many RCPTs in one session, each of which is so answered
 client.py rcpt FILE                   the answers to RCPTs, until FILE is there
 client.py lock FILE MAP               waits for the shared lock of the map, until FILE is there
 client.py logins FILE HOOK CONF STAMPS FIRST   logins from new addresses, until FILE is there
 client.py flood FILE HOOK CONF        logins of one user from ever new addresses of a /64, until FILE is there
 
-They print JSON: seconds; all but the first by kind, pairs of seconds, when (of time.perf_counter) and how long.
+They print JSON: seconds; from the third on by kind, pairs of seconds, when (of time.perf_counter) and how long.
 """
 
 from __future__ import annotations
@@ -66,6 +67,23 @@ def rcpt(stop: str) -> Pairs:
                     raise SystemExit(f"RCPT: {code} {text!r}")
                 time.sleep(PAUSE)
     return {"rcpt": times}
+
+
+def rcpts(count: str, wanted: str) -> list[float]:
+    """Ask so many times in one session whether the client may relay, which is so answered; return the seconds."""
+    times = []
+    with smtplib.SMTP(SERVER, 25, "client.example.test", 60, (SENDER, 0)) as session:
+        session.ehlo()
+        for number in range(int(count)):
+            if number % RCPTS == 0:
+                session.rset()
+                session.mail("alice@example.test")
+            start = time.perf_counter()
+            code, text = session.rcpt(f"bob{number % RCPTS}@outside.example")
+            times.append(time.perf_counter() - start)
+            if str(code) != wanted:
+                raise SystemExit(f"RCPT: {code} {text!r}")
+    return times
 
 
 def lock(stop: str, path: str) -> Pairs:
@@ -136,5 +154,5 @@ def keep_on(stop: str, every: float, log_in: Callable[[int], None], first: int) 
 
 
 if __name__ == "__main__":
-    sessions: tuple[Callable[..., object], ...] = (pop3, rcpt, lock, logins, flood)
+    sessions: tuple[Callable[..., object], ...] = (pop3, rcpts, rcpt, lock, logins, flood)
     json.dump({session.__name__: session for session in sessions}[sys.argv[1]](*sys.argv[2:]), sys.stdout)

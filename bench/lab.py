@@ -89,8 +89,7 @@ class Lab:
     def logins(self, rounds: int, *stacks: str) -> list[Times]:
         """Log in through Dovecot, by turns with each of the PAM stacks; return the milliseconds."""
         words = ["pop3", str(rounds), str(self.box.scratch / "etc" / "pam.d" / "pop3"), *stacks]
-        command = ["ip", "netns", "exec", "cli", sys.executable, "-m", "bench.client", *words]
-        return [[seconds * 1000 for seconds in times] for times in _json(self.box.run(command, env=PYTHONPATH))]
+        return [[seconds * 1000 for seconds in times] for times in told_by(self.box, *words)]
 
     @contextmanager
     def meanwhile(self, what: str, *words: object) -> Iterator[dict[str, Times]]:
@@ -134,6 +133,12 @@ class Lab:
         command = [str(self.baseline), "put", str(site.db), str(site.stamps), str(len(numbers)), str(numbers.start)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         return [float(line) / 1000 for line in done.stdout.split()]
+
+
+def told_by(box: Box, *words: str) -> Any:
+    """Return what a client of bench.client on another host, see there, has to tell."""
+    command = ["ip", "netns", "exec", "cli", sys.executable, "-m", "bench.client", *words]
+    return _json(box.run(command, env=PYTHONPATH))
 
 
 def _json(done: subprocess.CompletedProcess[str]) -> Any:
