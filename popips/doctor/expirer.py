@@ -8,45 +8,42 @@ from collections.abc import Iterator
 from popips import watch
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged
 from popips.doctor.there import contrib, sbin
-from popips.paste import quoted
-from popips.probe import units
+from popips.paste import literal, quoted
+from popips.probe import cron, units
+from popips.probe.cron import Job
 from popips.stamps import RUN_FILE, StampError
 from popips.stamps.folder import Folder
 
 TIMER, SERVICE = "popips-expire.timer", "popips-expire.service"
-CRON = ("cron", "crond", "fcron", "bcron-start")
+TABLE = "/etc/cron.d/popips"
+CRONS = ("cron", "crond", "fcron", "bcron-start")
 
 
 def look(patient: Patient) -> Iterator[Check]:
     """Look at what starts popips-expire, and at what came of it."""
     there = units.units(patient.machine, TIMER, SERVICE)
-    lines = units.cron_lines(patient.machine, "popips-expire")
-    started = list(_wrong_start(patient, there, lines))
-    by = [TIMER] if there[TIMER].is_enabled else [path for path, _ in lines]
+    named = cron.jobs(patient.machine, patient.conf)
+    started = list(_wrong_start(patient, there, named))
+    by = [TIMER] if there[TIMER].is_enabled else [job.where for job in named if job.is_run]
     yield judged("expirer.started", "started by the timer or by cron, not by both", f"by {', '.join(by)}", started)
     yield judged(
         "expirer.run", "a complete run within the last minutes", _last(patient), list(_wrong_run(patient, there))
     )
 
 
-def _wrong_start(patient: Patient, there: dict[str, units.Unit], lines: list[tuple[str, str]]) -> Iterator[Finding]:
-    timer = there[TIMER]
+def _wrong_start(patient: Patient, there: dict[str, units.Unit], named: list[Job]) -> Iterator[Finding]:
+    timer, jobs = there[TIMER], [job for job in named if job.is_run]
     has_systemd = units.has_systemd(patient.machine)
     is_on = timer.is_there and timer.is_enabled and timer.is_active is not False
-    if is_on and lines:
-        path, line = lines[0]
-        found = f"the timer and cron ({path}) both start it"
-        yield Finding(WARN, found, line, _without(path))
-    elif not is_on and not lines:
-        if timer.is_there and has_systemd:
-            what = "not enabled" if not timer.is_enabled else "not active"
-            yield Finding(
-                FAIL, f"nothing starts popips-expire: {TIMER} is {what}", fix=f"systemctl enable --now {TIMER}"
-            )
-        else:
-            yield Finding(FAIL, "nothing starts popips-expire: no grant ends", fix=_install(has_systemd))
-    elif lines and patient.machine.runs and not _cron_runs(patient):
-        found = f"cron is to start it ({lines[0][0]}), and cron does not run"
+    if is_on and jobs:
+        yield from (
+            Finding(WARN, f"the timer and cron ({job.where}) both start it", job.line, _comment_out(job))
+            for job in jobs
+        )
+    elif not is_on and not jobs:
+        yield _not_started(patient, timer, named)
+    elif jobs and patient.machine.runs and not _cron_runs(patient):
+        found = f"cron is to start it ({jobs[0].where}), and cron does not run"
         start = "systemctl enable --now cron" if has_systemd else "service cron start"
         is_there = any(True for name in ("cron", "crond") for _ in patient.machine.glob(f"/usr/sbin/{name}"))
         yield Finding(FAIL, found, fix=start if is_there else "apt-get install -y cron")
@@ -54,22 +51,34 @@ def _wrong_start(patient: Patient, there: dict[str, units.Unit], lines: list[tup
         yield Finding(WARN, "systemd has not read the units as they are now", fix="systemctl daemon-reload")
 
 
-def _install(has_systemd: bool) -> str:
-    if not has_systemd:
-        return f"cp {contrib('cron.d/popips')} /etc/cron.d/popips"
+def _not_started(patient: Patient, timer: units.Unit, named: list[Job]) -> Finding:
+    """Return that nothing starts it; named: lines of cron's that do not run it each minute, or do more than that."""
+    evidence = "; ".join(f"{job.where} does not count: {job.line}" for job in named)
+    if timer.is_there and units.has_systemd(patient.machine):
+        what = "not enabled" if not timer.is_enabled else "not active"
+        found = f"nothing starts popips-expire: {TIMER} is {what}"
+        return Finding(FAIL, found, evidence, f"systemctl enable --now {TIMER}")
+    return Finding(FAIL, "nothing starts popips-expire: no grant ends", evidence, _install(patient))
+
+
+def _install(patient: Patient) -> str:
+    if not units.has_systemd(patient.machine):
+        has_other = bool(patient.machine.read(TABLE))  # which has other lines of the admin's
+        return f"cp {contrib('cron.d/popips')} {TABLE}{'-expire' if has_other else ''}"
     files = f"{contrib('systemd/popips-expire.service')} {contrib('systemd/popips-expire.timer')}"
     return f"cp {files} /etc/systemd/system/; systemctl daemon-reload; systemctl enable --now {TIMER}"
 
 
-def _without(path: str) -> str:
-    """Return the command that takes the line out of a crontab."""
-    if path.startswith("/etc/cron"):  # the file may have other lines of the admin's
-        return f"sed -i '/popips-expire/d' {path}"
-    return "crontab -l | sed '/popips-expire/d' | crontab -"
+def _comment_out(job: Job) -> str:
+    """Return the command that makes a comment of that line alone."""
+    if job.path == cron.CRONTAB:  # crontab(1) does not print all of its lines
+        edit = f"s|^[[:blank:]]*{literal(job.line)}[[:blank:]]*$|#&|"
+        return f"crontab -l | sed {quoted(edit)} | crontab -"
+    return f"sed -i '{job.number}s/^/#/' {job.path}"
 
 
 def _cron_runs(patient: Patient) -> bool:
-    return any(units.processes(patient.machine, CRON).values())
+    return any(units.processes(patient.machine, CRONS).values())
 
 
 def _wrong_run(patient: Patient, there: dict[str, units.Unit]) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Services: what systemd, cron and /proc know of them."""
+"""Services: what systemd and /proc know of them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from popips.probe.machine import Machine
 
 FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
 FOLDERS_OF_OLD = ("/lib/systemd/system",)
-CRONTABS = ("/etc/crontab", "/etc/cron.d/*", "/var/spool/cron/crontabs/root")
 PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,Result,NeedDaemonReload,MainPID"
-SKIPS_SYSTEMD = "[ -d /run/systemd/system ] ||"  # a line of cron's that leaves the work to the timer where that is
 
 
 @dataclass(frozen=True)
@@ -49,20 +47,6 @@ def unit_file(machine: Machine, name: str) -> str:
     """Return the path of a unit's file, "" if there is none."""
     paths = (f"{folder}/{name}" for folder in (*FOLDERS, *FOLDERS_OF_OLD))
     return next((path for path in paths if os.path.exists(machine.path(path))), "")
-
-
-def cron_lines(machine: Machine, program: str) -> list[tuple[str, str]]:
-    """Return the lines by which cron starts a program, each with its file, but those that leave it to systemd."""
-    found = []
-    for path in (path for pattern in CRONTABS for path in machine.glob(pattern)):
-        if path.startswith("/etc/cron.d/") and not re.fullmatch(r"[\w-]+", path.rpartition("/")[2]):
-            continue  # which cron does not read
-        for line in machine.read(path).splitlines():
-            if line.lstrip().startswith("#") or not re.search(rf"(^|[\s/]){program}(\s|$)", line):
-                continue
-            if not (SKIPS_SYSTEMD in line and has_systemd(machine)):
-                found.append((path, line.strip()))
-    return found
 
 
 def processes(machine: Machine, names: Iterable[str]) -> dict[str, list[int]]:

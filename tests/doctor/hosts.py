@@ -44,6 +44,7 @@ WITH_POSTFIX = {
 }
 OF_ALL = {
     "/etc/hostname": "mx.example.test\n",
+    "/usr/local/sbin/popips-expire": "",
     f"{UNITS}/popips-expire.timer": TIMER,
     f"{UNITS}/popips-expire.service": "",
     f"{UNITS}/timers.target.wants/popips-expire.timer": TIMER,

@@ -15,6 +15,7 @@ import pytest
 from popips.db import main
 from popips.doctor import ways
 from popips.doctor.check import FAIL, OK, SKIP, WARN, Check, Patient
+from popips.probe.cron import CRONTAB
 from popips.probe.machine import Machine
 from popips.settings import Settings
 from tests.doctor.hosts import CRON_LINE, DRAC_CF, OWN_CONF, STAMPS, UNITS, WITH_SENDMAIL, Files, Host
@@ -160,9 +161,30 @@ CASES: list[tuple[str, Change, str, str, str]] = [
         write("/etc/cron.d/popips", CRON_LINE),
         WARN,
         "both start it",
-        "sed -i '/popips-expire/d' /etc/cron.d/popips",
+        "sed -i '1s/^/#/' /etc/cron.d/popips",
     ),
-    ("expirer.started", write("/etc/crontab", CRON_LINE), WARN, "both start it", "'/popips-expire/d' /etc/crontab"),
+    (
+        "expirer.started",
+        write("/etc/crontab", f"# popips-expire\n\n{CRON_LINE}"),
+        WARN,
+        "cron (/etc/crontab:3) both start it",
+        "sed -i '3s/^/#/' /etc/crontab",
+    ),
+    (
+        "expirer.started",
+        write(CRONTAB, CRON_LINE.replace("root ", "")),
+        WARN,
+        f"{CRONTAB}:1",
+        r"crontab -l | sed 's|^[[:blank:]]*\* \* \* \* \* /usr/local/sbin/popips-expire[[:blank:]]*$|#&|' | crontab -",
+    ),
+    ("expirer.started", write("/etc/crontab", CRON_LINE.replace("expire", "expire -n")), OK, "popips-expire.timer", ""),
+    (
+        "expirer.started",
+        each(gone(UNITS), write("/etc/cron.d/popips", CRON_LINE.replace("* * root", "* 1 root"))),
+        FAIL,
+        "nothing starts popips-expire",
+        "cron.d/popips /etc/cron.d/popips-expire",
+    ),
     ("expirer.started", write("/etc/cron.d/popips.bak", CRON_LINE), OK, "", ""),
     ("expirer.started", write("/etc/cron.d/popips", f"#{CRON_LINE}"), OK, "", ""),
     (
@@ -359,3 +381,14 @@ def test_a_host_with_a_map_of_its_own(tmp_path: Path) -> None:
     files = {"/etc/mail/sendmail.cf": DRAC_CF, CONF: OWN_CONF}
     found = Host(tmp_path, WITH_SENDMAIL | files).checks()
     assert {check.status for id, check in found.items() if not id.startswith(("dovecot.", "pam."))} == {OK, SKIP}
+
+
+def test_the_cure_of_a_second_expirer_leaves_all_other_lines_as_they_are(tmp_path: Path) -> None:
+    others = (
+        "# popips-expire: by the timer\n5 4 * * * root popips-expire -n; /opt/backup\n{}0 3 * * * root /opt/report\n"
+    )
+    host = Host(tmp_path, {**WITH_SENDMAIL, "/etc/crontab": others.format(CRON_LINE)})
+    fix = host.checks()["expirer.started"].fix
+    subprocess.run(["sh", "-ec", fix.replace("/etc/", f"{tmp_path}/etc/")], check=True)
+    assert host.path("/etc/crontab").read_text() == others.format(f"#{CRON_LINE}")
+    assert host.checks()["expirer.started"].status == OK

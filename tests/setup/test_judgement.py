@@ -169,21 +169,16 @@ def test_the_hooks_line_stands_behind_debians_account_checks(stack: str) -> None
 
 
 def test_what_cron_runs_already_needs_no_second_expirer(tmp_path: Path) -> None:
-    (tmp_path / "etc/cron.d").mkdir(parents=True)
+    for path in ("etc/cron.d", "usr/local/sbin"):
+        (tmp_path / path).mkdir(parents=True)
+    (tmp_path / "usr/local/sbin/popips-expire").touch()
     for name in ("popips", "popips.bak"):
         (tmp_path / "etc/cron.d" / name).write_text((ROOT / "contrib/cron.d/popips").read_text())
     aimed = Installed(Machine(str(tmp_path)), Settings(), None, "")
-    assert expirer.crontabs(aimed) == ["/etc/cron.d/popips"]
+    assert [job.where for job in expirer.by_cron(aimed)] == ["/etc/cron.d/popips:5"]
     assert expirer.steps(aimed) == []
-
-
-def test_the_packages_line_for_cron_is_no_second_expirer_under_systemd() -> None:
-    ours = (ROOT / "contrib" / "cron.d" / "popips").read_text().splitlines()[-1]
-    assert expirer.runs_it(ours)
-    assert not expirer.runs_it(
-        "* * * * * root [ -d /run/systemd/system ] || [ ! -x /usr/sbin/popips-expire ] || /usr/sbin/popips-expire"
-    )
-    assert not expirer.runs_it("* * * * * root run-parts /etc/cron.hourly")
+    (tmp_path / "etc/cron.d/popips").write_text("* * * * * root /usr/local/sbin/popips-expire -n\n")
+    assert expirer.by_cron(aimed) == []
 
 
 class Installed(Host):
