@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from stat import S_ISREG
 
 from popips import address
-from popips.login import plain, word
+from popips.login import ELSEWHERE, plain, word
 from popips.stamps import DENIED, StampError
 from popips.stamps.folder import Folder
 
@@ -31,6 +31,11 @@ class Denial:
         (self.network,) = address.networks(text if "/" in text else address.parse(text))
         self.text = str(self.network)
         self.until, self.by = until, word(by)
+
+    @property
+    def host(self) -> str:
+        """The host that keeps it out, if another one has told of it."""
+        return self.by.rpartition(ELSEWHERE)[2]
 
     def pack(self) -> str:
         """Return the line that load() reads."""

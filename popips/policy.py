@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from signal import SIG_DFL, SIGALRM, alarm, signal
 
 from popips import address, denials
-from popips.denials import Denied
+from popips.denials import Denial, Denied
 from popips.login import BY_HAND, Login, word
 from popips.settings import Settings
 from popips.site import Site
@@ -64,15 +64,17 @@ def bars(site: Site, known: Denied | None = None) -> Bars:
     return reason
 
 
-def denied(site: Site, strictly: bool, others: Iterable[denials.Denial] | None = None) -> Denied:
+def denied(site: Site, strictly: bool, others: Iterable[Denial] | None = None) -> Denied:
     """Return whom the admin keeps out, and whom other hosts do, as far as the last run of popips-expire knew.
 
     Raise StampError; strictly: also if a line of the admin's list cannot be read. others: what is known of them by now.
     """
-    found = denials.load(site.folder, strictly)
-    if site.settings.share:
-        found += denials.load(site.folder, False, DENIED_ELSEWHERE) if others is None else others
-    return Denied(found)
+    return Denied([*denials.load(site.folder, strictly), *(elsewhere(site) if others is None else others)])
+
+
+def elsewhere(site: Site) -> list[Denial]:
+    """Return whom other hosts keep out, as far as the last run of popips-expire knew."""
+    return denials.load(site.folder, False, DENIED_ELSEWHERE) if site.settings.share else []
 
 
 def _cure(service: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from popips.denials import FEWER, FOR_EVER, LARGEST, MOST, Denial
-from popips.login import plain
+from popips.login import ELSEWHERE, plain
 from popips.parsers import LONGEST_NAME, SERVICE
 
 LONGEST = 12  # digits of a time in seconds since the epoch
@@ -37,7 +37,7 @@ def merged(fields: Mapping[bytes, bytes], but: str, now: float, here: Convert) -
             one = _unpacked(line)
             if one is None:
                 continue
-            one = _moved(one, here, f"@{host}")
+            one = _moved(one, here, f"{ELSEWHERE}{host}")
             if one.until > now and (one.text not in found or found[one.text].until < one.until):
                 found[one.text] = one
     return "".join(found[text].pack() for text in sorted(found)).encode()

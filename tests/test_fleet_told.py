@@ -119,7 +119,40 @@ def test_whom_another_host_denies_is_told_with_its_name(installed: Installed, wi
     without_map.deny(A)
     installed.run("popips-expire")
     said = installed.run("popips-db", "why", A).stdout
-    assert f"not granted: {A} is denied by root@{OTHER}" in said
+    assert f"not granted: {A} is denied by root@{OTHER}; lifted there, on {OTHER}: popips-db undeny {A}; " in said
+
+
+def test_an_end_is_no_reason_where_a_denial_is_and_both_come_from_the_host_that_denies(
+    installed: Installed, without_map: From
+) -> None:
+    installed.pam(A)
+    installed.age(A, minutes=5)
+    without_map.deny("192.0.2.0/28")
+    without_map.tell(A, age=60, is_live=False)  # by which the grants there have ended
+    (installed.site.stamps / ".denied-elsewhere").write_bytes((without_map.path / ".denied").read_bytes())
+    said = installed.run("popips-db", "why", A).stdout
+    assert f"not granted: 192.0.2.0/28 is denied by root@{OTHER}; lifted there, on {OTHER}: popips-db undeny" in said
+
+
+def test_deny_lists_whom_other_hosts_keep_out_and_undeny_says_where_that_is_lifted(
+    installed: Installed, others: From
+) -> None:
+    installed.run("popips-db", "deny", B)
+    others.deny(A)
+    installed.run("popips-expire")
+    shown = [line.split("\t") for line in installed.run("popips-db", "deny").stdout.splitlines()]
+    assert [(row[0], row[1], row[3]) for row in shown] == [(B, "ever", "-"), (A, "ever", OTHER)]
+    listed = of("denials", installed.run("popips-db", "deny", "--json").stdout)["denials"]
+    assert [(one["network"], one["host"]) for one in listed] == [(B, None), (A, OTHER)]
+    assert listed[1]["by"] == f"root@{OTHER}"
+    done = installed.run("popips-db", "undeny", A)
+    said = f"popips-db: {A}: not denied here; on {OTHER} it is, and lifted there\n"
+    assert (done.returncode, done.stderr) == (1, said)
+    assert installed.run("popips-db", "undeny", B).returncode == 0
+    installed.site.configure()
+    assert installed.run("popips-db", "deny").stdout == ""
+    installed.run("popips-db", "deny", C)
+    assert len(installed.run("popips-db", "deny").stdout.split("\t")) == 3
 
 
 def test_where_what_others_told_cannot_be_believed_lst_and_why_say_so(installed: Installed, without_map: From) -> None:

@@ -6,11 +6,13 @@ import argparse
 import os
 import sys
 
-from popips import address, command, denials, parsers, revoke
+from popips import address, command, denials, parsers, policy, revoke
 from popips.db import report, shape
 from popips.db.task import Task
 from popips.db.words import host_bits
 from popips.denials import Denial
+from popips.login import word
+from popips.site import Site
 
 HELP = "keep an address or network out, or list who is"
 KEEP_OUT = "no login opens the relay for it, and what grants it has end; for ever, or for 90s, 15m, 2h, 1d, 1w"
@@ -28,8 +30,9 @@ def work(task: Task) -> int:
     words, as_json = task.options.words, task.options.json
     with task.site() as site:
         if not words:
-            there = [one for one in denials.load(site.folder) if one.until > site.now]
-            _list(there, as_json)
+            own, others = denials.load(site.folder), policy.elsewhere(site)
+            there = [one for one in own if one.until > site.now], [one for one in others if one.until > site.now]
+            _list(site, *there, as_json)
             return os.EX_OK
         new = denial(words, site.now)
         report.complain(host_bits(words[0]))
@@ -40,7 +43,7 @@ def work(task: Task) -> int:
             report.note((f"removed: address={name}" for name in ended), task.place)
             gone += ended
     if as_json:
-        shape.write({"denials": [_document(new)], "ended": gone})
+        shape.write({"denials": [_document(new, "")], "ended": gone})
     else:
         report.did("denied", [f"{new.text} until {report.moment(new.until)}"])
         report.did("ended", gone)
@@ -61,12 +64,16 @@ def denial(words: list[str], now: float) -> Denial:
         raise command.UsageError(f"{' '.join(words)}: {error}; {cure}") from None
 
 
-def _list(there: list[Denial], as_json: bool) -> None:
+def _list(site: Site, own: list[Denial], others: list[Denial], as_json: bool) -> None:
+    """Print them, and where hosts share them, which one each is lifted on."""
+    there = [(one, "") for one in own] + [(one, one.host) for one in others]
     if as_json:
-        shape.write({"denials": [_document(one) for one in there]})
+        shape.write({"denials": [_document(one, host) for one, host in there]})
         return
-    sys.stdout.writelines(f"{one.text}\t{report.moment(one.until)}\t{one.by}\n" for one in there)
+    for one, host in there:
+        row = [one.text, report.moment(one.until), one.by, *[word(host)] * bool(site.settings.share)]
+        sys.stdout.write("\t".join(row) + "\n")
 
 
-def _document(one: Denial) -> dict[str, object]:
-    return {"network": one.text, **shape.moment("until", one.until), "by": one.by}
+def _document(one: Denial, host: str) -> dict[str, object]:
+    return {"network": one.text, **shape.moment("until", one.until), "by": one.by, "host": host or None}

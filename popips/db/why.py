@@ -72,12 +72,7 @@ def work(task: Task) -> int:
 
 
 def _why(site: Site, records: Records, name: str) -> Why:
-    denied = policy.denied(site, strictly=True)
-    barred, denial = policy.bars(site, denied)(name), denied.of(name, site.now)
-    if barred == policy.NEVER:
-        barred += f": {_of_never(site.settings, name)}"
-    elif denial and denial.until != denials.FOR_EVER:
-        barred += f" until {report.moment(denial.until)}"
+    barred = _barred(site, name)
     asked = any(address.of_key(one.address) == name for one in requests.there(site.folder, site.now))
     case = site.case(records, site.text.records(), name, asked, bool(barred))
     what = fate.fate(case)
@@ -109,12 +104,26 @@ def _why(site: Site, records: Records, name: str) -> Why:
     )
 
 
+def _barred(site: Site, name: str) -> str:
+    """Return why nobody at an address gets a grant, and how that is lifted on another host, "" if somebody may."""
+    others = policy.elsewhere(site)
+    denied = policy.denied(site, strictly=True, others=others)
+    barred, denial = policy.bars(site, denied)(name), denied.of(name, site.now)
+    if barred == policy.NEVER:
+        return f"{barred}: {_of_never(site.settings, name)}"
+    if denial and denial.until != denials.FOR_EVER:
+        barred += f" until {report.moment(denial.until)}"
+    if denial and denial in others:
+        barred += f"; lifted there, on {denial.host}: popips-db undeny {denial.text}"
+    return barred
+
+
 def _elsewhere(site: Site, name: str, told: Last) -> Why:
     """Return what is to be told where what other hosts said of the address counts, and popips-mapd asks for it."""
     host = told.login.host if told.login else "-"
     ended = f"ended on {word(host)} at {report.moment(told.time)}" if told.ended else ""
     due = DUE if told.time <= site.now - site.settings.window else ""
-    reason = ended or policy.bars(site, policy.denied(site, strictly=True))(name) or due
+    reason = _barred(site, name) or ended or due  # who denies an address has ended its logins as well
     stamp = None if told.ended else Stamp(told.time, settled=True)
     return Why(name, CLOSED if reason else GRANTED, reason, stamp, told.login, [], [])
 
