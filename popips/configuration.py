@@ -88,7 +88,8 @@ def _agreed(path: str, given: dict[str, object]) -> dict[str, object]:
     if not place.row.has_file:
         return _without_file(path, given, place.kind)
     if place.kind in BY_POSTMAP and not is_postfix:
-        raise SettingsError(f"{path}: map: sendmail asks no {place.kind}, only Postfix does: name a map of type hash")
+        cure = "name a map of type hash, or set map = mapd where there is no Berkeley DB"
+        raise SettingsError(f"{path}: map: sendmail asks no {place.kind} that popips can change: {cure}")
     if place.kind in BY_POSTMAP and not is_own:
         cure = "set own_map = yes, and name a map that holds nothing else"
         raise SettingsError(f"{path}: map: {place.kind} is made anew as a whole: {cure}")

@@ -39,6 +39,7 @@ def test_a_map_of_berkeley_db_ends_with_the_cure(without: Installed, own: str, w
     without.site.configure(own_map=own)
     done = without.run(*words.split())
     assert (done.returncode, NO_BINDING in done.stderr, "Traceback" in done.stderr) == (STATUS[words], True, False)
+    assert "map = mapd" in done.stderr
 
 
 def test_doctor_says_what_to_install(without: Installed) -> None:

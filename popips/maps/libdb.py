@@ -29,7 +29,8 @@ def _extension() -> Any:
                     except ImportError as error:  # of too little memory, say, or made for another Python
                         raise Failed(f"{path}: cannot be loaded: {error}") from None
                     return module
-    raise MapError(f"{NO_BINDING}: apt-get install python3-bsddb3, or have `make deps` install one")
+    cure = "apt-get install python3-bsddb3, or have `make deps` install one, or set map = mapd, which needs none"
+    raise MapError(f"{NO_BINDING}: {cure}")
 
 
 _db = _extension()
