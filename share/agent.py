@@ -13,8 +13,8 @@ from popips.stamps import StampError
 from share import denied, entry
 from share.clock import Clock
 from share.denied import TooMany
-from share.engine import Engine, EngineError, Entries, Reader
-from share.entry import DENIALS, END, LOGIN, Entry, Garbage
+from share.engine import Engine, EngineError, Entries, Full, Reader
+from share.entry import DENIALS, END, LOGIN, Entry, Future, Garbage
 from share.fleet import Fleet
 from share.knowledge import Knowledge
 from share.ledger import UNKNOWN, Event, is_newer
@@ -159,23 +159,49 @@ class Agent:
     def _talk(self, engine: Engine | None) -> None:
         if engine is None:
             return
+        if self._clock.has_moved():
+            self._clock.measure(engine.time)
         taken = self._reader.take() if self._reader else None
         if taken:
+            if taken[0] and self._is_ahead(taken[0][-1][0]):  # is it that the server's clock was put?
+                self._clock.measure(engine.time)
             self._hear(*taken)
             self._is_heard = True
             self._rouse()  # there may be more, but what happens here is not to wait for all of it
-        if self._clock.has_moved():
-            self._clock.measure(engine.time)
         self._knows.ripen(self._clock.now())
         if self._is_heard and self._knows.is_complete and time.monotonic() >= self._write_again:
-            self._tell(engine)
+            try:
+                self._tell(engine)
+            except Full:
+                self._begin_anew(engine)
             self._is_shaken = False
             self._say(self._unheard or self._untold)
-        if time.monotonic() - self._checked > CHECK:
-            self._checked = time.monotonic()
-            self._clock.measure(engine.time)
-            if self._has_lost(engine):
-                raise EngineError(f"{self._settings.share}: entries are missing in {engine.stream}: told again", True)
+        if time.monotonic() - self._checked > CHECK or self._is_ahead(self._last):
+            self._check(engine)
+
+    @property
+    def _last(self) -> bytes:
+        """The highest ID that is known of."""
+        return max(self._seen or b"0", self._last_own or b"0", key=entry.milliseconds)
+
+    def _is_ahead(self, number: bytes) -> bool:
+        return entry.is_ahead(number, self._clock.there(self._clock.now()))
+
+    def _check(self, engine: Engine) -> None:
+        """Look whether the stream is the one that it was, and of this time."""
+        self._checked = time.monotonic()
+        self._clock.measure(engine.time)
+        if self._is_ahead(self._last) and engine.has(self._last):
+            self._begin_anew(engine)
+        if self._has_lost(engine):
+            raise EngineError(f"{self._settings.share}: entries are missing in {engine.stream}: told again", True)
+
+    def _begin_anew(self, engine: Engine) -> None:
+        """Take away a stream whose last ID is of the future: behind it nobody can tell when an entry was written."""
+        engine.begin_anew()
+        text = "its last entry is of the future: was the server's clock ahead? All hosts tell again what they know"
+        self._log.line(WARNING, f"{engine.stream}: {text}")
+        raise EngineError(f"{self._settings.share}: {engine.stream}: {text}", is_lost=True)
 
     # ---- what is told
 
@@ -187,6 +213,8 @@ class Agent:
             self._seen = number
             try:
                 its = entry.unpack(number, fields, self._clock.there(now))
+            except Future:
+                continue  # the stream is begun anew
             except Garbage as error:
                 self._warn(f"ignored: {number.decode()}: {error}: who but popips-share may write to that stream?")
                 continue

@@ -54,6 +54,7 @@ CURES = (
     ("", "reset by peer", TLS),
     ("", "", "does it run, and is there a way to it? share names its host and port"),
 )
+FULL = "last possible ID"
 Entries = Sequence["tuple[bytes, object]"]  # ID and fields of each
 
 
@@ -63,6 +64,10 @@ class EngineError(Exception):
     def __init__(self, text: str, is_lost: bool) -> None:
         super().__init__(text)
         self.is_lost = is_lost
+
+
+class Full(EngineError):
+    """The stream takes no more entries, for its last one has the last ID that there can be."""
 
 
 class Engine:
@@ -122,6 +127,11 @@ class Engine:
                 pipe.xadd(self.stream, {FIELD: line}, minid=max(0, int(since * 1000)))
             numbers = pipe.execute()
         return bytes(numbers[-1])
+
+    def begin_anew(self) -> None:
+        """Take the stream away, so that all hosts tell again what they know."""
+        with self.asking() as client:
+            client.delete(self.stream)
 
     def denied(self) -> dict[bytes, bytes]:
         """Return whom each host keeps out."""
@@ -219,6 +229,8 @@ def explained(error: Exception, place: str) -> EngineError:
         return error
     text = " ".join(str(error).rpartition("of pipeline caused error: ")[2].split()).rstrip(".")
     found = [error, *_causes(error)]
+    if FULL in text:
+        return Full(f"{place}: {text}", is_lost=False)
     cure = next(cure for kind, part, cure in CURES if any(kind in _kinds(its) and part in str(its) for its in found))
     if cure == CURES[-1][2] and place.startswith("rediss:"):
         cure = NO_TLS  # what speaks none waits for more

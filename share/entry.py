@@ -36,6 +36,10 @@ class Garbage(ValueError):
     """What stands in the stream is nothing that a host has written."""
 
 
+class Future(Garbage):
+    """An entry's ID is later than the server's clock, which was ahead; nobody can tell when it was written."""
+
+
 def pack(entry: Entry, now: float) -> bytes:
     """Return the line; now: by the same clock as the entry's time."""
     age = max(0.0, now - entry.time)
@@ -48,8 +52,13 @@ def milliseconds(number: bytes) -> int:
     return int(number.partition(b"-")[0])
 
 
+def is_ahead(number: bytes, now: float) -> bool:
+    """Whether an ID is one of the future; now: by the server's clock."""
+    return milliseconds(number) / 1000 > now + AHEAD
+
+
 def unpack(number: bytes, fields: object, now: float) -> Entry:
-    """Return the entry with this ID, its time by the server's clock, which says now. Raise Garbage."""
+    """Return the entry with this ID, its time by the server's clock, which says now. Raise Garbage, or Future."""
     if not isinstance(fields, dict) or list(fields) != [FIELD]:
         raise Garbage("other fields")
     data = fields[FIELD]
@@ -63,11 +72,10 @@ def unpack(number: bytes, fields: object, now: float) -> Entry:
         raise Garbage("no address of one client")
     if host.strip(SERVICE) or len(host) > LONGEST_NAME:
         raise Garbage("no name of a host")
-    written = milliseconds(number) / 1000
-    if written > now + AHEAD:
-        raise Garbage("a time in the future")
+    if is_ahead(number, now):
+        raise Future("a time in the future")
     name = "" if name == NOBODY else name
-    return Entry(sign, name, min(written, now) - _seconds(age), plain(user), plain(service), host)
+    return Entry(sign, name, min(milliseconds(number) / 1000, now) - _seconds(age), plain(user), plain(service), host)
 
 
 def _seconds(age: str) -> float:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from tests.guards import Guard
 
+AGENT = "share/agent.py"
+FUTURE = "tests/share/test_share.py::test_a_stream_whose_last_entry_is_of_the_future_is_begun_anew"
+FULL = "tests/share/test_share.py::test_a_stream_that_has_given_ids_of_the_future_is_begun_anew"
+
 GUARDS = (
     Guard(
         "an address in the stream names a file only if it is one client's, as it is written",
@@ -14,7 +18,7 @@ GUARDS = (
     Guard(
         "an entry of the future says nothing",
         "share/entry.py",
-        {"    if written > now + AHEAD:\n": "    if False:\n"},
+        {"    if is_ahead(number, now):\n": "    if False:\n"},
         "tests/share/test_ledger.py::test_an_id_is_not_of_the_future",
     ),
     Guard(
@@ -94,5 +98,29 @@ GUARDS = (
         "share/agent.py",
         {"if len(own) > len(there):": "if own:"},
         "tests/share/test_agent.py::test_who_has_more_denials_than_hosts_can_heed_may_lift_some",
+    ),
+    Guard(
+        "a stream whose last entry is of the future is begun anew",
+        AGENT,
+        {"        if self._is_ahead(self._last) and": "        if not self._last and"},
+        f"{FUTURE}[an hour]",
+    ),
+    Guard(
+        "a stream that takes no more entries is begun anew",
+        AGENT,
+        {"            except Full:\n": "            except KeyError:\n"},
+        f"{FULL}[for ever]",
+    ),
+    Guard(
+        "no entry is lost when the server's clock is put",
+        AGENT,
+        {"if taken[0] and self._is_ahead": "if not taken and self._is_ahead"},
+        "tests/share/test_agent.py::test_a_clock_that_is_put_loses_no_entry[the server's]",
+    ),
+    Guard(
+        "no entry is lost when a host's clock is put",
+        AGENT,
+        {"if self._clock.has_moved():": "if not engine:"},
+        "tests/share/test_agent.py::test_a_clock_that_is_put_loses_no_entry[this host's]",
     ),
 )

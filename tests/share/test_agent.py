@@ -14,7 +14,7 @@ from popips import configuration, denials
 from popips.log import Log
 from share.agent import Agent
 from share.watch import Lost, Watch
-from tests.share import LIMIT, STREAM, A, B, Host, Server
+from tests.share import LIMIT, STREAM, A, B, Host, Server, wait
 from tests.share.conftest import Servers
 
 
@@ -138,6 +138,23 @@ def test_who_has_more_denials_than_hosts_can_heed_may_lift_some(server: Server, 
     one = clocked("pop1", server.url)
     one.host.deny(A)
     until(lambda: server.client.hget(f"{STREAM}:denied", "pop1") == f"{A} - root\n", one)
+
+
+@pytest.mark.parametrize("whose", ["the server's", "this host's"])
+def test_a_clock_that_is_put_loses_no_entry(server: Server, clocked: Hosts, whose: str) -> None:
+    one, two = clocked("pop1", server.url), clocked("pop2", server.url)
+    until(lambda: one.log.lines and two.log.lines, one, two)
+    two.login(A)
+    until(server.lines, two)
+    assert one.agent and one.agent._reader
+    wait(lambda: not one.agent._reader._read.empty())  # type: ignore[union-attr]
+    if whose == "this host's":
+        one.ahead += 3600
+    else:
+        one.agent._clock.ahead += 3600  # what was measured before the server's went an hour ahead
+    until(lambda: one.host.hears(A) == "live", one)
+    assert abs(one.host.time(A) - one.now()) < LIMIT
+    assert server.lines() == [f"+ {A} alice pop3 pop2"]
 
 
 def test_a_renewal_is_told_a_minute_before_the_grant_is_due(server: Server, clocked: Hosts) -> None:

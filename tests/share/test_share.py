@@ -231,7 +231,7 @@ def test_a_wrong_password_is_named_and_tried_again(servers: Servers, hosts: Host
 def test_a_user_of_the_acl_is_enough(servers: Servers, hosts: Hosts) -> None:
     """The line is that of popips-share(8)."""
     server = servers()
-    rule = ["on", ">secret", "~popips:*", "+xadd", "+xread", "+xrange", "+hset", "+hdel", "+hgetall", "+time"]
+    rule = ["on", ">secret", "~popips:*", "+xadd", "+xread", "+xrange", "+hset", "+hdel", "+hgetall", "+time", "+del"]
     server.client.execute_command("ACL", "SETUSER", "popips", *rule)
     password = server.folder / "password"
     password.write_text("secret")
@@ -340,11 +340,38 @@ def test_what_no_host_has_written_is_ignored(pair: list[Host], server: Server) -
     wait(lambda: two.hears(A) == "live")
     wait(lambda: two.denied() == [f"{C} - root@pop9"])
     assert sorted(os.listdir(two.told)) == [".denied", ".fleet", A]
-    server.client.xadd(STREAM, {"e": f"+ {B} 0.000 eve pop3 pop9"}, id=f"{int(time.time() + 3600) * 1000}-0")
-    one.login(V6)  # behind it, and so at that time, too: nobody knows when
-    wait(lambda: len(server.lines_of("pop1")) == 2)
-    wait(lambda: set(two.fleet["hosts"]) == {"pop1", "pop9"})
-    assert (two.hears(B), two.hears(V6)) == ("", "")
+
+
+def of_the_future(server: Server, ahead: str) -> str:
+    number = f"{int(time.time() + 3600) * 1000}-0" if ahead == "an hour" else f"{2**64 - 1}-{2**64 - 1}"
+    server.client.xadd(STREAM, {"e": f"+ {B} 0.000 eve pop3 pop9"}, id=number)
+    return number
+
+
+@pytest.mark.parametrize("ahead", ["an hour", "for ever"])
+def test_a_stream_whose_last_entry_is_of_the_future_is_begun_anew(pair: list[Host], server: Server, ahead: str) -> None:
+    """The server's clock was ahead, and what is behind that entry is of that time, too; or no other ID is left."""
+    one, two = pair
+    one.login(A)
+    wait(lambda: two.hears(A) == "live")
+    of_the_future(server, ahead)
+    one.login(V6)
+    one.end_grant(A)
+    two.deny(C)
+    wait(lambda: (two.hears(A), two.hears(V6), len(one.denied())) == ("ended", "live", 1))
+    wait(lambda: is_together(one, two))
+    now = 1000 * (time.time() + 60)
+    assert all(int(its.partition("-")[0]) < now for its, _ in server.client.xrange(STREAM))
+    assert two.hears(B) == ""
+
+
+@pytest.mark.parametrize("ahead", ["an hour", "for ever"])
+def test_a_stream_that_has_given_ids_of_the_future_is_begun_anew(server: Server, hosts: Hosts, ahead: str) -> None:
+    """The entry itself is gone: it was too many, or somebody has removed it."""
+    server.client.xdel(STREAM, of_the_future(server, ahead))
+    one, two = hosts(server.url, "pop1", "pop2")
+    one.login(A)
+    wait(lambda: two.hears(A) == "live")
 
 
 # ---- how it starts
