@@ -16,10 +16,11 @@ from stat import S_ISREG, S_ISVTX, S_IXUSR
 
 from popips import denials
 from popips.denials import Denial
+from popips.files import WRITE, opened, write_all
 from popips.login import ELSEWHERE, Login
 from popips.paste import quoted
 from popips.settings import Settings
-from popips.stamps import DENIED, StampError, StampFailed
+from popips.stamps import DENIED, NEW, UNSETTLED, StampError, StampFailed
 from popips.stamps.folder import LONGEST, Folder
 
 # what is others' to write to may be so on purpose, as /tmp is, or a user's home
@@ -79,6 +80,27 @@ def last(here: float | None, there: Told | None, now: float) -> float | None:
     return there.time if there.is_live else None
 
 
+def own_name(settings: Settings) -> str:
+    """Return what the other hosts call this one."""
+    return settings.share_name or os.uname().nodename
+
+
+def end(settings: Settings, names: Iterable[str], now: float) -> None:
+    """Note that logins from these addresses were ended here, or what others have told would open the relay again.
+
+    popips-share does so, too, but it may not run just now: it tells the others when it starts. Raise StampFailed.
+    """
+    try:
+        there = Elsewhere(settings.share_from)
+    except StampError:
+        return  # what cannot be believed opens nothing
+    with there:
+        for name in names:
+            told = there.told(name)
+            if told and told.is_live:
+                there.end(name, own_name(settings), now)
+
+
 class Elsewhere(Folder):
     """The folder, open; use it in a `with`.
 
@@ -122,6 +144,18 @@ class Elsewhere(Folder):
         """Return whose login was told, with @HOST for its writer; None if the file does not say."""
         login = self.login(name)
         return login and Login(login.user, login.service, f"{ELSEWHERE}{login.writer}")
+
+    def end(self, name: str, host: str, now: float) -> None:
+        """Have it told that this host has ended the logins from an address until now. Raise StampFailed."""
+        login, owner, new = self.login(name), os.fstat(self.fd), f".{name}{NEW}"
+        its = Login(login.user if login else "", login.service if login else "", host)
+        self.remove(new)  # of one who was killed
+        with self.naming(name):
+            with opened(new, WRITE | os.O_CREAT | os.O_EXCL, UNSETTLED, self.fd) as fd:
+                write_all(fd, its.pack())
+                os.fchown(fd, owner.st_uid, owner.st_gid)  # for popips-share reads it when it starts
+                os.utime(fd, (now, now))
+            os.rename(new, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def denied(self) -> list[Denial]:
         """Return whom others keep out; raise StampError if nobody can tell, or popips-share has not heard yet."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from popips import address, denials, fate, policy, requests
+from popips import address, denials, elsewhere, fate, policy, requests
 from popips.maps import Place, Records, Writer, kinds
 from popips.move import move
 from popips.settle import nothing, rebuild, settle
@@ -30,7 +30,9 @@ def end(site: Site, names: Iterable[str]) -> Iterator[list[str]]:
     for fates in in_turns(site, there, lambda _: "ended by the admin"):
         requests.withdraw(site.folder, fates)
         site.folder.sync()  # or a power failure would bring them back
-        yield [name for name, what in fates.items() if what in fate.ENDING]
+        ended = [name for name, what in fates.items() if what in fate.ENDING]
+        elsewhere.end(site.settings, ended, time.time())
+        yield ended
 
 
 def all_grants(site: Site) -> Iterator[str]:
@@ -136,4 +138,5 @@ def _end(edited: Edited, writer: Writer, names: set[str]) -> list[str]:
     if there:
         settle(site, writer, there, {}, lambda _: "ended by the admin")
         site.folder.sync()  # or a power failure would bring them back
+        elsewhere.end(site.settings, there, time.time())
     return there

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
+from popips.elsewhere import own_name
 from popips.log import ERROR, INFO, WARNING, Log
 from popips.settings import Settings
 from popips.stamps import StampError
@@ -34,7 +35,7 @@ class Agent:
 
     def __init__(self, settings: Settings, log: Log, now: Callable[[], float] = time.time) -> None:
         self._settings, self._log, self._clock = settings, log, Clock(now)
-        self.name = settings.share_name or socket.gethostname()
+        self.name = own_name(settings)
         self._knows = Knowledge(settings, self.name, now())
         self._fleet = Fleet(self.name, settings.share, now())
         self._engine: Engine | None = None

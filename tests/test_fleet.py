@@ -19,7 +19,7 @@ from popips.log import Log
 from popips.stamps import StampFailed
 from tests.box import Box
 from tests.conftest import Installed, Site
-from tests.elsewhere import OTHER, From
+from tests.elsewhere import AGENT, OTHER, From
 from tests.test_kinds import KINDS, Host, Kind
 
 A, B, C, V6 = "192.0.2.10", "192.0.2.11", "192.0.2.12", "2001:db8::10"
@@ -101,6 +101,24 @@ def test_a_run_takes_up_each_login_once_and_keeps_the_later_of_two(fleet: Fleet)
     fleet.tell(A, age=30)
     fleet.run()
     assert A in fleet.site.records() and fleet.is_taken_up(A)
+
+
+@pytest.mark.parametrize("words", [["end", A], ["end", "--all"], ["del", A], ["end", "--user", "bob"]], ids=" ".join)
+def test_what_the_admin_ends_while_popips_share_does_not_run_stays_ended(fleet: Fleet, words: list[str]) -> None:
+    fleet.tell(A, age=60)
+    fleet.tell(B, age=60, who=f"carol imap {OTHER}\n")
+    fleet.run()
+    (fleet.path / f".{A}.new").write_text("of one who was killed")
+    assert fleet.installed.run("popips-db", *words).returncode == 0
+    fleet.site.configure()
+    fleet.run()
+    fleet.configure()  # which is taken up anew as a whole
+    fleet.run()
+    assert sorted(fleet.site.records()) == ([] if "--all" in words else [B])
+    told = fleet.path / A
+    assert (told.stat().st_uid, told.stat().st_mode & 0o777) == (AGENT, 0o600)
+    assert told.read_text() == f"bob imap {os.uname().nodename}\n"
+    assert sorted(path.name for path in fleet.path.iterdir()) == [".denied", A, B]
 
 
 def test_a_login_elsewhere_renews_a_grant_before_it_would_be_due(fleet: Fleet) -> None:

@@ -90,6 +90,14 @@ def test_end_says_where_a_login_elsewhere_is_to_be_ended(installed: Installed, w
     assert installed.run("popips-db", "end", A).returncode == 0
 
 
+def test_what_is_ended_here_is_not_open_by_an_earlier_login_elsewhere(installed: Installed, without_map: From) -> None:
+    """Whether or not popips-share runs, which does not in this test."""
+    without_map.tell(A, age=60)
+    installed.pam(A)
+    assert installed.run("popips-db", "end", A).returncode == 0
+    assert installed.run("popips-db", "why", A).returncode == 1
+
+
 WHYS = {  # how long ago the last login here was, and what was told; the status, and what why says
     "a login there": (None, (60.0, True), 0, f"{A}: granted: user=bob service=imap by=@{OTHER} last="),
     "a later one there": (100, (60.0, True), 0, f"{A}: granted: user=bob service=imap by=@{OTHER} last="),

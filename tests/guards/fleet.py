@@ -150,4 +150,16 @@ GUARDS = (
         {"        if _is_a_hosts(name)\n": ""},
         "tests/doctor/test_share.py::test_a_name_that_no_host_can_have_comes_into_no_command",
     ),
+    Guard(
+        "what the admin ends here is not opened again by a login elsewhere before that",
+        "popips/revoke.py",
+        {"        elsewhere.end(site.settings, ended, time.time())\n": ""},
+        f"{OF_RUNS}what_the_admin_ends_while_popips_share_does_not_run_stays_ended[end 192.0.2.10]",
+    ),
+    Guard(
+        "what the admin takes out here is not opened again by a login elsewhere before that",
+        "popips/revoke.py",
+        {"        elsewhere.end(site.settings, there, time.time())\n": ""},
+        f"{OF_RUNS}what_the_admin_ends_while_popips_share_does_not_run_stays_ended[del 192.0.2.10]",
+    ),
 )

@@ -73,6 +73,21 @@ def test_a_login_on_one_host_relays_on_the_other_and_its_end_and_denial_reach_it
     assert one.granted() == []
 
 
+def test_what_is_ended_here_while_popips_share_is_down_ends_on_all_hosts(mail: list[MailHost]) -> None:
+    one, two = mail
+    one.login(A)
+    wait(lambda: two.its.hears(A) == "live")
+    two.expire()
+    assert two.granted() == [A]
+    assert two.its.end() == 0
+    two.run("sbin/popips-db", "end", A)
+    two.its.start()
+    wait(lambda: one.its.hears(A) == "ended")
+    for host in mail:
+        host.expire()
+    assert (one.granted(), two.granted()) == ([], [])
+
+
 def test_what_a_host_has_heard_of_it_does_not_tell_again_and_an_end_here_ends_it_there(
     mail: list[MailHost], server: Server
 ) -> None:
