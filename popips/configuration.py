@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from stat import S_ISREG
 
 from popips.files import identity, opened
@@ -32,6 +33,7 @@ def parsed(path: str, data: bytes, identity: str = "-") -> Settings:
         number = data.count(b"\n", 0, error.start) + 1
         raise SettingsError(f"{path}:{number}: not UTF-8; write it in ASCII") from None
     given: dict[str, object] = {}
+    places: dict[str, str] = {}  # the line of each
     for number, line in enumerate((line.strip() for line in lines), 1):
         if not line or line.startswith("#"):
             continue
@@ -44,11 +46,13 @@ def parsed(path: str, data: bytes, identity: str = "-") -> Settings:
         if name in given:
             raise SettingsError(f"{where}: {name} is set twice: leave one of the lines out")
         try:
-            given[name] = ROWS[name].parse(text)
+            given[name], places[name] = ROWS[name].parse(text), where
         except ValueError as error:
             comment = "; a comment needs a line of its own" if "#" in text else ""
             raise SettingsError(f"{where}: {name}: {error}{comment}") from None
-    return Settings(path=path, identity=identity, **_agreed(path, given))
+    settings = Settings(path=path, identity=identity, **_agreed(path, given))
+    _apart(settings, places)
+    return settings
 
 
 def _content(path: str) -> tuple[str, bytes]:
@@ -74,6 +78,20 @@ def _content(path: str) -> tuple[str, bytes]:
         return "-", b""
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _apart(settings: Settings, places: Mapping[str, str]) -> None:
+    """Raise SettingsError where the files of two folders would stand beside each other: they have the same names."""
+    stamps, told = settings.stamps, settings.share_from
+    if not (_is_within(stamps, told) or _is_within(told, stamps)):
+        return
+    wrong = "share_from" if "share_from" in places else "stamps"
+    cure = f"name another folder as {wrong}, {getattr(Settings, wrong)} for instance"
+    raise SettingsError(f"{places[wrong]}: {told} (share_from) and {stamps} (stamps) lie within each other: {cure}")
+
+
+def _is_within(one: str, other: str) -> bool:
+    return f"{one}/".startswith(f"{other.rstrip('/')}/")
 
 
 def _agreed(path: str, given: dict[str, object]) -> dict[str, object]:

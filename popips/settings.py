@@ -198,7 +198,7 @@ class Settings:
         "/run/popips/from",
         parsers.path,
         """the folder in which popips-share keeps what the others tell; on a file system in memory, as /run is.
-        Nobody else may write to it.""",
+        Nobody else may write to it, and it lies not within that of the stamps, nor that within it.""",
     )
     path: str = ""  # of the file that says so; "" if none does
     identity: str = "-"  # of that file, see popips.files; "-" if there is none

@@ -206,6 +206,27 @@ def test_settings_that_do_not_go_together_are_named(tmp_path: Path, lines: str, 
     assert cure in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("lines", "number", "cure"),
+    [
+        ("stamps = /x/y\nshare_from = /x/y", 2, "another folder as share_from, /run/popips/from"),
+        ("stamps = /x/y\n\nshare_from = /x/y/z", 3, "another folder as share_from, /run/popips/from"),
+        ("share_from = /x\nstamps = /x/y", 1, "another folder as share_from, /run/popips/from"),
+        ("share_from = /var/lib/popips/stamps", 1, "another folder as share_from, /run/popips/from"),
+        ("stamps = /run/popips/from", 1, "another folder as stamps, /var/lib/popips/stamps"),
+        ("stamps = /", 1, "another folder as stamps, /var/lib/popips/stamps"),
+    ],
+)
+def test_stamps_and_what_others_tell_are_no_folders_within_each_other(
+    tmp_path: Path, lines: str, number: int, cure: str
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        load(tmp_path, lines)
+    assert str(error.value).startswith(f"{tmp_path}/popips.conf:{number}: ")
+    assert cure in str(error.value)
+    load(tmp_path, "stamps = /x/y\nshare_from = /x/yz")
+
+
 @pytest.mark.parametrize("kind", ["a folder", "a fifo", "a link to itself"])
 def test_what_is_not_a_plain_file_is_named_and_not_waited_for(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "popips.conf"
