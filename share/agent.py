@@ -219,25 +219,30 @@ class Agent:
             except Garbage as error:
                 self._warn(f"ignored: {number.decode()}: {error}: who but popips-share may write to that stream?")
                 continue
-            if its.host == self.name:
+            is_own = (its.host, its.by) == (self.name, self._knows.told.id)
+            if is_own:
                 self._last_own = number
-            else:
+            elif its.host != self.name or self._is_namesake():
                 written = self._clock.here(entry.milliseconds(number) / 1000)
                 # what was written before this program was started took no time
                 self._fleet.heard(its.host, written, now - written if self._knows.is_complete else 0.0)
             if its.sign == DENIALS:
-                self._ask_denials |= its.host != self.name
+                self._ask_denials |= not is_own
                 continue
-            event = Event(min(self._clock.here(its.time), now), its.sign == LOGIN, its.user, its.service, its.host)
+            then, is_live = min(self._clock.here(its.time), now), its.sign == LOGIN
+            event = Event(then, is_live, its.user, its.service, its.host, is_own)
             if event.time > now - self._settings.window and is_newer(event, news.get(its.address)):
                 news[its.address] = event
-                if self._knows.is_strange(its.address, event):
-                    self._warn(
-                        f"another host calls itself {self.name}, too: give it another share_name, for it is not heard"
-                    )
         self._knows.hear(news, now)
         if is_all and not self._knows.is_complete:
             self._knows.complete(now)
+
+    def _is_namesake(self) -> bool:
+        """Whether who has just written in this host's name is another one, and say so; else it was before the boot."""
+        if self._knows.is_complete:
+            cure = "give it another share_name, for each of the two undoes what the other denies"
+            self._warn(f"another host calls itself {self.name}, too: {cure}")
+        return self._knows.is_complete
 
     def _warn(self, text: str) -> None:
         """Log what is wrong in the stream, but not each time."""
@@ -251,7 +256,7 @@ class Agent:
             self._share_denials(engine)
         while self._knows.ready:
             batch = dict(list(self._knows.ready.items())[:MOST])
-            self._add(engine, [_entry(name, event) for name, event in batch.items()])
+            self._add(engine, [self._entry(LOGIN if its.is_live else END, name, its) for name, its in batch.items()])
             self._knows.is_told(batch)
 
     def _add(self, engine: Engine, entries: list[Entry]) -> None:
@@ -283,8 +288,7 @@ class Agent:
             self._untold = f"the other hosts do not hear what is denied here now: {error}"
         else:
             engine.deny(self.name, own)
-            self._add(engine, [Entry(DENIALS, "", self._clock.now(), UNKNOWN, UNKNOWN, self.name)])
+            self._add(engine, [self._entry(DENIALS, "", Event(self._clock.now(), False, UNKNOWN, UNKNOWN, self.name))])
 
-
-def _entry(name: str, event: Event) -> Entry:
-    return Entry(LOGIN if event.is_live else END, name, event.time, event.user, event.service, event.host)
+    def _entry(self, sign: str, name: str, event: Event) -> Entry:
+        return Entry(sign, name, event.time, event.user, event.service, event.host, self._knows.told.id)

@@ -2,7 +2,7 @@
 
 SIGN is + for a login, - for the end of all logins from an address up to then, ! for a change of what HOST denies, which
 has no address. AGE is how many seconds ago that was when the entry was written; the entry's ID says when that was, in
-milliseconds of the server's clock.
+milliseconds of the server's clock. HOST is a name, a slash, and which of the hosts of that name it is.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from popips import address
 from popips.login import LONGEST_WORD, SAFE, plain, word
 from popips.parsers import LONGEST_NAME, SERVICE
+from share.identity import is_word
 
 FIELD = b"e"
 LOGIN, END, DENIALS = "+", "-", "!"
@@ -22,7 +23,10 @@ AHEAD = 60.0  # seconds that an ID may be ahead of the server's clock, which was
 
 @dataclass(frozen=True)
 class Entry:
-    """What one host tells; time: of the login or end, in seconds since the epoch, by whichever clock is meant."""
+    """What one host tells; time: of the login or end, in seconds since the epoch, by whichever clock is meant.
+
+    by: which of the hosts of that name it is, "" if nobody says.
+    """
 
     sign: str
     address: str
@@ -30,6 +34,7 @@ class Entry:
     user: str
     service: str
     host: str
+    by: str = ""
 
 
 class Garbage(ValueError):
@@ -43,7 +48,7 @@ class Future(Garbage):
 def pack(entry: Entry, now: float) -> bytes:
     """Return the line; now: by the same clock as the entry's time."""
     age = max(0.0, now - entry.time)
-    who = f"{word(entry.user)} {word(entry.service)} {entry.host}"
+    who = f"{word(entry.user)} {word(entry.service)} {entry.host}/{entry.by}"
     return f"{entry.sign} {entry.address or NOBODY} {age:.3f} {who}".encode()
 
 
@@ -65,17 +70,20 @@ def unpack(number: bytes, fields: object, now: float) -> Entry:
     words = data.decode("ascii", "replace").split(" ") if len(data) <= LONGEST else []
     if len(words) != 6 or any(not text or text.strip(SAFE + "%!") for text in words):
         raise Garbage("no line of six words")
-    sign, name, age, user, service, host = words
+    sign, name, age, user, service, its = words
+    host, _, by = its.partition("/")
     if sign not in (LOGIN, END, DENIALS):
         raise Garbage("no sign")
     if name != NOBODY if sign == DENIALS else not address.is_canonical(name):
         raise Garbage("no address of one client")
-    if host.strip(SERVICE) or len(host) > LONGEST_NAME:
+    if not host or host.strip(SERVICE) or len(host) > LONGEST_NAME or not (by == "" or is_word(by)):
         raise Garbage("no name of a host")
     if is_ahead(number, now):
         raise Future("a time in the future")
     name = "" if name == NOBODY else name
-    return Entry(sign, name, min(milliseconds(number) / 1000, now) - _seconds(age), plain(user), plain(service), host)
+    return Entry(
+        sign, name, min(milliseconds(number) / 1000, now) - _seconds(age), plain(user), plain(service), host, by
+    )
 
 
 def _seconds(age: str) -> float:

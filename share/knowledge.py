@@ -85,22 +85,12 @@ class Knowledge:
                 self._learn(name, event)
                 self._limit(event.user, now)
 
-    def is_strange(self, name: str, event: Event) -> bool:
-        """Whether a login that bears this host's name is none of its own, as far as one can tell."""
-        return (
-            event.host == self._host
-            and event.is_live
-            and self.is_complete
-            and name not in self.here.logins
-            and is_newer(event, self._known.get(name))
-        )
-
     def _learn(self, name: str, event: Event) -> None:
         """Keep the newest event of an address, for all who ask here."""
         self._known[name] = event
         here = self.here.logins.get(name)
         self._holders.note(name, here if here and is_newer(here, event) else event)
-        if event.host != self._host or not event.is_live:
+        if not event.is_live or (is_newer(event, here) and not event.is_own):  # else the stamp says so
             self.told.put(name, event)
 
     def _limit(self, user: str, now: float) -> None:
@@ -116,7 +106,7 @@ class Knowledge:
         if self._is_restart:
             self._is_restart = False
             for name, event in list(self._known.items()):
-                if event.is_live and event.host == self._host and name not in self.here.logins:
+                if event.is_live and event.is_own and name not in self.here.logins:
                     self._end(name, event, now)  # ended while nobody looked
         for name in self.here.logins:
             self._consider(name, now)

@@ -15,13 +15,17 @@ EARLY = 60.0  # seconds before a grant is due elsewhere by which its renewal is 
 
 @dataclass(frozen=True)
 class Event:
-    """A login, or the end of all logins up to then; user, service and host say whose it was, and where."""
+    """A login, or the end of all logins up to then; user, service and host say whose it was, and where.
+
+    is_own: whether it is this host that has told the others of it, as the stream says.
+    """
 
     time: float
     is_live: bool
     user: str = ""
     service: str = ""
     host: str = ""
+    is_own: bool = False
 
 
 def is_newer(event: Event, known: Event | None) -> bool:

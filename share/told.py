@@ -18,6 +18,7 @@ from popips.login import Login, unpack
 from popips.probe.fleet import FILE
 from popips.settings import Settings
 from popips.stamps import DENIED, NEW, SETTLED, UNSETTLED
+from share.identity import identity
 from share.ledger import SAME, Event
 
 OPEN = 0o644  # the mode of files that say nothing of users
@@ -47,6 +48,7 @@ class Told:
                 is_popips_own = path == Settings.share_from
                 cure = f"rm -r {path}, and popips-share makes it" if is_popips_own else ANOTHER
                 raise FolderError(f"{path}: others may write to it: {cure}")
+            self.id = identity(self._fd)
             self._load()
         except OSError as error:
             raise FolderError(f"{path}: {error.strerror}: popips-share must be able to write there") from error

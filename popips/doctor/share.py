@@ -1,6 +1,7 @@
 """popips-share: whether it runs and has its server, whom it hears, and whether what it writes down can be believed.
 
-Without it the logins on this host go on to open the relay: so only a folder that others may write to is a failure.
+Without it the logins on this host go on to open the relay: so only a folder that others may write to is a failure, and
+another host that bears this one's name and so undoes what is denied here.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from popips.stamps import DENIED, StampError
 IDS = ("engine", "hosts", "folder")
 SERVICE = "popips-share.service"
 LATE = 30.0  # seconds that an entry may be on its way
+NAMESAKE = 3600.0  # seconds since it was heard that another host of that name counts
 IN_MEMORY = ("tmpfs", "ramfs")
 
 
@@ -68,6 +70,10 @@ def _wrong_hosts(patient: Patient, seen: Fleet) -> Iterator[Finding]:
         found = f"no other host has been heard in {of.share_stream}: has each the same share and share_stream?"
         yield Finding(WARN, found, fix=f"grep -n '^share' {quoted(patient.conf)}")
     for host in seen.hosts:
+        if host.name == seen.name and patient.now - host.heard < NAMESAKE:
+            found = f"another host calls itself {host.name}, too: each of the two undoes what the other denies"
+            fix = f"{patient.set_line('share_name', f'{host.name}-2')}; {_start(patient)}"
+            yield Finding(FAIL, found, f"heard {_ago(patient, host.heard)} ago; the cure is for one of the two", fix)
         if host.lag > LATE:
             found = f"{host.name}: its last login took {host.lag:.0f} s to come here"
             yield Finding(WARN, found, fix=f"ssh {quoted(host.name)} popips-db doctor --only share,clock")

@@ -84,6 +84,10 @@ def slow(others: From) -> None:
     write(others, hosts={OTHER: {"heard": NOW, "lag": 99, "live": 1}})
 
 
+def namesake(others: From) -> None:
+    write(others, hosts={"mx1": {"heard": NOW - 60, "lag": 0.01, "live": 1}})
+
+
 def writable(others: From) -> None:
     others.path.chmod(0o775)
 
@@ -116,6 +120,13 @@ CASES: list[tuple[Callable[[From], None], str, str, tuple[str, ...], tuple[str, 
     (in_trouble, "engine", WARN, (f"trouble with {SHARE}", "OOM command"), ("journalctl -t popips-share",)),
     (alone, "hosts", WARN, ("no other host has been heard in popips:log",), ("grep -n '^share' ",)),
     (slow, "hosts", WARN, (f"{OTHER}: its last login took 99 s",), (f"ssh {OTHER} popips-db doctor",)),
+    (
+        namesake,
+        "hosts",
+        FAIL,
+        ("another host calls itself mx1, too", "heard 1 minutes ago"),
+        ("share_name = mx1-2", *START),
+    ),
     (writable, "folder", FAIL, ("{from}: others may write to it",), ("chmod go-w {from}",)),
     (replaceable, "folder", FAIL, ("{from}: others may put another in its place",), ("/run/popips/from", *START)),
     (shared, "folder", FAIL, ("{from}: others may write to it",), ("/run/popips/from", *START)),

@@ -7,6 +7,7 @@ from tests.guards import Guard
 AGENT = "share/agent.py"
 FUTURE = "tests/share/test_share.py::test_a_stream_whose_last_entry_is_of_the_future_is_begun_anew"
 FULL = "tests/share/test_share.py::test_a_stream_that_has_given_ids_of_the_future_is_begun_anew"
+NAMESAKES = "tests/share/test_agent.py::test_hosts_of_one_name_hear_each_other_and_end_nothing_but_their_own"
 
 GUARDS = (
     Guard(
@@ -122,5 +123,23 @@ GUARDS = (
         AGENT,
         {"if self._clock.has_moved():": "if not engine:"},
         "tests/share/test_agent.py::test_a_clock_that_is_put_loses_no_entry[this host's]",
+    ),
+    Guard(
+        "a host ends nothing that another one of its name has told",
+        "share/knowledge.py",
+        {"if event.is_live and event.is_own and name": "if event.is_live and event.host == self._host and name"},
+        NAMESAKES,
+    ),
+    Guard(
+        "hosts of one name hear each other",
+        AGENT,
+        {"is_own = (its.host, its.by) == (self.name, self._knows.told.id)": "is_own = its.host == self.name"},
+        NAMESAKES,
+    ),
+    Guard(
+        "what this host has told before is not told to itself after a boot",
+        "share/knowledge.py",
+        {"(is_newer(event, here) and not event.is_own)": "not event.is_own"},
+        "tests/share/test_agent.py::test_what_a_host_wrote_before_it_was_booted_is_no_other_host",
     ),
 )

@@ -84,14 +84,13 @@ class Server:
             self.process = None
 
     def lines(self) -> list[str]:
-        """What stands in the stream, without the ages."""
-        words = [fields["e"].split(" ") for _, fields in self.client.xrange(STREAM)]
-        return [" ".join((*its[:2], *its[3:])) for its in words]
+        """What stands in the stream, without the ages, and which of the hosts of a name it is."""
+        words = [fields.get("e", "").split(" ") for _, fields in self.client.xrange(STREAM)]
+        return [" ".join((*its[:2], *its[3:])).partition("/")[0] for its in words]
 
     def lines_of(self, host: str) -> list[str]:
         """What a host has written."""
-        words = [fields.get("e", "") for _, fields in self.client.xrange(STREAM)]
-        return [line for line in words if line.endswith(f" {host}")]
+        return [line for line in self.lines() if line.endswith(f" {host}")]
 
 
 class Host:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from popips import configuration, denials
 from popips.log import Log
 from share.agent import Agent
 from share.watch import Lost, Watch
-from tests.share import LIMIT, STREAM, A, B, Host, Server, wait
+from tests.share import LIMIT, STREAM, A, B, C, Host, Server, wait
 from tests.share.conftest import Servers
 
 
@@ -160,7 +161,7 @@ def test_a_clock_that_is_put_loses_no_entry(server: Server, clocked: Hosts, whos
 def test_a_renewal_is_told_a_minute_before_the_grant_is_due(server: Server, clocked: Hosts) -> None:
     one = clocked("pop1", server.url)
     one.login(A)
-    until(lambda: len(server.lines()) == 1, one)
+    until(lambda: one.agent and one.agent._seen, one)  # told, and heard before the clock moves, as it is in truth
     for minute in (5, 10):
         one.ahead = 60 * minute
         one.login(A)
@@ -222,16 +223,44 @@ def test_one_line_for_each_trouble_and_one_when_it_is_over(server: Server, clock
     assert f"{STREAM}: ignored: " in one.log.lines[2]
 
 
-def test_another_host_of_the_same_name_is_told_of(server: Server, clocked: Hosts, tmp_path: Path) -> None:
+def test_hosts_of_one_name_hear_each_other_and_end_nothing_but_their_own(
+    server: Server, clocked: Hosts, tmp_path: Path
+) -> None:
     (tmp_path / "x").mkdir()
     one, two = clocked("pop1", server.url), Clocked(tmp_path / "x", "pop1", server.url)
-    until(lambda: one.log.lines, one)
+    for host, name in ((one, A), (one, C), (two, B)):
+        host.login(name)
     two.start()
     assert two.agent
-    two.login(A)
-    until(lambda: len(one.log.lines) == 2, one, two)
-    two.agent.close()
-    assert "another host calls itself pop1" in one.log.lines[1]
+    try:
+        until(lambda: (two.host.hears(A), two.host.hears(C), one.host.hears(B)) == ("live", "live", "live"), one, two)
+        until(lambda: "pop1" in one.host.fleet["hosts"], one)
+        assert [line.partition(", too: ")[0] for line in one.log.lines[1:]] == [
+            f"{STREAM}: another host calls itself pop1"
+        ]
+        two.agent.close()
+        two.host.end_grant(B)
+        two.start()
+        until(lambda: one.host.hears(B) == "ended", one, two)
+    finally:
+        two.agent.close()
+    assert server.lines()[3:] == [f"- {B} alice pop3 pop1"]
+    assert (one.host.hears(A), two.host.hears(A), two.host.hears(C)) == ("", "live", "live")
+
+
+def test_what_a_host_wrote_before_it_was_booted_is_no_other_host(server: Server, clocked: Hosts) -> None:
+    one = clocked("pop1", server.url)
+    one.login(A)
+    until(server.lines, one)
+    assert one.agent
+    one.agent.close()
+    shutil.rmtree(one.host.told)
+    one.start()
+    one.login(B)
+    until(lambda: len(server.lines()) == 2, one)
+    until(lambda: one.host.fleet["connected"], one)
+    assert (one.host.fleet["hosts"], one.host.hears(A)) == ({}, "")  # its stamp says so
+    assert not [line for line in one.log.lines if "another host" in line]
 
 
 @pytest.fixture

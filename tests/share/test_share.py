@@ -124,6 +124,20 @@ def test_what_was_ended_while_nobody_looked_is_ended_there(pair: list[Host]) -> 
     assert two.hears(B) == "live"
 
 
+def test_what_was_told_in_another_name_is_ended_in_the_new_one(pair: list[Host], server: Server) -> None:
+    one, two = pair
+    one.login(A)
+    wait(lambda: two.hears(A) == "live")
+    one.configure(share_name="pop9")
+    wait(lambda: one.fleet["name"] == "pop9" and one.fleet["connected"])
+    one.login(B)
+    wait(lambda: two.hears(B) == "live")
+    assert server.lines() == [f"+ {A} alice pop3 pop1", f"+ {B} alice pop3 pop9"]
+    assert one.hears(A) == ""  # its own stamp says so
+    one.end_grant(A)
+    wait(lambda: two.hears(A) == "ended")
+
+
 def test_sigterm_ends_it_and_what_was_told_stays(pair: list[Host], server: Server) -> None:
     one, two = pair
     one.login(A)
@@ -322,6 +336,9 @@ HOSTILE = [
     {"e": "+ 192.0.2.66 0.000 \xe9ve pop3 pop9"},
     {"e": "+ 192.0.2.66 0.000 eve pop3 @pop9"},
     {"e": "+ 192.0.2.66 0.000 eve pop3 " + "p" * 101},
+    {"e": "+ 192.0.2.66 0.000 eve pop3 /Aa0-"},
+    {"e": "+ 192.0.2.66 0.000 eve pop3 pop9/Aa0-_"},
+    {"e": "+ 192.0.2.66 0.000 eve pop3 pop9/Aa0:"},
     {"e": "+ 192.0.2.66 0.000 " + "e" * 3000 + " pop3 pop9"},
     {"e": "x" * 5_000_000},
     {"e": b"\x00\xff\xfe"},
@@ -339,7 +356,7 @@ def test_what_no_host_has_written_is_ignored(pair: list[Host], server: Server) -
     one.login(A)
     wait(lambda: two.hears(A) == "live")
     wait(lambda: two.denied() == [f"{C} - root@pop9"])
-    assert sorted(os.listdir(two.told)) == [".denied", ".fleet", A]
+    assert sorted(os.listdir(two.told)) == [".denied", ".fleet", ".id", A]
 
 
 def of_the_future(server: Server, ahead: str) -> str:

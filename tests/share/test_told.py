@@ -16,7 +16,7 @@ def test_what_is_due_or_of_the_future_goes(tmp_path: Path) -> None:
     for name, time in (("192.0.2.1", DUE), ("192.0.2.2", NOW), ("192.0.2.3", NOW + 3600)):
         told.put(name, Event(time, True, "alice", "imap", "pop1"))
     told.sweep(DUE, NOW)  # the clock was an hour ahead, and has been put right
-    assert sorted(path.name for path in (tmp_path / "from").iterdir()) == ["192.0.2.2"]
+    assert [path.name for path in (tmp_path / "from").glob("192.*")] == ["192.0.2.2"]
     assert told.live == {"pop1": 1}
 
 
