@@ -15,6 +15,12 @@ from popips.probe.machine import Machine
 
 HELP = "make Dovecot, the MTA and the timer use popips, and take that back"
 
+IN_A_FLEET = (
+    "popips-share runs here: the end of all grants would be told to the other hosts, and logins there would go on to "
+    "open the relay of this one. Nothing is undone. Take this host out of the fleet first: systemctl disable --now "
+    "popips-share.service; sed -i '/^ *share/d' /etc/popips.conf (see popips-share(8))"
+)
+
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
@@ -82,11 +88,15 @@ def _examined(options: argparse.Namespace, said: dict[str, object], machine: Mac
 
 
 def _undo(options: argparse.Namespace) -> int:
+    from popips.probe import fleet
     from popips.setup import undo
     from popips.setup.record import Record
 
+    record = Record()
+    if record.is_there and fleet.is_joined(Machine()):
+        return _end(options, {"done": "undo", "failed": [IN_A_FLEET]}, 1)
     try:
-        trouble = undo.undo(Record(), lambda line: _print(options, line), options.force)
+        trouble = undo.undo(record, lambda line: _print(options, line), options.force)
     except undo.Refused as refused:
         trouble = [str(refused)]
     return _end(options, {"done": "undo", "failed": trouble}, 1 if trouble else os.EX_OK)

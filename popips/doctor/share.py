@@ -14,12 +14,11 @@ from popips.doctor.there import sbin
 from popips.elsewhere import ANOTHER, Elsewhere
 from popips.paste import quoted
 from popips.probe import fleet, units
-from popips.probe.fleet import Fleet
+from popips.probe.fleet import SERVICE, Fleet
 from popips.settings import Settings
 from popips.stamps import DENIED, StampError
 
 IDS = ("engine", "hosts", "folder")
-SERVICE = "popips-share.service"
 LATE = 30.0  # seconds that an entry may be on its way
 NAMESAKE = 3600.0  # seconds since it was heard that another host of that name counts
 IN_MEMORY = ("tmpfs", "ramfs")

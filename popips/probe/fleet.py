@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 
 from popips import parsers
 from popips.elsewhere import Elsewhere
+from popips.probe import units
+from popips.probe.machine import Machine
 from popips.settings import Settings
 from popips.stamps import StampError
 
+PROGRAM = "popips-share"
+SERVICE = f"{PROGRAM}.service"
 FILE = ".fleet"
 LARGEST = 1 << 20  # bytes
 SCHEMA = 1
@@ -47,6 +51,12 @@ class Fleet:
     def is_silent(self, now: float) -> bool:
         """Whether popips-share has died, or never was there."""
         return self.written is None or abs(now - self.written) > SILENT
+
+
+def is_joined(machine: Machine) -> bool:
+    """Whether popips-share runs, or is started at boot."""
+    unit = units.units(machine, SERVICE)[SERVICE]
+    return unit.is_enabled or bool(unit.is_active) or any(units.processes(machine, [PROGRAM]).values())
 
 
 def seen(settings: Settings) -> Fleet:

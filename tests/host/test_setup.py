@@ -101,6 +101,23 @@ def test_a_stock_host_is_set_up_and_put_back(boot: Boot, name: str) -> None:
         assert not host.path("/var/lib/popips/setup").exists()
 
 
+@pytest.mark.parametrize("layer", ["sendmail", "postfix"])
+def test_the_packages_mapd_has_the_socket_of_this_mta_alone(boot: Boot, release: str, shared: Path, layer: str) -> None:
+    """The other one's unit is there as well: a user that it needs is not, and undo knows nothing of it."""
+    case = CASES[f"{layer}-mapd"]
+    with boot(layer) as host:
+        host.copy(build.package(release, shared), "/root/popips/build/popips_0_all.deb")
+        follow(host, [line for line in PACKAGE if line != "make deb"])
+        follow(host, readme.commands(SENDMAIL) if layer == "sendmail" else [])
+        host.run(f"{APPLY} {case.options}")
+        logins_open_the_relay(host, case)
+        sockets = "systemctl list-units --all --no-legend --plain --state=active,failed 'popips-mapd*'"
+        its = "popips-mapd" if layer == "sendmail" else "popips-mapd-postfix"
+        assert {line.split()[0] for line in host.do(sockets).splitlines()} == {f"{its}.socket", "popips-mapd.service"}
+        host.do(UNDO)
+        assert host.do(sockets) == ""
+
+
 def logins_open_the_relay(host: Host, case: Case) -> None:
     for protocol, source in (("pop3s", V4), ("imaps", V6)):
         assert host.rcpt(source) == case.denied, host.said()

@@ -7,7 +7,7 @@ import re
 from tests.box import ROOT
 from tests.host import readme, roots
 from tests.host.conftest import Boot
-from tests.host.machine import OTHER_V4, OTHER_V6, V4
+from tests.host.machine import OTHER_V4, OTHER_V6, V4, V6
 from tests.host.test_main_job import EXPIRER, HOOK, INSTALL, follow
 from tests.host.test_mapd import MTAS, UNITS
 
@@ -15,7 +15,7 @@ PAGE = (ROOT / "man/popips-share.8").read_text().replace("\\-", "-")
 BLOCKS = [
     [line.strip() for line in block.splitlines()] for block in re.findall(r"^\.nf\n(.*?)^\.fi$", PAGE, re.M | re.S)
 ]
-LOOK, LIFT, (USER,), CONF, START = BLOCKS
+LOOK, LIFT, LEAVE, (USER,), CONF, START = BLOCKS
 HERE = [line.replace("rediss://popips@ENGINE", "redis://popips@127.0.0.1") for line in CONF]
 OTHER = "pop3"  # the host that LIFT names
 
@@ -58,3 +58,9 @@ def test_logins_are_told_and_those_of_other_hosts_count(boot: Boot, release: str
         host.do(f"systemctl start {engine}-server")
         host.until("what was missed is told", lambda: f"+ {OTHER_V4} " in host.do(look).rpartition(f"- {OTHER_V4}")[2])
         assert host.do("systemctl --failed --no-legend") == ""
+        follow(host, LEAVE)
+        tell(f"+ {V6} 1.000 bob imap {OTHER}")
+        assert host.run("systemctl is-active popips-share.service").stdout == "inactive\n"
+        assert host.rcpt(V6) == mta.denied
+        assert host.login("imaps", V4) == "ok"
+        assert "fleet" not in host.run("popips-db status").stdout
