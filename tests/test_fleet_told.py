@@ -230,6 +230,12 @@ def test_whatever_is_in_the_file_is_no_more_than_a_fleet_that_is_not_there(site:
     assert fleet_line(site).startswith("popips-share does not run: ")
 
 
+def test_a_long_text_of_the_server_is_cut(site: Site) -> None:
+    others = From(site, site.folder, site.now)
+    (others.path / ".fleet").write_text(json.dumps(told(site.now, hosts={}, error="x" * 500)))
+    assert f"error: {'x' * 97}...; " in fleet_line(site)
+
+
 def test_names_that_could_steer_a_terminal_are_shown_harmless(site: Site) -> None:
     others = From(site, site.folder, site.now)
     hosts = {"\x1b[2J": {"heard": site.now, "lag": 0, "live": 0}}

@@ -42,7 +42,11 @@ VERDICTS = {
     "a failure": ([BAD, HALF, WELL], False, f"NOT open to logins: 1 {DOCTOR}"),
     "no expirer": ([DEAD, LATE, WELL], False, f"open, and STAYS open: 2 {DOCTOR}"),
     "both": ([BAD, LATE], False, f"NOT open, grants stay: 2 {DOCTOR}"),
-    "no expirer, and popips-mapd": ([LATE, WELL, skipped("map.key", NO_FILE)], False, f"open to logins: 1 {DOCTOR}"),
+    "no expirer, and popips-mapd": (
+        [LATE, WELL, skipped("map.key", NO_FILE)],
+        False,
+        f"open to logins, and stamps are not swept: 1 {DOCTOR}",
+    ),
 }
 
 
@@ -50,6 +54,11 @@ VERDICTS = {
 def test_the_verdict_is_the_doctors(site: Site, which: str) -> None:
     checks, is_well, verdict = VERDICTS[which]
     assert (seen(site, *checks).is_well, screen(site, *checks)[""]) == (is_well, verdict)
+
+
+def test_one_record_is_one(site: Site) -> None:
+    site.login(A)
+    assert ": 1 record; " in screen(site, WELL)["map"]
 
 
 def test_a_map_that_cannot_be_read_is_no_relay_that_is_open(site: Site) -> None:

@@ -45,9 +45,13 @@ def work(task: Task) -> int:
     if as_json:
         shape.write({"denials": [_document(new, "")], "ended": gone})
     else:
-        report.did("denied", [f"{new.text} until {report.moment(new.until)}"])
+        report.did("denied", [f"{new.text} {_until(new)}"])
         report.did("ended", gone)
     return os.EX_OK
+
+
+def _until(new: Denial) -> str:
+    return "for ever" if new.until == denials.FOR_EVER else f"until {report.moment(new.until)}"
 
 
 def denial(words: list[str], now: float) -> Denial:

@@ -23,6 +23,7 @@ HELP = "tell in one screen whether logins open the relay"
 EVERY = 2.0  # seconds between two looks
 JUDGED_FOR = 30.0  # seconds that the doctor's checks count for: they ask other programs
 HOSTS = 5  # of the fleet, that are named
+LONGEST = 100  # characters of an error
 WIDEST = 40  # columns of a bar
 CLEAR = "\x1b[H\x1b[2J"
 EVENTS = ("granted", "renewed", "static", "refused", "deferred", "removed", "restored", "error")
@@ -73,7 +74,7 @@ def lines(seen: State) -> Iterator[str]:
 def _rows(seen: State) -> Iterator[tuple[str, str]]:
     place, states = seen.settings.map, seen.states
     own = ", popips' own" if place.own else ""
-    there = f"{seen.records} records" if seen.records is not None else "cannot be read"
+    there = report.counted(seen.records, "record") if seen.records is not None else "cannot be read"
     yield "map", f"{place}: {there}{own}; {seen.asked_by}"
     counts = {"live": states[grants.GRANTED], **{state: states[state] for state in grants.OTHERS}}
     counts = {**counts, "denied": seen.denied, "orphans": seen.orphans}
@@ -109,16 +110,22 @@ def _expirer(seen: State) -> str:
 
 def _fleet(told: Fleet, now: float) -> str:
     if told.is_silent(now):
-        return f"popips-share does not run: {told.error or f'silent for {report.span(now - (told.written or now))}'}"
+        silent = f"silent for {report.span(now - (told.written or now))}"
+        return f"popips-share does not run: {_cut(told.error) or silent}"
     since = f" for {report.span(max(0.0, now - told.since))}" if told.since is not None else ""
     how = f"{'connected to' if told.connected else 'NOT connected to'} {told.engine} as {word(told.name)}{since}"
     hosts = [
         f"{word(host.name)} live {host.live}, heard {report.span(max(0.0, now - host.heard))} ago, lag {host.lag:.2f} s"
         for host in told.hosts[:HOSTS]
     ]
-    more = [f"{len(told.hosts) - HOSTS} more hosts"] if told.hosts[HOSTS:] else []
-    error = [f"error: {told.error}"] if told.error else []
+    more = [f"{report.counted(len(told.hosts) - HOSTS, 'more host')}"] if told.hosts[HOSTS:] else []
+    error = [f"error: {_cut(told.error)}"] if told.error else []
     return "; ".join([how, *error, *(hosts or ["no other host heard"]), *more])
+
+
+def _cut(text: str) -> str:
+    """Return the beginning of a server's text that is long; doctor has all of it."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def _histogram(seen: State, width: int) -> Iterator[str]:

@@ -222,7 +222,9 @@ class _Map:
 
     def of_size(self) -> str:
         assert self.state
-        return f"{self.state.st_size >> 10} KiB" + (f", {self.inside.records} records" if self.inside.records else "")
+        records = self.inside.records
+        told = f", {records} record{'s' * (records > 1)}" if records else ""
+        return f"{self.state.st_size >> 10} KiB{told}"
 
     def wrong_size(self) -> Iterator[Finding]:
         assert self.state

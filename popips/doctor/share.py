@@ -112,4 +112,5 @@ def _file_system(patient: Patient, path: str) -> str:
 
 
 def _ago(patient: Patient, seconds: float) -> str:
-    return f"{max(0.0, patient.now - seconds) / 60:.0f} minutes"
+    ago = max(0.0, patient.now - seconds)
+    return f"{ago / 60:.0f} minutes" if ago >= 120 else f"{ago:.0f} seconds"

@@ -9,6 +9,7 @@ from popips.doctor.mapd import NO_FILE
 
 ENDS = ("expirer.started", "expirer.run")  # without them no record is taken out of a map
 OPEN, CLOSED = "open to logins", "NOT open to logins"
+UNSWEPT = "open to logins, and stamps are not swept"  # with popips-mapd, a grant ends by the time of its stamp
 STAYS, OLD_ONES_STAY = "open, and STAYS open", "NOT open, grants stay"  # for nothing ends what there is
 
 
@@ -20,5 +21,5 @@ def verdict(checks: Iterable[Check]) -> str:
         return OPEN
     by_mapd = any(check.found == NO_FILE for check in there)  # which looks at the stamps' times itself
     if not failed.intersection(ENDS) or by_mapd:
-        return OPEN if by_mapd and failed <= set(ENDS) else CLOSED
+        return UNSWEPT if by_mapd and failed <= set(ENDS) else CLOSED
     return STAYS if failed <= set(ENDS) else OLD_ONES_STAY

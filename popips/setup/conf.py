@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from popips import configuration
+from popips.paste import quoted
 from popips.probe.machine import Machine
 from popips.setup.step import ByHand, Choice, Step, Write
 from popips.setup.there import Host, text
@@ -27,7 +28,7 @@ def host(machine: Machine, choice: Choice) -> Host:
             raise ByHand(f"{choice.conf} names a map of sendmail's: write mta = postfix there, if Postfix asks it")
         its = "own" if said.own_map else "access" if said.map.row.has_file else MAPD
         if choice.map and choice.map != its:
-            raise ByHand(f"{choice.conf} says map = {said.map}: change that, or leave --map {choice.map} out")
+            raise ByHand(f"{choice.conf} says map = {said.map}: {_another(choice)}, or leave --map {choice.map} out")
         return Host(machine, said, None, choice.hook)
     if mta == "postfix" and wanted == "access":
         raise ByHand(f"which map does Postfix ask? Write mta = postfix and map = hash:PATH into {choice.conf}")
@@ -42,6 +43,14 @@ def host(machine: Machine, choice: Choice) -> Host:
     before = text(machine, choice.conf)
     after = "".join(f"{line}\n" for line in [*before.splitlines(), *added])
     return Host(machine, configuration.parsed(choice.conf, os.fsencode(after)), after, choice.hook)
+
+
+def _another(choice: Choice) -> str:
+    """Return how popips.conf comes to say another map than it does."""
+    if choice.map != MAPD:
+        return "change that"
+    edit = "sed -i -e 's/^ *map *=.*/map = mapd/' -e '/^ *own_map *=/d'"
+    return f"for popips-mapd in its place, {edit} {quoted(choice.conf)}"
 
 
 def steps(host: Host) -> list[Step]:

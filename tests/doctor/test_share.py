@@ -112,9 +112,14 @@ def unasked(others: From) -> None:
     (others.path / ".denied").unlink()
 
 
+def just_silent(others: From) -> None:
+    write(others, written=NOW - 61)
+
+
 START = ("popips-share",)  # of the command that starts it, which depends on what runs the host
 CASES: list[tuple[Callable[[From], None], str, str, tuple[str, ...], tuple[str, ...]]] = [
     (silent, "engine", WARN, ("popips-share says nothing for 10 minutes",), START),
+    (just_silent, "engine", WARN, ("popips-share says nothing for 61 seconds",), START),
     (never, "engine", WARN, ("popips-share has never said anything", ".fleet: "), START),
     (cut_off, "engine", WARN, (f"no connection to {SHARE} for 10 minutes", "Connection refused"), ("popips.conf",)),
     (in_trouble, "engine", WARN, (f"trouble with {SHARE}", "OOM command"), ("journalctl -t popips-share",)),
@@ -124,7 +129,7 @@ CASES: list[tuple[Callable[[From], None], str, str, tuple[str, ...], tuple[str, 
         namesake,
         "hosts",
         FAIL,
-        ("another host calls itself mx1, too", "heard 1 minutes ago"),
+        ("another host calls itself mx1, too", "heard 60 seconds ago"),
         ("share_name = mx1-2", *START),
     ),
     (writable, "folder", FAIL, ("{from}: others may write to it",), ("chmod go-w {from}",)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ from popips.probe import mapd
 from popips.probe.machine import Machine
 from popips.probe.sendmail import parsed
 from popips.settings import Settings
-from popips.setup import expirer, pam, postfix, sendmail
-from popips.setup.step import ByHand, Write
+from popips.setup import conf, expirer, pam, postfix, sendmail
+from popips.setup.step import ByHand, Choice, Write
 from popips.setup.there import Host
 from tests.box import ROOT
 
@@ -208,3 +209,13 @@ def test_a_table_of_the_admins_is_not_replaced(tmp_path: Path, there: str) -> No
             expirer.steps(aimed)
     else:
         assert [step.path for step in expirer.steps(aimed) if isinstance(step, Write)] == ["/etc/cron.d/popips"]
+
+
+def test_how_another_map_comes_into_popips_conf_is_said_and_works(tmp_path: Path) -> None:
+    path = tmp_path / "popips.conf"
+    path.write_text("mta = postfix\nmap = hash:/var/lib/popips/popips\nown_map = yes\n")
+    with pytest.raises(ByHand, match=r"map = hash:/var/lib/popips/popips\.db: for popips-mapd") as error:
+        conf.host(Machine(), Choice(str(path), map="mapd"))
+    command = str(error.value).partition("in its place, ")[2].rpartition(", or leave")[0]
+    subprocess.run(["sh", "-ec", command], check=True)
+    assert str(conf.host(Machine(), Choice(str(path), map="mapd")).settings.map) == "mapd"
