@@ -75,6 +75,9 @@ class Agent:
         except BlockingIOError:
             pass
         now = self._clock.now()
+        if self._clock.has_moved():
+            self._knows.sweep(now)  # or an end of the future would hide each login until then
+            self._denials_changed = self._ask_denials = True  # they are over by this host's clock
         changes, are_denials_changed = self._knows.here.changes(now)
         self._denials_changed |= are_denials_changed
         for change in changes:

@@ -147,7 +147,10 @@ class Knowledge:
         before = now - self._settings.window
         self.told.sweep(before, now)
         self.here.forget(before)
-        self._known = {name: event for name, event in self._known.items() if before < event.time <= now + SAME}
+        known = {name: event for name, event in self._known.items() if before < event.time <= now + SAME}
+        # a login here that is of the future is told anew; what others have told of it is of now
+        moved = {name: self.told.events[name] for name in self._known.keys() - known.keys() & self.told.events.keys()}
+        self._known = {**known, **moved}
         self.ready = {name: event for name, event in self.ready.items() if event.time > before}
         if not self.told.is_there():
             raise StampError(f"{self._settings.share_from}: another folder is in its place")

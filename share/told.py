@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from stat import S_ISREG
 
 from popips import address
@@ -106,10 +107,13 @@ class Told:
         os.rename(NEW, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
 
     def sweep(self, before: float, now: float) -> None:
-        """Remove what was told of times before that, and of the future: then the clock has been put back."""
-        for name in [name for name, event in self.events.items() if not before < event.time <= now + SAME]:
-            self._remove(name)
-            self._note(name, None)
+        """Remove what was told of times before that; what is of the future counts as of now: the clock was put back."""
+        for name, event in list(self.events.items()):
+            if event.time <= before:
+                self._remove(name)
+                self._note(name, None)
+            elif event.time > now + SAME:
+                self.put(name, replace(event, time=now))
 
     def _remove(self, name: str) -> None:
         try:

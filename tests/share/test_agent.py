@@ -15,7 +15,7 @@ from popips import configuration, denials
 from popips.log import Log
 from share.agent import Agent
 from share.watch import Lost, Watch
-from tests.share import LIMIT, STREAM, A, B, C, Host, Server, wait
+from tests.share import LIMIT, STREAM, V6, A, B, C, Host, Server, wait
 from tests.share.conftest import Servers
 
 
@@ -92,6 +92,27 @@ def test_times_are_told_by_the_servers_clock(server: Server, clocked: Hosts) -> 
     early.host.deny("198.51.100.7", early.now() + 3600)
     until(late.host.denied, early, late)
     assert abs(int(late.host.denied()[0].split(" ")[1]) - late.now() - 3600) < LIMIT
+
+
+def test_a_clock_that_is_put_back_hides_nothing_that_comes_and_loses_nothing_that_was_told(
+    server: Server, clocked: Hosts
+) -> None:
+    one, two = clocked("pop1", server.url), clocked("pop2", server.url, ahead=600)
+    one.login(A)
+    one.login(B)
+    one.host.deny(V6, one.now() + 3600)
+    until(lambda: two.host.hears(A) == two.host.hears(B) == "live" and two.host.denied(), one, two)
+    one.host.end_grant(B)
+    until(lambda: two.host.hears(B) == "ended", one, two)
+    two.ahead = 0
+    assert two.agent
+    two.agent.turn(0)
+    assert two.host.time(B) <= two.now()
+    assert (two.host.hears(A), two.host.hears(B)) == ("live", "ended")
+    assert two.host.time(A) <= two.now()
+    until(lambda: abs(int(two.host.denied()[0].split(" ")[1]) - two.now() - 3600) < LIMIT, one, two)
+    one.login(B)
+    until(lambda: two.host.hears(B) == "live", one, two)
 
 
 def test_whom_the_others_deny_is_written_down_when_the_server_was_asked_and_not_before(
