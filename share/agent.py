@@ -92,11 +92,7 @@ class Agent:
         """Return for how many seconds nothing is to be done unless something happens."""
         if self._engine is None:
             return self._retry - time.monotonic()
-        if (
-            self._is_heard
-            and self._knows.is_complete
-            and (self._knows.ready or self._ask_denials or self._denials_changed)
-        ):
+        if self._is_heard and (self._knows.ready or self._ask_denials or self._denials_changed):
             return self._write_again - time.monotonic()
         at = self._knows.next()
         return TURN if at is None else at - self._clock.now()
@@ -173,7 +169,7 @@ class Agent:
             self._is_heard = True
             self._rouse()  # there may be more, but what happens here is not to wait for all of it
         self._knows.ripen(self._clock.now())
-        if self._is_heard and self._knows.is_complete and time.monotonic() >= self._write_again:
+        if self._is_heard and time.monotonic() >= self._write_again:
             try:
                 self._tell(engine)
             except Full:

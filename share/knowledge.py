@@ -24,7 +24,7 @@ class Knowledge:
         self.told = Told(settings.share_from)
         self.here = Here(settings, host, now)
         self.ready: dict[str, Event] = {}  # what is to be told now
-        self.is_complete = False  # whether all that the stream has to say was heard: before that, nothing is told
+        self.is_complete = False  # whether all that the stream has to say was heard: before that, only news is told
         self._is_restart = True
         self._known: dict[str, Event] = dict(self.told.events)
         self._later: list[tuple[float, str]] = []  # a heap: when renewals are to be told
@@ -56,7 +56,7 @@ class Knowledge:
     def _consider(self, name: str, now: float) -> None:
         """Have the last login at an address here told when it is time for it."""
         event = self.here.logins.get(name)
-        if event is None or event.host != self._host or not self.is_complete:
+        if event is None or event.host != self._host:
             return
         at = when(event.time, self._known.get(name), now, self._settings.window)
         if at is None:

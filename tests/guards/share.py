@@ -53,7 +53,7 @@ GUARDS = (
     Guard(
         "a login that was told is not told again",
         "share/knowledge.py",
-        {"event is None or event.host != self._host or not": "event is None or not"},
+        {"event is None or event.host != self._host:": "event is None:"},
         "tests/share/test_share.py::test_a_stamp_that_was_told_is_not_told_again",
     ),
     Guard(
@@ -163,5 +163,11 @@ GUARDS = (
         "share/told.py",
         {"                self.put(name, replace(event, time=now))": "                self._remove(name)"},
         "tests/share/test_told.py::test_what_is_due_goes_and_what_is_of_the_future_is_of_now",
+    ),
+    Guard(
+        "who logs in while much is heard is told of at once",
+        AGENT,
+        {"if self._is_heard and time.monotonic() >=": "if self._knows.is_complete and time.monotonic() >="},
+        "tests/share/test_agent.py::test_who_logs_in_while_much_is_heard_is_told_of_at_once",
     ),
 )

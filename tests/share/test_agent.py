@@ -14,6 +14,7 @@ import pytest
 from popips import configuration, denials
 from popips.log import Log
 from share.agent import Agent
+from share.engine import COUNT
 from share.watch import Lost, Watch
 from tests.share import LIMIT, STREAM, V6, A, B, C, Host, Server, wait
 from tests.share.conftest import Servers
@@ -204,6 +205,20 @@ def test_a_grant_that_is_due_goes_without_a_word(server: Server, clocked: Hosts)
     one.login(B)
     until(lambda: f"+ {B} alice pop3 pop1" in server.lines(), one)
     assert server.lines() == [f"+ {A} alice pop3 pop1", f"+ {B} alice pop3 pop1"]
+
+
+def test_who_logs_in_while_much_is_heard_is_told_of_at_once(server: Server, clocked: Hosts) -> None:
+    with server.client.pipeline() as pipe:
+        for n in range(3 * COUNT):
+            pipe.xadd(STREAM, {"e": f"+ 10.0.{n >> 8}.{n & 255} 0.000 eve pop3 pop9"})
+        pipe.execute()
+    one = clocked("pop1", server.url)
+    assert one.agent
+    one.login(A)
+    until(lambda: server.lines_of("pop1"), one)
+    assert not one.agent._knows.is_complete
+    until(lambda: len(list(one.host.told.glob("10.*"))) == 3 * COUNT, one)
+    assert server.lines_of("pop1") == [f"+ {A} alice pop3 pop1"]
 
 
 def test_what_changes_while_too_much_changes_is_found(
