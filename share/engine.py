@@ -47,7 +47,7 @@ CURES = (
     ("ReadOnlyError", "", "it is a replica: name its master in share"),
     ("", "WRONGTYPE", "another program uses a key of that name: name another in share_stream"),
     ("BusyLoadingError", "", "it is reading its data: wait"),
-    ("", "unknown command", "it is too old: it has to be Valkey, or Redis 6.2 or later"),
+    ("", "unknown command", "it is a Sentinel, or too old: it has to be Valkey, or Redis 6.2 or later"),
     ("", "certificate verify failed", CERTIFICATE),
     ("SSLError", "", NO_TLS),
     ("", "closed by server", TLS),
@@ -234,7 +234,9 @@ def explained(error: Exception, place: str) -> EngineError:
     cure = next(cure for kind, part, cure in CURES if any(kind in _kinds(its) and part in str(its) for its in found))
     if cure == CURES[-1][2] and place.startswith("rediss:"):
         cure = NO_TLS  # what speaks none waits for more
-    return EngineError(f"{place}: {text}: {cure}", not isinstance(error, redis.ResponseError))
+    # the name or address in share may lead to the master by now, if it is asked again
+    is_lost = isinstance(error, redis.ReadOnlyError) or not isinstance(error, redis.ResponseError)
+    return EngineError(f"{place}: {text}: {cure}", is_lost)
 
 
 def _kinds(error: BaseException) -> list[str]:

@@ -181,10 +181,10 @@ class Host:
 
 
 class Cut:
-    """A way to a server that can be cut."""
+    """A way to a server that can be cut; to: its port, from the next connection on."""
 
     def __init__(self, port: int) -> None:
-        self._to, self.is_cut = port, False
+        self.to, self.is_cut = port, False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
         self._open: set[socket.socket] = set()
@@ -197,7 +197,7 @@ class Cut:
                 if self.is_cut:
                     its.close()
                     continue
-                other = socket.create_connection(("127.0.0.1", self._to))
+                other = socket.create_connection(("127.0.0.1", self.to))
             except OSError:
                 return
             self._open |= {its, other}

@@ -210,6 +210,22 @@ def test_a_host_that_was_cut_off_hears_of_all_and_tells_all(server: Server, host
         way.close()
 
 
+def test_an_address_that_moves_to_another_master_is_followed(servers: Servers, hosts: Hosts) -> None:
+    """As Sentinel makes one, and has the address in share lead to it; the one before goes on as its replica."""
+    old, new = servers(), servers()
+    way = Cut(old.port)
+    try:
+        (one,) = hosts(way.url, "pop1")
+        wait(lambda: one.fleet["connected"])
+        way.to = new.port
+        old.client.replicaof("127.0.0.1", new.port)
+        one.login(A)
+        wait(lambda: new.lines() == [f"+ {A} alice pop3 pop1"])
+        wait(lambda: one.fleet["connected"] and not one.error)
+    finally:
+        way.close()
+
+
 def test_a_stream_that_is_emptied_is_filled_again(pair: list[Host], server: Server) -> None:
     """By hand, for instance: no connection is lost."""
     one, two = pair
