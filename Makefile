@@ -23,10 +23,10 @@ SERVERS = sendmail-bin sendmail-base sendmail-cf m4 make dovecot-core dovecot-po
     openssh-server openssh-client redis-tools python3-redis openssl db5.3-util e2fsprogs patch strace iproute2 util-linux bsdutils procps man-db groff zsh
 BUILD = gcc libc6-dev libdb-dev python3-dev python3-venv
 
-.PHONY: help deps files pages pictures install uninstall deb dist demo test torture bench clean testdeps hosts
+.PHONY: help deps files pages pictures install uninstall deb dist demo test torture bench bench-fleet clean testdeps hosts
 
 help:
-	@echo 'make deps | install | uninstall | deb | dist | demo | test | torture | bench    (PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) PYTHON=$(PYTHON))'
+	@echo 'make deps | install | uninstall | deb | dist | demo | test | torture | bench | bench-fleet    (PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) PYTHON=$(PYTHON))'
 
 # ---- what popips itself needs: Python and a binding to Berkeley DB
 deps:
@@ -170,6 +170,10 @@ bench: testdeps
 	@tests/lab/packages.sh libdb-dev gcc perl
 	@$(VENV)/pip install -q -e '.[bench]'
 	@$(COVER) $(VENV)/python -m bench $(SIZES)
+
+# bench-fleet: a hundred hosts that share their logins by one server
+bench-fleet: testdeps
+	@$(COVER) $(VENV)/python -m bench.fleet
 
 clean:
 	rm -rf .venv build *.egg-info

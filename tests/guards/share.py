@@ -171,6 +171,12 @@ GUARDS = (
         "tests/share/test_agent.py::test_who_logs_in_while_much_is_heard_is_told_of_at_once",
     ),
     Guard(
+        "a server that is back is told within a second of what was new meanwhile",
+        AGENT,
+        {"RETRY = 0.5  # seconds": "RETRY = 5.0"},
+        "tests/share/test_agent.py::test_a_server_that_is_back_is_told_within_a_second",
+    ),
+    Guard(
         "a master that has become a replica is left",
         "share/engine.py",
         {"isinstance(error, redis.ReadOnlyError) or not": "not"},

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -297,6 +298,27 @@ def test_what_a_host_wrote_before_it_was_booted_is_no_other_host(server: Server,
     until(lambda: one.host.fleet["connected"], one)
     assert (one.host.fleet["hosts"], one.host.hears(A)) == ({}, "")  # its stamp says so
     assert not [line for line in one.log.lines if "another host" in line]
+
+
+def test_a_server_that_is_back_is_told_within_a_second(
+    server: Server, clocked: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock of the test's own, which stands still but for what the agent has to wait."""
+    ticks = 0.0
+    monkeypatch.setattr("share.agent.time", SimpleNamespace(time=time.time, monotonic=lambda: ticks))
+    one = clocked("pop1", server.url)
+    until(lambda: one.log.lines, one)
+    server.end()
+    one.login(A)
+    until(lambda: len(one.log.lines) == 2, one)
+    assert one.agent
+    for _ in range(60):  # however long it is away
+        ticks += 1.0
+        one.agent.turn(0)
+        assert one.agent._pause() <= 1.0
+    server.start()
+    ticks += 1.0
+    until(server.lines, one)
 
 
 @pytest.fixture
