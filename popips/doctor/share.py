@@ -55,6 +55,15 @@ def _wrong_engine(patient: Patient, seen: Fleet) -> Iterator[Finding]:
     elif seen.error:
         found = f"popips-share has trouble with {seen.engine}"
         yield Finding(WARN, found, seen.error, "journalctl -t popips-share -n 20")
+    if seen.connected and not patient.settings.share_password_file and not _is_here(patient.settings.share):
+        found = f"{seen.engine} asks this host for no password: whoever reaches it opens the relay of all hosts"
+        yield Finding(WARN, found, f"{patient.conf}: share_password_file is not set", "man popips-share")
+
+
+def _is_here(share: str) -> bool:
+    """Whether the server is this host's own, by its name."""
+    host = share.partition("://")[2].partition("/")[0].rpartition("@")[2].rpartition(":")[0]
+    return host in ("localhost", "[::1]") or host.startswith("127.")
 
 
 def _start(patient: Patient) -> str:

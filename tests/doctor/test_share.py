@@ -25,6 +25,7 @@ def others() -> Iterator[From]:
     with tempfile.TemporaryDirectory(prefix="popips-", dir="/dev/shm") as folder:
         os.chmod(folder, 0o755)
         made = From(Site(Path(folder)), Path(folder), NOW)
+        made.configure(share_password_file="/etc/popips.password")
         write(made)
         yield made
 
@@ -112,6 +113,10 @@ def unasked(others: From) -> None:
     (others.path / ".denied").unlink()
 
 
+def without_password(others: From) -> None:
+    others.configure()
+
+
 def just_silent(others: From) -> None:
     write(others, written=NOW - 61)
 
@@ -119,6 +124,7 @@ def just_silent(others: From) -> None:
 START = ("popips-share",)  # of the command that starts it, which depends on what runs the host
 CASES: list[tuple[Callable[[From], None], str, str, tuple[str, ...], tuple[str, ...]]] = [
     (silent, "engine", WARN, ("popips-share says nothing for 10 minutes",), START),
+    (without_password, "engine", WARN, ("asks this host for no password",), ("man popips-share",)),
     (just_silent, "engine", WARN, ("popips-share says nothing for 61 seconds",), START),
     (never, "engine", WARN, ("popips-share has never said anything", ".fleet: "), START),
     (cut_off, "engine", WARN, (f"no connection to {SHARE} for 10 minutes", "Connection refused"), ("popips.conf",)),
@@ -190,3 +196,9 @@ def test_a_folder_on_a_disk_is_named(tmp_path: Path) -> None:
     kind = {line.split()[1]: line.split()[2] for line in Path("/proc/self/mounts").read_text().splitlines()}
     assert check.status == (OK if kind.get("/tmp") == "tmpfs" else WARN), check
     assert check.status == OK or "share_from = /run/popips/from" in check.fix
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "[::1]", "popips@127.0.0.1"])
+def test_a_server_of_this_host_alone_needs_no_password(others: From, name: str) -> None:
+    others.place.configure(share=f"redis://{name}:6379", share_from=str(others.path))
+    assert checks(others)["share.engine"].status == OK

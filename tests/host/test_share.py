@@ -7,7 +7,7 @@ import re
 from tests.box import ROOT
 from tests.host import readme, roots
 from tests.host.conftest import Boot
-from tests.host.machine import OTHER_V4, OTHER_V6, V4, V6
+from tests.host.machine import OTHER_V4, OTHER_V6, SERVER_V4, V4, V6
 from tests.host.test_main_job import EXPIRER, HOOK, INSTALL, follow
 from tests.host.test_mapd import MTAS, UNITS
 
@@ -15,23 +15,39 @@ PAGE = (ROOT / "man/popips-share.8").read_text().replace("\\-", "-")
 BLOCKS = [
     [line.strip() for line in block.splitlines()] for block in re.findall(r"^\.nf\n(.*?)^\.fi$", PAGE, re.M | re.S)
 ]
-LOOK, LIFT, LEAVE, (USER,), CONF, START = BLOCKS
-HERE = [line.replace("rediss://popips@ENGINE", "redis://popips@127.0.0.1") for line in CONF]
+LOOK, LIFT, LEAVE, SERVER, CERTIFICATE, TRUST, CONF, START, (STATUS,) = BLOCKS
+HERE = [line.replace("ENGINE", "localhost") for line in CONF]
 OTHER = "pop3"  # the host that LIFT names
 
 
 def test_logins_are_told_and_those_of_other_hosts_count(boot: Boot, release: str) -> None:
     mta, engine = MTAS["postfix"], roots.ENGINES[release]
-    look, at_denials, lift = [line.replace("redis-cli", f"{engine}-cli") for line in (*LOOK, *LIFT)]
+
+    def on_it(lines: list[str]) -> list[str]:
+        """Return lines of the page for this engine, whose name is localhost here, without a terminal to ask at."""
+        names = {"redis": engine, "ENGINE": "localhost", "192.0.2.5": SERVER_V4}
+        for old, new in {**names, "--askpass": "-a ADMINPASSWORD --no-auth-warning"}.items():
+            lines = [line.replace(old, new) for line in lines]
+        return lines
+
+    look, at_denials, lift = on_it([*LOOK, *LIFT])
+    cli = look.partition(" XRANGE")[0]
+    status = re.escape(STATUS.replace("ENGINE", "localhost")).replace(r"as\ mx", r"as\ \S+")
+    shown = re.sub(r"\d+", r"\\d+", status.replace(OTHER, "OTHER")).replace("OTHER", OTHER)
     units = [line.replace("popips-mapd.socket", mta.socket) for line in UNITS]
     with boot("postfix") as host:
 
         def tell(line: str) -> None:
             """Write into the stream as the agent of another host does."""
-            host.do(f"{engine}-cli XADD popips:log '*' e '{line}'")
+            host.do(f"{cli} XADD popips:log '*' e '{line}'")
 
-        host.do(f"apt-get install -q -y --no-download {engine}-server", f"echo '{USER}' >> /etc/{engine}/{engine}.conf")
-        host.do(f"systemctl restart {engine}-server", "echo 'APT::Get::Assume-Yes 1;' > /etc/apt/apt.conf.d/yes")
+        host.do(f"apt-get install -q -y --no-download {engine}-server")
+        host.do(*(f"echo '{line}' >> /etc/{engine}/{engine}.conf" for line in on_it(SERVER)), *on_it(CERTIFICATE))
+        host.do(
+            f"cp /etc/{engine}/popips.crt /usr/local/share/ca-certificates/popips.crt",
+            *TRUST,
+            "echo 'APT::Get::Assume-Yes 1;' > /etc/apt/apt.conf.d/yes",
+        )
         hook = readme.commands(HOOK)
         follow(host, [*INSTALL, *mta.conf, *readme.commands(EXPIRER), *hook, *units, *mta.lines, *HERE, *START])
         assert host.login("imaps", V4) == "ok"
@@ -39,11 +55,12 @@ def test_logins_are_told_and_those_of_other_hosts_count(boot: Boot, release: str
         tell(f"+ {OTHER_V4} 1.000 bob imap {OTHER}")
         host.until("a login there opens the relay", lambda: host.rcpt(OTHER_V4) == "250")
         assert f"user=bob service=imap by=@{OTHER} " in host.do(f"popips-db why {OTHER_V4}")
+        host.until("status shows it", lambda: bool(re.search(shown, host.run("popips-db status").stdout)))
         tell(f"- {OTHER_V4} 0.000 bob imap {OTHER}")
         host.until("its end there closes it", lambda: host.rcpt(OTHER_V4) == mta.denied)
         tell(f"+ {OTHER_V6} 1.000 bob imap {OTHER}")
         host.until("another opens it", lambda: host.rcpt(OTHER_V6) == "250")
-        host.do(f"popips-db deny {V4}", f"{engine}-cli HSET popips:log:denied {OTHER} '{OTHER_V6} - root@{OTHER}'")
+        host.do(f"popips-db deny {V4}", f"{cli} HSET popips:log:denied {OTHER} '{OTHER_V6} - root@{OTHER}'")
         tell(f"! - 0.000 - - {OTHER}")
         host.until("a denial there closes it", lambda: host.rcpt(OTHER_V6) == mta.denied)
         host.until("one here is told", lambda: V4 in host.do(at_denials))
