@@ -148,7 +148,7 @@ DIALOGUES: list[tuple[str, list[Turn]]] = [
                 "",
                 66,
                 "",
-                "popips-db: /no/such.db: there is no such file; is it the right path?",
+                "popips-db: /no/such.db: there is no such file; there is no /no, either: popips-db setup",
             ),
             (
                 "-m hash:{db}.db lst",

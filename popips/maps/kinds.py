@@ -115,6 +115,8 @@ class Place:
             return "popips-expire makes it anew"
         if self.source.endswith(tuple(kind.suffix for kind in KINDS.values() if kind.has_file)):
             return f"is it the right path? {self.source} is a map's own name"  # which makemap would overwrite
+        if not os.path.isdir(self.folder):
+            return f"there is no {self.folder}, either: popips-db setup says what this host needs"
         if exists(self.source):
             return f"make it: {self.build(self.source)}"
         empty = f"touch {quoted(self.source)}; {self.build(self.source)}" if self.postfix else self.build("/dev/null")

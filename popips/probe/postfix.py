@@ -107,6 +107,12 @@ def is_loopback(interfaces: str) -> bool:
     return bool(words) and all(re.fullmatch(r"loopback-only|localhost|127\.[\d.]+|\[?::1\]?", word) for word in words)
 
 
+def listen_to_all(machine: Machine) -> str:
+    """Return the command that has Postfix serve others; a reload does not open another socket: postconf(5)."""
+    again = "systemctl restart postfix" if units.has_systemd(machine) else "postfix stop; postfix start"
+    return f"postconf -e 'inet_interfaces = all'; {again}"
+
+
 def _at_port_25(services: str) -> tuple[str, bool]:
     """Return the smtpd of port 25, of the lines of `postconf -M`, and whether postscreen(8) stands in front of it."""
     for words in map(str.split, services.splitlines()):

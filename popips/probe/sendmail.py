@@ -142,6 +142,15 @@ def began(machine: Machine, cf: Cf) -> float | None:
     return None
 
 
+def listen_to_all(machine: Machine) -> str:
+    """Return the command that has sendmail serve others: by IPv6, too, with a socket that takes both."""
+    edit = "s/^(DAEMON_OPTIONS\\(`Family=inet6?, .*Port=smtp), Addr=[^,'\\'']*/\\1/"
+    debians = "s/^(DAEMON_OPTIONS\\(`Family=inet), +Name=MTA-v4, Port=smtp, Addr=[^,'\\'']*/\\16, Name=MTA, Port=smtp/"
+    if not re.search(r"^DAEMON_OPTIONS\(`Family=inet6", machine.read(MC), re.M):
+        edit = f"{debians};{edit}"
+    return f"sed -i -E '{edit}' {MC}; {MAKE_AND_RESTART}"
+
+
 def parsed(text: str) -> Cf:
     """Return what the text of a .cf says."""
     maps = {name: KLine(name, kind, tuple(rest.split())) for name, kind, rest in MAP.findall(text)}

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from popips.probe import mapd
 from popips.probe.machine import Machine
-from popips.probe.postfix import CLOSE, LISTS, MAIN, RECIPIENT, RELAY, config, is_loopback, written
+from popips.probe.postfix import CLOSE, LISTS, MAIN, RECIPIENT, RELAY, config, is_loopback, listen_to_all, written
 from popips.setup.step import ByHand, Run, Step, Write
 from popips.setup.there import Host, text
 
@@ -98,10 +98,7 @@ def left(host: Host) -> list[str]:
                 f"check_client_access {name} in front of that lets it in"
             )
     if is_loopback(machine.ask("postconf", "-xh", "inet_interfaces").out):
-        told.append(
-            "Postfix listens on loopback only, and serves nobody outside: postconf -e 'inet_interfaces = all'; "
-            + ("systemctl restart postfix" if host.systemd else "postfix stop; postfix start")
-        )
+        told.append(f"Postfix listens on loopback only, and serves nobody else: {listen_to_all(machine)}")
     return told
 
 

@@ -7,7 +7,7 @@ import re
 from tempfile import TemporaryDirectory
 
 from popips.probe.machine import Machine
-from popips.probe.sendmail import CF, FOLDER, MC, parsed
+from popips.probe.sendmail import CF, FOLDER, MC, listen_to_all, parsed
 from popips.setup.step import ByHand, Command, Run, Step, Write
 from popips.setup.there import Host, contrib, text
 
@@ -88,10 +88,7 @@ def left(host: Host) -> list[str]:
     """Return what is left to the admin: to let others than this host talk to sendmail."""
     told = []
     if parsed(text(host.machine, CF)).is_local_only:
-        told.append(
-            "sendmail listens on 127.0.0.1 only, and serves nobody outside: take Addr= out of DAEMON_OPTIONS in "
-            f"{MC}, then make -C {FOLDER}; systemctl restart sendmail (docs/by-hand.md, 2)"
-        )
+        told.append(f"sendmail listens on loopback only, and serves nobody else: {listen_to_all(host.machine)}")
     if host.systemd and host.machine.ask("systemctl", "is-enabled", "sendmail").out.strip() == "disabled":
         told.append("sendmail is not started at boot: systemctl enable --now sendmail")
     return told
