@@ -88,7 +88,7 @@ GUARDS = (
         "a login on another host is taken up once",
         TAKEN,
         {"told.came >= since and ": ""},
-        ONCE,
+        f"{OF_RUNS}limits_and_policy_count_logins_elsewhere_as_those_here",
     ),
     Guard(
         "a grant stays whose the later login is, here or on another host",

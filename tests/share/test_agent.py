@@ -201,7 +201,9 @@ def test_a_grant_that_is_due_goes_without_a_word(server: Server, clocked: Hosts)
     one = clocked("pop1", server.url)
     one.login(A)
     until(lambda: len(server.lines()) == 1, one)
+    assert one.agent
     one.ahead = 901
+    one.agent._clock._since += 901  # time has passed: the clock was not put
     one.host.end_grant(A)
     one.login(B)
     until(lambda: f"+ {B} alice pop3 pop1" in server.lines(), one)
