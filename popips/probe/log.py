@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from popips.probe.machine import Machine
 
 PROGRAMS = ("popips-hook", "popips-postlogin", "popips-follow", "popips-expire", "popips-db")
+DAEMONS = ("popips-mapd", "popips-share")  # each in a unit of that name, as a user of its own
 FILES = ("/var/log/mail.log", "/var/log/maillog", "/var/log/syslog", "/var/log/messages")
 MOST = 4 << 20  # bytes of the end of a file that are looked at
 HEAD = re.compile(r"(?:(\w{3} [ \d]\d \d\d:\d\d:\d\d)|(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\S*) \S+ popips-\w+\[\d+\]: ")
@@ -48,10 +49,8 @@ def read(machine: Machine, since: float, until: float) -> Logged | None:
     """Return what was logged from then on, before that, in seconds since the epoch; None if it cannot be read."""
     where = place(machine)
     if where == "journal":
-        named = [word for program in PROGRAMS for word in ("-t", program)]
         span = (f"--since=@{since:.6f}", f"--until=@{until - 1e-6:.6f}")  # which takes what is of that very time, too
-        # of root's processes alone: any user can send lines in the name of any program
-        said = machine.ask("journalctl", "_UID=0", *named, "-q", "-o", "cat", "--no-pager", *span)
+        said = machine.ask("journalctl", *_ours(), "-q", "-o", "cat", "--no-pager", *span)
         return None if said.status else Logged(where, said.out.splitlines())
     if not where:
         return None
@@ -64,6 +63,17 @@ def read(machine: Machine, since: float, until: float) -> Logged | None:
     heads = ((line, HEAD.match(line)) for line in lines)
     found = [line[head.end() :] for line, head in heads if head and since <= _time(head[1], head[2], until) < until]
     return Logged(where, found)
+
+
+def _ours() -> list[str]:
+    """Return what journalctl is to look for: any user can send lines in the name of any program, but not as root.
+
+    Nor as a process of a unit: systemd.journal-fields(7).
+    """
+    found = ["_UID=0", *(f"SYSLOG_IDENTIFIER={program}" for program in PROGRAMS)]
+    for program in DAEMONS:
+        found += ["+", f"_SYSTEMD_UNIT={program}.service", f"SYSLOG_IDENTIFIER={program}"]
+    return found
 
 
 def _time(plain: str | None, iso: str | None, now: float) -> float:

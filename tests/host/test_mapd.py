@@ -71,6 +71,7 @@ def test_the_mta_asks_the_stamps(boot: Boot, name: str) -> None:
         judged = {one["id"]: one["status"] for one in json.loads(host.run("popips-db doctor --json").stdout)["checks"]}
         assert (judged["map.there"], judged["mta.asks"]) == ("ok", "ok"), judged
         over_to_the_second(host, mta)
+        told_by_the_log(host)
         host.do(f"popips-db deny {V6}")
         assert host.rcpt(V6) == mta.denied
         host.do(f"popips-db undeny {V6}", f"systemctl stop {mta.socket} popips-mapd.service")
@@ -94,3 +95,21 @@ def over_to_the_second(host: Host, mta: Mta) -> None:
     assert host.rcpt(V4) == mta.denied
     assert host.login("pop3s", V4) == "ok"
     assert host.rcpt(V4) == "250"
+
+
+def told_by_the_log(host: Host) -> None:
+    """status counts what popips-mapd logs, which is not root, but not what others log in its name."""
+    host.do("systemctl stop popips-expire.timer", "cp /etc/popips.conf /root/kept")
+    before = events(host)
+    host.do("setpriv --reuid=nobody --clear-groups logger -t popips-mapd 'error: by somebody else'")
+    host.do("echo 'window = 2x' >> /etc/popips.conf")
+    assert host.rcpt(V4) == "250"
+    host.do("cp /root/kept /etc/popips.conf")
+    host.until("line in the journal", lambda: events(host) > before)
+    assert events(host) == before + 1
+    host.do("systemctl start popips-expire.timer")
+
+
+def events(host: Host) -> int:
+    """How many errors status tells of."""
+    return int(json.loads(host.run("popips-db status --json").stdout)["log"]["events"].get("error", 0))
