@@ -217,7 +217,7 @@ def _stale(patient: Patient) -> Iterator[Finding]:
     smtpds = units.processes(machine, ["smtpd"])["smtpd"]
     old = [pid for pid in smtpds if (units.started(machine, pid) or changed) < changed - 1]
     if old:
-        found = f"{len(old)} smtpd of before the last change of main.cf or master.cf still run"
+        found = f"smtpd that was started before the last change of main.cf or master.cf still runs, {len(old)} times"
         yield Finding(WARN, found, f"process {', '.join(map(str, old))}", "postfix reload")
 
 

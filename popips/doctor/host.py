@@ -78,7 +78,7 @@ def _programs(machine: Machine) -> Iterator[Finding]:
     if machine.runs and there.is_installed():
         named |= {there.hook(name): "" for name in there.HOOKS if there.hook(name) not in named}
         if unfit := there.unfit_pack():
-            yield Finding(WARN, f"{unfit}: not for this Python: a login takes longer", fix=there.pack_again())
+            yield Finding(WARN, f"{unfit}: made for another Python: a login takes longer", fix=there.pack_again())
     for path, file in named.items():
         try:
             state = os.stat(machine.path(path))

@@ -101,7 +101,7 @@ def _wrong_folder(patient: Patient) -> Iterator[Finding]:
         return
     kind = _file_system(patient, path)
     if kind and kind not in IN_MEMORY:
-        found = f"{path}: on {kind}, which has more to do for each login on another host than a disk should"
+        found = f"{path}: on {kind}, not in memory: each login on another host is written to the disk"
         yield Finding(WARN, found, fix=_in_memory(patient))
 
 
