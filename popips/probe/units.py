@@ -50,16 +50,24 @@ def unit_file(machine: Machine, name: str) -> str:
 
 
 def processes(machine: Machine, names: Iterable[str]) -> dict[str, list[int]]:
-    """Return the ids of the processes that run by these names, as ps -o comm shows them."""
+    """Return the ids of the processes that run by these names, as ps -o comm shows them; none of a container's."""
     found: dict[str, list[int]] = {name[:15]: [] for name in names}
     if not machine.runs:
         return found
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             name = _proc(machine, f"{entry}/comm").strip()
-            if name in found:
+            if name in found and _space(entry) in ("", _space("self")):
                 found[name].append(int(entry))
     return found
+
+
+def _space(entry: str) -> str:
+    """Return which processes a process sees, pid_namespaces(7); "" if that is not to be known."""
+    try:
+        return os.readlink(f"/proc/{entry}/ns/pid")
+    except OSError:
+        return ""
 
 
 def started(machine: Machine, pid: int) -> float | None:
