@@ -51,7 +51,8 @@ def parsed(path: str, data: bytes, identity: str = "-") -> Settings:
             comment = "; a comment needs a line of its own" if "#" in text else ""
             raise SettingsError(f"{where}: {name}: {error}{comment}") from None
     settings = Settings(path=path, identity=identity, **_agreed(path, given))
-    _apart(settings, places)
+    if settings.share:
+        _apart(settings, places)
     return settings
 
 

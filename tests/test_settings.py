@@ -220,11 +220,12 @@ def test_settings_that_do_not_go_together_are_named(tmp_path: Path, lines: str, 
 def test_stamps_and_what_others_tell_are_no_folders_within_each_other(
     tmp_path: Path, lines: str, number: int, cure: str
 ) -> None:
+    load(tmp_path, lines)  # where nothing is shared nobody tells anything
     with pytest.raises(SettingsError) as error:
-        load(tmp_path, lines)
+        load(tmp_path, f"{lines}\nshare = redis://192.0.2.1:6379")
     assert str(error.value).startswith(f"{tmp_path}/popips.conf:{number}: ")
     assert cure in str(error.value)
-    load(tmp_path, "stamps = /x/y\nshare_from = /x/yz")
+    load(tmp_path, "stamps = /x/y\nshare_from = /x/yz\nshare = redis://192.0.2.1:6379")
 
 
 @pytest.mark.parametrize("kind", ["a folder", "a fifo", "a link to itself"])
