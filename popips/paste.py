@@ -10,9 +10,18 @@ def quoted(text: str) -> str:
     return text if text and PLAIN.issuperset(text) else "'" + text.replace("'", "'\"'\"'") + "'"
 
 
-def echoed(text: str) -> str:
-    """Return the command that prints a line, and reads no backslash in it as anything else."""
-    return f"printf '%s\\n' {quoted(text)}" if "\\" in text else f"echo {quoted(text)}"
+def echoed(*lines: str) -> str:
+    """Return the command that prints lines, and reads no backslash in them as anything else."""
+    words = " ".join(map(quoted, lines))
+    return f"echo {words}" if len(lines) == 1 and "\\" not in words else f"printf '%s\\n' {words}"
+
+
+def ended(path: str, text: str) -> str:
+    """Return what has to be done, with a ; behind it, before a line is added to a file with this text: often nothing.
+
+    An editor may have left its last line without an end, which the new line would be a part of.
+    """
+    return f"sed -i '$a\\' {quoted(path)}; " if text and not text.endswith("\n") else ""
 
 
 def literal(text: str) -> str:

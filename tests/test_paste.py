@@ -16,7 +16,7 @@ from popips import paste
 from popips.doctor.looks import examine
 from popips.maps import Place
 from popips.maps.kinds import KINDS
-from tests.doctor.hosts import WITH_SENDMAIL, Files, Host
+from tests.doctor.hosts import WITH_POSTFIX, WITH_SENDMAIL, Files, Host
 
 ODD = r"o'd $(canary) |&.*\x"
 ODD_WORD = "$(canary)"  # where no blank can be
@@ -33,6 +33,15 @@ def test_a_word_is_what_it_was(text: str) -> None:
     if text:
         said = subprocess.run(["sed", edit], input=f"-{text}-", capture_output=True, text=True, check=True).stdout
         assert said == f"-<{text}>-"
+
+
+@pytest.mark.parametrize(("there", "after"), {"": "", "a = b\n": "a = b\n", "a = b": "a = b\n"}.items())
+def test_a_line_is_added_behind_the_last_one_even_if_that_has_no_end(tmp_path: Path, there: str, after: str) -> None:
+    path = tmp_path / ODD.replace("/", "")
+    path.write_text(there)
+    command = f"{paste.ended(str(path), there)}{paste.echoed('c = d', ODD)} >> {paste.quoted(str(path))}"
+    subprocess.run(["sh", "-ec", command], check=True)
+    assert path.read_text() == f"{after}c = d\n{ODD}\n"
 
 
 def as_it_is(host: Host) -> None:
@@ -133,6 +142,32 @@ CASES: list[Case] = [
 def bare(fix: str) -> str:
     """Return what of a command stands in no quotes."""
     return re.sub(r"""'[^']*'|"'" """.strip(), "", fix)
+
+
+MC, PROFILES = "/etc/mail/sendmail.mc", "/sys/kernel/security/apparmor/profiles"
+LOCAL = "/etc/apparmor.d/local/usr.lib.dovecot.script-login"
+WITHOUT_DRAC = {path: text for path, text in WITH_SENDMAIL.items() if "drac" not in path}
+ADDING: list[tuple[str, str, Files]] = [  # a file without an end of its last line, to which the cure of a check adds
+    ("map.size", CONF, {**WITH_SENDMAIL, CONF: f"{SAID}window = 5m"}),
+    ("mta.asks", CONF, {**WITH_POSTFIX, CONF: "window = 5m"}),
+    ("conf", CONF, {**WITH_SENDMAIL, CONF: f"map = cdb:{TEXT}\nmta = postfix"}),
+    ("conf", CONF, {**WITH_SENDMAIL, CONF: "own_map = yes"}),
+    ("mta.asks", MC, {**WITHOUT_DRAC, CONF: f"{SAID}own_map = yes\n", MC: "dnl"}),
+    ("mta.asks", MC, {**WITH_SENDMAIL, CONF: "map = mapd\n", MC: "dnl"}),
+    ("hook.apparmor", LOCAL, {**WITH_SENDMAIL, **HOOKED, PROFILES: "dovecot-script-login (enforce)\n", LOCAL: "/x r,"}),
+]
+
+
+@pytest.mark.parametrize("case", ADDING, ids=[f"{number}-{case[0]}" for number, case in enumerate(ADDING)])
+def test_no_cure_adds_to_a_line_without_an_end(tmp_path: Path, case: tuple[str, str, Files]) -> None:
+    id, path, files = case
+    host = Host(tmp_path, {TEXT: "", **files})
+    makemap = ["makemap", "hash", str(host.path(TEXT))]
+    subprocess.run(makemap, input="", text=True, check=True, env={"PATH": "/usr/sbin:/usr/bin"})
+    grow(MAP)(host)
+    (fix,) = (check.fix for check in examine(host.machine, CONF, time.time()) if check.id == id)
+    before, adds, _ = fix.partition(f" >> {paste.quoted(path)}")
+    assert adds and f"sed -i '$a\\' {paste.quoted(path)}; " in before, fix
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{number}-{case[0]}" for number, case in enumerate(CASES)])

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from popips.doctor.check import ASKED, FAIL, ORDER, STRANGERS, WARN, Check, Finding, Patient, judged, skipped
+from popips.doctor.check import ASKED, FAIL, ORDER, STRANGERS, WARN, Check, Finding, Patient, added, judged, skipped
 from popips.doctor.there import contrib
 from popips.form import of
 from popips.paste import quoted, replacement
@@ -79,7 +79,7 @@ def have_asked(patient: Patient) -> str:
         return _feature(patient, f"FEATURE(`drac', `{place.kind} -o {place.path}')dnl")
     sample = contrib("sendmail/own-check-rcpt.mc")
     edit = f"s|hash -o .*|{replacement(f'{place.kind} -o {place.path}')}|"
-    return f"sed {quoted(edit)} {sample} >> {sendmail.MC}; {MAKE}"
+    return f"{added(patient.machine, sendmail.MC, f'sed {quoted(edit)} {sample}')}; {MAKE}"
 
 
 def _feature(patient: Patient, line: str) -> str:

@@ -9,7 +9,7 @@ from functools import cached_property
 from popips.form import of
 from popips.maps import Place, exists
 from popips.maps.kinds import KINDS
-from popips.paste import echoed, quoted, replacement
+from popips.paste import echoed, ended, quoted, replacement
 from popips.probe import postfix, sendmail
 from popips.probe.machine import Machine
 from popips.settings import Settings
@@ -58,6 +58,11 @@ def judged(id: str, wanted: str, well: str, findings: list[Finding]) -> Check:
     return Check(
         id, worst[0].status, "; ".join(told["found"]), wanted, "; ".join(told["evidence"]), "\n".join(told["fix"])
     )
+
+
+def added(machine: Machine, path: str, command: str) -> str:
+    """Return the command that adds what another one prints to a file of the admin's. Raise OSError."""
+    return f"{ended(path, machine.read(path))}{command} >> {quoted(path)}"
 
 
 def skipped(id: str, why: str) -> Check:
@@ -141,7 +146,11 @@ class Patient:
         if name in vars(self.settings):
             edit = f"s|^[ \\t]*{name}[ \\t]*=.*|{replacement(f'{name} = {value}')}|"
             return f"sed -i {quoted(edit)} {quoted(self.conf)}"
-        return f"{echoed(f'{name} = {value}')} >> {quoted(self.conf)}"
+        return self.add(f"{name} = {value}")
+
+    def add(self, *lines: str) -> str:
+        """Return the command that adds lines to popips.conf."""
+        return added(self.machine, self.conf, echoed(*lines))
 
 
 Look = Callable[[Patient], Iterator[Check]]

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from popips import address, configuration, policy
 from popips.configuration import SettingsError
-from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged
+from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, added, judged
 from popips.maps import BY_POSTMAP
-from popips.paste import quoted
+from popips.paste import echoed, quoted
 from popips.probe.machine import ENVIRONMENT, Machine
 from popips.settings import Settings
 
@@ -81,10 +81,10 @@ def _fix(machine: Machine, path: str, error: str) -> str:
     if "sendmail asks no" in error:
         return f"sed -i -E 's,^([ \\t]*map[ \\t]*=[ \\t]*)({kinds}):,\\1hash:,' {its}; popips-expire"
     if "own_map = yes, and name" in error:
-        return f"echo 'own_map = yes' >> {its}; popips-expire"
+        return f"{added(machine, path, echoed('own_map = yes'))}; popips-expire"
     if "set map, " in error:
-        own = "own_map = yes\\n" if not re.search(r"^\s*own_map\s*=", machine.read(path), re.M) else ""
-        return f"printf 'map = hash:/var/lib/popips/popips\\n{own}' >> {its}; popips-expire"
+        own = ["own_map = yes"] if not re.search(r"^\s*own_map\s*=", machine.read(path), re.M) else []
+        return f"{added(machine, path, echoed('map = hash:/var/lib/popips/popips', *own))}; popips-expire"
     if found := re.search(r": (key|compressed_ipv6) is for sendmail", error):
         return f"sed -i '/^[ \\t]*{found[1]}[ \\t]*=/d' {its}"
     return ""

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 
 from popips.doctor import there
-from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, skipped
+from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, added, judged, skipped
 from popips.paste import echoed, quoted
 from popips.probe import dovecot, pam, units
 from popips.probe.dovecot import Dovecot
@@ -108,7 +108,8 @@ def _sandbox(patient: Patient, found: Dovecot) -> Iterator[Finding]:
             closed, evidence = _is_closed(patient, folder), units.unit_file(machine, UNIT)
         if closed:
             paths = f"ReadWritePaths=-{folder}"
-            line = f"mkdir -p {DROP_INS}; printf '%s\\n' '[Service]' {quoted(paths)} >> {DROP_INS}/popips.conf; "
+            add = added(machine, f"{DROP_INS}/popips.conf", echoed("[Service]", paths))
+            line = f"mkdir -p {DROP_INS}; {add}; "
             is_told = bool(pid) and not _is_closed(patient, folder)  # and Dovecot was not started anew since
             fix = f"{'' if is_told else line}systemctl daemon-reload; {RESTART}"
             text = f"{folder} is read only for all that Dovecot starts (ProtectSystem): no login is granted at once"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from stat import S_IMODE, S_ISSOCK
 
 from popips.doctor import there
-from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, skipped
+from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, added, judged, skipped
 from popips.log import SOCKET
 from popips.paste import echoed, literal, quoted, replacement
 from popips.probe import units
@@ -148,7 +148,8 @@ def _apparmor(machine: Machine) -> Check:
         local = f"/etc/apparmor.d/local/usr.lib.dovecot.{part}"
         if profile and path not in machine.read(local):
             found = f"AppArmor's profile {profile} is enforced, and has no rule by which {path} may be run"
-            fix = f"{echoed(f'{path} Ux,')} >> {local}; apparmor_parser -r /etc/apparmor.d/usr.lib.dovecot.{part}"
+            add = added(machine, local, echoed(f"{path} Ux,"))
+            fix = f"{add}; apparmor_parser -r /etc/apparmor.d/usr.lib.dovecot.{part}"
             wrong.append(Finding(FAIL, found, f"{PROFILES}; {file}", fix))
     well = "no profile stands against it" if profiles else "no AppArmor here"
     return judged("hook.apparmor", "no AppArmor profile that keeps Dovecot from running the hooks", well, wrong)

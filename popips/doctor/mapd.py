@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from popips.doctor import ask_sendmail
-from popips.doctor.check import ASKED, FAIL, STRANGERS, Check, Finding, Patient, judged, skipped
+from popips.doctor.check import ASKED, FAIL, STRANGERS, Check, Finding, Patient, added, judged, skipped
 from popips.doctor.there import contrib
 from popips.probe import mapd, sendmail
 
@@ -34,7 +34,8 @@ def look_at_sendmail(patient: Patient, ids: tuple[str, ...]) -> Iterator[Check]:
 def _wrong_asks(patient: Patient) -> Iterator[Finding]:
     cf = patient.cf
     if cf is None or f"unix:{patient.settings.mapd_socket}" not in cf.text:
-        fix = f"cat {contrib('sendmail/mapd.mc')} >> {sendmail.MC}; make -C {sendmail.FOLDER}; service sendmail restart"
+        add = added(patient.machine, sendmail.MC, f"cat {contrib('sendmail/mapd.mc')}")
+        fix = f"{add}; make -C {sendmail.FOLDER}; service sendmail restart"
         yield Finding(FAIL, "sendmail does not ask popips-mapd", fix=fix)
         return
     if not patient.machine.runs:

@@ -49,8 +49,8 @@ def _other(patient: Patient) -> Finding | None:
     found = f"{here[0]} is the MTA here, and {conf} says mta = {patient.settings.mta}"
     if here[0] == "sendmail":
         return Finding(FAIL, found, fix=f"{clear}popips-expire")
-    lines = f"mta = postfix\\nmap = {OWN_MAP}\\nown_map = yes\\n"
-    return Finding(FAIL, found, fix=f"{clear}printf '{lines}' >> {quoted(conf)}; popips-expire")
+    add = patient.add("mta = postfix", f"map = {OWN_MAP}", "own_map = yes")
+    return Finding(FAIL, found, fix=f"{clear}{add}; popips-expire")
 
 
 def _has_postfix(patient: Patient) -> bool:

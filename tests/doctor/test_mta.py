@@ -270,7 +270,7 @@ POSTFIX = [
         {"/etc/popips.conf": "window = 5m\n"},
         FAIL,
         "postfix is the MTA here",
-        "mta = postfix\\n",
+        "printf '%s\\n' 'mta = postfix' 'map = ",
     ),
     Case(
         "sendmail's map",

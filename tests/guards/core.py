@@ -294,4 +294,10 @@ GUARDS = (
         {"return text if text and PLAIN.issuperset(text) else": "return text if text else"},
         "tests/test_paste.py::test_a_word_is_what_it_was",
     ),
+    Guard(
+        "a cure adds no line to one without an end",
+        "popips/paste.py",
+        {' if text and not text.endswith("\\n") else ""': ' if False else ""'},
+        "tests/test_paste.py::test_no_cure_adds_to_a_line_without_an_end",
+    ),
 )
