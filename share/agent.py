@@ -218,7 +218,8 @@ class Agent:
             except Garbage as error:
                 self._warn(f"ignored: {number.decode()}: {error}: who but popips-share may write to that stream?")
                 continue
-            is_own = (its.host, its.by) == (self.name, self._knows.told.id)
+            # of what stands there already, all in this host's name is its own: a boot makes it another one of that name
+            is_own = its.host == self.name and (its.by == self._knows.told.id or not self._knows.is_complete)
             if is_own:
                 self._last_own = number
             elif its.host != self.name or self._is_namesake():

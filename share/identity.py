@@ -1,6 +1,7 @@
 """Which of the hosts that bear one name this one is: a word in share_from, made by chance, that goes with the name.
 
-It is gone with the next boot, as all that is in that folder: what this host has told before is then as another's.
+It is gone with the next boot, as all that is in that folder: what stands in the stream in this host's name when it
+starts counts as its own, whichever of them has told it.
 """
 
 from __future__ import annotations

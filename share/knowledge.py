@@ -116,10 +116,10 @@ class Knowledge:
         self.is_complete = False
         for name, event in list(self._known.items()):
             if event.host == self._host:
-                if event.is_live:
-                    del self._known[name]
-                else:
+                if not event.is_live:
                     self.ready.setdefault(name, event)
+                elif name not in self.told.events:  # else it is of another host of that name
+                    del self._known[name]
 
     # ---- what is to be told
 

@@ -135,10 +135,22 @@ GUARDS = (
         NAMESAKES,
     ),
     Guard(
+        "what another host of that name has told is still its own when this one is started again",
+        "share/knowledge.py",
+        {"elif name not in self.told.events:  # else": "else:  #"},
+        NAMESAKES,
+    ),
+    Guard(
         "hosts of one name hear each other",
         AGENT,
-        {"is_own = (its.host, its.by) == (self.name, self._knows.told.id)": "is_own = its.host == self.name"},
+        {" and (its.by == self._knows.told.id or not self._knows.is_complete)": ""},
         NAMESAKES,
+    ),
+    Guard(
+        "what was ended while a host was down stays ended after a boot",
+        AGENT,
+        {" or not self._knows.is_complete)\n": ")\n"},
+        "tests/share/test_agent.py::test_what_was_ended_while_a_host_was_down_stays_ended_after_a_boot_and_ends_on_the_others",
     ),
     Guard(
         "what this host has told before is not told to itself after a boot",
