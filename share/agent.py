@@ -227,7 +227,7 @@ class Agent:
                 # what was written before this program was started took no time
                 self._fleet.heard(its.host, written, now - written if self._knows.is_complete else 0.0)
             if its.sign == DENIALS:
-                self._ask_denials |= not is_own
+                self._ask_denials |= its.host != self.name  # or hosts of one name would answer each other for ever
                 continue
             then, is_live = min(self._clock.here(its.time), now), its.sign == LOGIN
             event = Event(then, is_live, its.user, its.service, its.host, is_own)
@@ -271,16 +271,15 @@ class Agent:
         except TooMany as error:  # what was known before holds
             self._unheard = f"{engine.denials}: denials on other hosts count no more as they change: {error}"
         self._ask_denials = False
-        if self._denials_changed or self._untold:
-            self._tell_denials(engine, fields)
-            self._denials_changed = False
+        self._tell_denials(engine, fields)
+        self._denials_changed = False
 
     def _tell_denials(self, engine: Engine, fields: Mapping[bytes, bytes]) -> None:
         self._untold = ""
         try:
             own = denied.pack(self._knows.here.denied(), self._clock.there)
             there = fields.get(self.name.encode(), b"")
-            if own == there:
+            if own == there and not self._denials_changed:  # else who noted them there may not have come to tell of it
                 return
             if len(own) > len(there):  # fewer are told, however many the others have
                 denied.bound(denied.with_own(fields, self.name, own))

@@ -9,6 +9,8 @@ FUTURE = "tests/share/test_share.py::test_a_stream_whose_last_entry_is_of_the_fu
 FULL = "tests/share/test_share.py::test_a_stream_that_has_given_ids_of_the_future_is_begun_anew"
 NAMESAKES = "tests/share/test_agent.py::test_hosts_of_one_name_hear_each_other_and_end_nothing_but_their_own"
 
+LOST = "tests/share/test_agent.py::test_a_denial_reaches_the_others_if_the_host_is_lost_before_it_has_told_of_it"
+
 PUT_BACK = (
     "tests/share/test_agent.py::test_a_clock_that_is_put_back_hides_nothing_that_comes_and_loses_nothing_that_was_told"
 )
@@ -103,6 +105,18 @@ GUARDS = (
         "share/agent.py",
         {"if len(own) > len(there):": "if own:"},
         "tests/share/test_agent.py::test_who_has_more_denials_than_hosts_can_heed_may_lift_some",
+    ),
+    Guard(
+        "a denial reaches the others if its host is lost before it has told of it",
+        AGENT,
+        {"if own == there and not self._denials_changed:": "if own == there:"},
+        f"{LOST}[killed]",
+    ),
+    Guard(
+        "denials that the server has lost are told again",
+        AGENT,
+        {"        self._tell_denials(engine": "        self._denials_changed and self._tell_denials(engine"},
+        "tests/share/test_agent.py::test_denials_that_the_server_has_lost_are_told_again",
     ),
     Guard(
         "a stream whose last entry is of the future is begun anew",

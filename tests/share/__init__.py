@@ -84,9 +84,9 @@ class Server:
             self.process = None
 
     def lines(self) -> list[str]:
-        """What stands in the stream, without the ages, and which of the hosts of a name it is."""
+        """What the stream tells of logins, without the ages, and which of the hosts of a name it is."""
         words = [fields.get("e", "").split(" ") for _, fields in self.client.xrange(STREAM)]
-        return [" ".join((*its[:2], *its[3:])).partition("/")[0] for its in words]
+        return [" ".join((*its[:2], *its[3:])).partition("/")[0] for its in words if its[0] != "!"]
 
     def lines_of(self, host: str) -> list[str]:
         """What a host has written."""

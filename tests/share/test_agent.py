@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +15,7 @@ import pytest
 from popips import configuration, denials
 from popips.log import Log
 from share.agent import Agent
-from share.engine import COUNT
+from share.engine import COUNT, Engine, EngineError
 from share.watch import Lost, Watch
 from tests.share import LIMIT, STREAM, V6, A, B, C, Host, Server, wait
 from tests.share.conftest import Servers
@@ -154,6 +154,62 @@ def test_more_denials_than_hosts_can_heed_leave_those_in_force_that_were_known(s
     (one.host.stamps / ".denied").write_text(f"{B} - root\n")
     until(lambda: two.host.denied() == [f"{B} - root@pop1"], one, two)
     until(lambda: not one.host.error and not two.host.error, one, two)
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["cut off", "killed"])
+def test_a_denial_reaches_the_others_if_the_host_is_lost_before_it_has_told_of_it(
+    server: Server, clocked: Hosts, monkeypatch: pytest.MonkeyPatch, is_killed: bool
+) -> None:
+    one, two = clocked("pop1", server.url), clocked("pop2", server.url)
+    until(lambda: one.log.lines and two.denied.exists(), one, two)
+    real, lost = Engine.add, list[bytes]()
+
+    def add(its: Engine, lines: Sequence[bytes], since: float) -> bytes:
+        if lines[0].startswith(b"!") and not lost:
+            lost.extend(lines)
+            raise EngineError("it is gone", is_lost=True)
+        return real(its, lines, since)
+
+    monkeypatch.setattr(Engine, "add", add)
+    one.host.deny(A)
+    until(lambda: lost, one)
+    if is_killed:
+        assert one.agent
+        one.agent.close()
+        one.start()
+    until(lambda: two.host.denied() == [f"{A} - root@pop1"], one, two)
+
+
+def test_denials_that_the_server_has_lost_are_told_again(server: Server, clocked: Hosts) -> None:
+    one, two = clocked("pop1", server.url), clocked("pop2", server.url)
+    one.host.deny(A)
+    until(lambda: two.host.denied() == [f"{A} - root@pop1"], one, two)
+    server.client.delete(f"{STREAM}:denied")  # it ran short of memory, for instance
+    two.host.deny(B)
+    until(lambda: len(server.client.hkeys(f"{STREAM}:denied")) == 2, one, two)
+    three = clocked("pop3", server.url)
+    until(lambda: len(three.host.denied()) == 2, one, two, three)
+
+
+def test_denials_that_another_host_of_that_name_has_overwritten_are_told_again_when_it_gets_another(
+    server: Server, clocked: Hosts, tmp_path: Path
+) -> None:
+    (tmp_path / "x").mkdir()
+    one, two = clocked("pop1", server.url), Clocked(tmp_path / "x", "pop1", server.url)
+    one.host.deny(A)
+    until(lambda: server.client.hgetall(f"{STREAM}:denied") == {"pop1": f"{A} - root\n"}, one)
+    two.host.deny(B)
+    two.start()
+    assert two.agent
+    try:
+        until(lambda: server.client.hgetall(f"{STREAM}:denied") == {"pop1": f"{B} - root\n"}, one, two)
+        two.agent.close()
+        two.host.configure(share_name="pop1-2")
+        two.start()
+        both = {"pop1": f"{A} - root\n", "pop1-2": f"{B} - root\n"}
+        until(lambda: server.client.hgetall(f"{STREAM}:denied") == both, one, two)
+    finally:
+        two.agent.close()
 
 
 def test_who_has_more_denials_than_hosts_can_heed_may_lift_some(server: Server, clocked: Hosts) -> None:
