@@ -53,7 +53,7 @@ def _wrong_start(patient: Patient, there: dict[str, units.Unit], named: list[Job
 
 def _not_started(patient: Patient, timer: units.Unit, named: list[Job]) -> Finding:
     """Return that nothing starts it; named: lines of cron's that do not run it each minute, or do more than that."""
-    evidence = "; ".join(f"{job.where} does not count: {job.line}" for job in named)
+    evidence = "; ".join(f"{job.where} does not count, {job.fault}: {job.line}" for job in named)
     if timer.is_there and units.has_systemd(patient.machine):
         what = "not enabled" if not timer.is_enabled else "not active"
         found = f"nothing starts popips-expire: {TIMER} is {what}"

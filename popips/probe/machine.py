@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
@@ -22,6 +23,7 @@ class Answer:
     err: str
 
 
+NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV)
 NO_ANSWER = 124  # status, as timeout(1) has it
 NOT_RUN = Answer(127, "", "not run")
 
@@ -45,15 +47,18 @@ class Machine:
         """Return where a file of the host is to be found from here."""
         return f"{self.root}{path}"
 
-    def read(self, path: str) -> str:
+    def read(self, path: str, newline: str | None = None) -> str:
         """Return the text of a file, "" if there is none; bytes that are no UTF-8 are escaped. Raise OSError.
 
-        A folder in a file's place is none, and a pipe that nobody writes to is empty: nothing waits for it.
+        A folder in a file's place is none, nor is a link that leads to itself or a socket, and a pipe that nobody
+        writes to is empty: nothing waits for it. newline: as open() has it.
         """
         try:
-            with open(self.path(path), errors="backslashreplace", opener=_at_once) as file:
+            with open(self.path(path), errors="backslashreplace", newline=newline, opener=_at_once) as file:
                 return file.read()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        except OSError as error:
+            if error.errno not in NO_FILE:
+                raise
             return ""
 
     def glob(self, pattern: str) -> Iterator[str]:

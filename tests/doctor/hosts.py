@@ -18,7 +18,8 @@ OWN_CONF = f"map = {OWN}\nown_map = yes\n"
 ASKS = f"check_client_access {OWN}"
 TIMER = "[Timer]\nOnCalendar=minutely\n"
 UNITS = "/etc/systemd/system"
-CRON_LINE = "* * * * * root /usr/local/sbin/popips-expire\n"
+EXPIRE = "/usr/local/sbin/popips-expire"
+CRON_LINE = f"* * * * * root {EXPIRE}\n"
 SENDMAIL_CF = """
 O TrustedUser=smmta
 O DaemonPortOptions=Family=inet6, Name=MTA, Port=smtp
@@ -44,7 +45,7 @@ WITH_POSTFIX = {
 }
 OF_ALL = {
     "/etc/hostname": "mx.example.test\n",
-    "/usr/local/sbin/popips-expire": "",
+    EXPIRE: "",
     f"{UNITS}/popips-expire.timer": TIMER,
     f"{UNITS}/popips-expire.service": "",
     f"{UNITS}/timers.target.wants/popips-expire.timer": TIMER,
@@ -60,6 +61,8 @@ class Host:
         for path, text in {**OF_ALL, **files}.items():
             if path not in without:
                 self.write(path, text)
+        if self.path(EXPIRE).exists():
+            self.path(EXPIRE).chmod(0o755)
         self.path(STAMPS).mkdir(parents=True, mode=0o700)
         self.path(f"{STAMPS}/.expire").touch()
         if "/etc/popips.conf.lane" not in without:

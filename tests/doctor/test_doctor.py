@@ -76,6 +76,14 @@ def folder_and_pipe(path: str) -> Change:
     return change
 
 
+def link_to_itself(path: str) -> Change:
+    def change(host: Host) -> None:
+        host.path(path).parent.mkdir()
+        host.path(path).symlink_to(host.path(path))
+
+    return change
+
+
 def each(*changes: Change) -> Change:
     return lambda host: [change(host) for change in changes]
 
@@ -172,7 +180,7 @@ CASES: list[tuple[str, Change, str, str, str]] = [
     ),
     (
         "expirer.started",
-        write(CRONTAB, CRON_LINE.replace("root ", "")),
+        each(write(CRONTAB, CRON_LINE.replace("root ", "")), mode(CRONTAB, 0o600)),
         WARN,
         f"{CRONTAB}:1",
         r"crontab -l | sed 's|^[[:blank:]]*\* \* \* \* \* /usr/local/sbin/popips-expire[[:blank:]]*$|#&|' | crontab -",
@@ -213,6 +221,7 @@ CASES: list[tuple[str, Change, str, str, str]] = [
     ("expirer.run", time_of(f"{STAMPS}/.expire", 3600), FAIL, "for 60 minutes", "popips-expire"),
     ("expirer.run", gone(f"{STAMPS}/.expire"), FAIL, "never finished a run", "popips-expire"),
     ("expirer.run", gone("/etc/popips.conf.lane"), WARN, "each login starts Python", "popips-expire"),
+    ("expirer.started", link_to_itself("/etc/cron.d/popips"), OK, "popips-expire.timer", ""),
     ("expirer.run", folder_and_pipe("/etc/cron.d"), OK, "", ""),
     ("expirer.run", folder_and_pipe("/etc/pam.d"), OK, "", ""),
     ("clock", lambda host: None, SKIP, "only files", ""),
@@ -381,6 +390,13 @@ def test_a_host_with_a_map_of_its_own(tmp_path: Path) -> None:
     files = {"/etc/mail/sendmail.cf": DRAC_CF, CONF: OWN_CONF}
     found = Host(tmp_path, WITH_SENDMAIL | files).checks()
     assert {check.status for id, check in found.items() if not id.startswith(("dovecot.", "pam."))} == {OK, SKIP}
+
+
+def test_a_line_of_crons_that_does_not_count_is_named_and_what_is_wrong_with_it(tmp_path: Path) -> None:
+    host = Host(tmp_path, {**WITH_SENDMAIL, "/etc/cron.d/popips": f"@often root true\n{CRON_LINE}"})
+    gone(UNITS)(host)
+    evidence = host.checks()["expirer.started"].evidence
+    assert evidence.startswith("/etc/cron.d/popips:2 does not count, line 1 of the table may be one")
 
 
 def test_the_cure_of_a_second_expirer_leaves_all_other_lines_as_they_are(tmp_path: Path) -> None:

@@ -300,4 +300,23 @@ GUARDS = (
         {' if text and not text.endswith("\\n") else ""': ' if False else ""'},
         "tests/test_paste.py::test_no_cure_adds_to_a_line_without_an_end",
     ),
+    # ---- cron
+    Guard(
+        "a table in which a line may not be one runs nothing",
+        "popips/probe/cron.py",
+        {"_of_file(path, state) or _of_lines(machine, path, lines)": "_of_file(path, state)"},
+        "tests/test_cron.py::test_a_line_is_a_run_each_minute_or_none",
+    ),
+    Guard(
+        "a table by two names, or that others may write, runs nothing",
+        "popips/probe/cron.py",
+        {"_of_file(path, state) or _of_lines(machine, path, lines)": "_of_lines(machine, path, lines)"},
+        "tests/test_cron.py::test_a_table_that_cron_does_not_read_runs_nothing",
+    ),
+    Guard(
+        "a line of cron's that does more than a run is none",
+        "popips/probe/cron.py",
+        {"(?:{option})*{QUIET}": "(?:{option})*{QUIET}.*"},
+        "tests/test_cron.py::test_a_line_is_a_run_each_minute_or_none",
+    ),
 )

@@ -174,7 +174,7 @@ def test_the_hooks_line_stands_behind_debians_account_checks(stack: str) -> None
 def test_what_cron_runs_already_needs_no_second_expirer(tmp_path: Path) -> None:
     for path in ("etc/cron.d", "usr/local/sbin"):
         (tmp_path / path).mkdir(parents=True)
-    (tmp_path / "usr/local/sbin/popips-expire").touch()
+    (tmp_path / "usr/local/sbin/popips-expire").touch(0o755)
     for name in ("popips", "popips.bak"):
         (tmp_path / "etc/cron.d" / name).write_text((ROOT / "contrib/cron.d/popips").read_text())
     aimed = Installed(Machine(str(tmp_path)), Settings(), None, "")
