@@ -88,17 +88,24 @@ def own_name(settings: Settings) -> str:
 def end(settings: Settings, names: Iterable[str], now: float) -> None:
     """Note that logins from these addresses were ended here, or what others have told would open the relay again.
 
-    popips-share does so, too, but it may not run just now: it tells the others when it starts. Raise StampFailed.
+    popips-share does so, too, but it may not run just now: it tells the others when it starts. Raise StampFailed, as
+    soon as that is done for all for whom it can be.
     """
     try:
         there = Elsewhere(settings.share_from)
     except StampError:
         return  # what cannot be believed opens nothing
+    failed: StampFailed | None = None
     with there:
         for name in names:
-            told = there.told(name)
-            if told and told.is_live:
-                there.end(name, own_name(settings), now)
+            try:
+                told = there.told(name)
+                if told and told.is_live:
+                    there.end(name, own_name(settings), now)
+            except StampFailed as error:
+                failed = error
+    if failed:
+        raise failed
 
 
 class Elsewhere(Folder):
@@ -147,8 +154,16 @@ class Elsewhere(Folder):
 
     def end(self, name: str, host: str, now: float) -> None:
         """Have it told that this host has ended the logins from an address until now. Raise StampFailed."""
-        login, owner, new = self.login(name), os.fstat(self.fd), f".{name}{NEW}"
+        login = self.login(name)
         its = Login(login.user if login else "", login.service if login else "", host)
+        try:
+            self._put_end(name, its, now)
+        except StampFailed:  # there is no room but what this makes; and what is not told opens nothing
+            self.remove(name)
+            self._put_end(name, its, now)
+
+    def _put_end(self, name: str, its: Login, now: float) -> None:
+        owner, new = os.fstat(self.fd), f".{name}{NEW}"
         self.remove(new)  # of one who was killed
         with self.naming(name):
             with opened(new, WRITE | os.O_CREAT | os.O_EXCL, UNSETTLED, self.fd) as fd:

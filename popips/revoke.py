@@ -11,13 +11,14 @@ from popips.maps import Place, Records, Writer, kinds
 from popips.move import move
 from popips.settle import nothing, rebuild, settle
 from popips.site import PATIENCE, Site
+from popips.stamps import StampFailed
 from popips.turns import in_turns
 
 
 def end(site: Site, names: Iterable[str]) -> Iterator[list[str]]:
     """End the grants of these addresses; return a batch of those that had one as soon as it has ended.
 
-    Raise MapError or StampError; what was done until then is whole.
+    Raise MapError or StampError; what was done until then is whole. StampFailed of what others told comes at the end.
     """
     waiting = requests.addresses(site.folder)
     names = [name for name in dict.fromkeys(names) if name in waiting or site.folder.get(name)]
@@ -27,12 +28,18 @@ def end(site: Site, names: Iterable[str]) -> Iterator[list[str]]:
     with site.writer():
         requests.withdraw(site.folder, set(names))
     there = (name for name in names if site.folder.get(name))
+    failed: StampFailed | None = None
     for fates in in_turns(site, there, lambda _: "ended by the admin"):
         requests.withdraw(site.folder, fates)
         site.folder.sync()  # or a power failure would bring them back
         ended = [name for name, what in fates.items() if what in fate.ENDING]
-        elsewhere.end(site.settings, ended, time.time())
+        try:
+            elsewhere.end(site.settings, ended, time.time())
+        except StampFailed as error:
+            failed = error
         yield ended
+    if failed:
+        raise failed
 
 
 def all_grants(site: Site) -> Iterator[str]:
@@ -100,8 +107,16 @@ def put(edited: Edited, pairs: dict[bytes, bytes]) -> None:
         folder.sync()
 
 
-def take_out(edited: Edited, wanted: dict[str, list[str]]) -> list[str]:
-    """Take records out of a map, and end the grants that go with them; return the words that found neither.
+@dataclass(frozen=True)
+class Taken:
+    """What was taken out of a map: the words that found nothing, and the addresses whose grants have ended."""
+
+    missing: list[str]
+    ended: list[str]
+
+
+def take_out(edited: Edited, wanted: dict[str, list[str]]) -> Taken:
+    """Take records out of a map, and end the grants that go with them; elsewhere.end() is left to the caller.
 
     wanted: for each word of the admin's the keys that it may stand for. Raise MapError or StampError.
     """
@@ -119,7 +134,7 @@ def take_out(edited: Edited, wanted: dict[str, list[str]]) -> list[str]:
         ended = _end(edited, writer, set(names.values()))
         found.update(word for word, name in names.items() if name in ended)
         writer.change(step, secure=nothing)
-    return [word for word in wanted if word not in found]
+    return Taken([word for word in wanted if word not in found], ended)
 
 
 def _writer(edited: Edited) -> Writer:
@@ -138,5 +153,4 @@ def _end(edited: Edited, writer: Writer, names: set[str]) -> list[str]:
     if there:
         settle(site, writer, there, {}, lambda _: "ended by the admin")
         site.folder.sync()  # or a power failure would bring them back
-        elsewhere.end(site.settings, there, time.time())
     return there

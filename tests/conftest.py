@@ -135,7 +135,7 @@ class Site:
         """Take records and grants out, as popips-db del does; return the keys that found neither."""
         with self.host as host:
             edited = revoke.Edited(host.form.place, host.text.path, self.now, host)
-            return revoke.take_out(edited, {key: [key] for key in keys})
+            return revoke.take_out(edited, {key: [key] for key in keys}).missing
 
     def pass_window(self) -> None:
         self.now += self.settings.window + 1

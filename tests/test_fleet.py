@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from expirer import expire
 from expirer.fleet import COARSE
 from popips import denials, fate, run
+from popips.db import main
 from popips.elsewhere import Elsewhere, Heard, Others, Told
+from popips.files import opened
 from popips.grant import DEFERRED, Outcome
 from popips.log import Log
 from popips.stamps import StampFailed
@@ -119,6 +123,37 @@ def test_what_the_admin_ends_while_popips_share_does_not_run_stays_ended(fleet: 
     assert (told.stat().st_uid, told.stat().st_mode & 0o777) == (AGENT, 0o600)
     assert told.read_text() == f"bob imap {os.uname().nodename}\n"
     assert sorted(path.name for path in fleet.path.iterdir()) == [".denied", A, B]
+
+
+@pytest.mark.parametrize("words", [["end", "--all"], ["deny", "192.0.2.0/24"], ["del", A, B]], ids=" ".join)
+@pytest.mark.parametrize("is_hopeless", [False, True], ids=["that can be freed", "that cannot"])
+def test_where_the_memory_of_what_is_told_is_full_all_ends_that_is_to_end(
+    site: Site,
+    words: list[str],
+    is_hopeless: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    others = From(site, site.folder)
+    site.now = time.time()
+    for name in (A, B):
+        others.tell(name, age=60)
+        site.login(name)
+
+    def opened_(path: str, *words: Any, **more: Any) -> opened:
+        if path.endswith(".new") and (is_hopeless or len(list(others.path.glob("192.*"))) == 2):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(path, *words, **more)
+
+    monkeypatch.setattr("popips.elsewhere.opened", opened_)
+    monkeypatch.setattr("popips.turns.BATCH", 1)
+    status = main.main(["-c", str(site.conf), *words])
+    said = capfd.readouterr()
+    assert (site.records(), site.names()) == ({}, set())
+    assert not [path for path in others.path.glob("192.*") if path.stat().st_mode & 0o100]
+    assert (status, "No space left on device" in said.err) == ((74, True) if is_hopeless else (0, False))
+    (ended,) = [line for line in said.out.splitlines() if line.startswith(("ended: ", "deleted: "))]
+    assert A in ended and B in ended
 
 
 def test_a_login_elsewhere_renews_a_grant_before_it_would_be_due(fleet: Fleet) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import time
 
-from popips import address, register, revoke
+from popips import address, elsewhere, register, revoke
 from popips.db import choice, end, report, words
 from popips.db.task import Task
 from popips.login import word
@@ -32,16 +33,17 @@ def work(task: Task) -> int:
     texts = words.arguments(options.keys) or _chosen(task)
     wanted = {text: words.keys(task.settings, text) for text in texts}
     with task.map() as edited:
-        missing = revoke.take_out(edited, wanted) if wanted else []
+        taken = revoke.take_out(edited, wanted) if wanted else revoke.Taken([], [])
         if edited.site and wanted:
             gone = {key.encode() for keys in wanted.values() for key in keys}
             register.drop(edited.site.folder, lambda key, _: key in gone)
-    done = [text for text in wanted if text not in missing]
+    done = [text for text in wanted if text not in taken.missing]
     report.note((f"deleted: key={word(text)}" for text in done), task.place)
     report.did("deleted", done)
+    elsewhere.end(task.settings, taken.ended, time.time())
     if not wanted:
         return report.complain([choice.none(options)])
-    return report.complain(f"{text}: no such record in {task.place}" for text in missing)
+    return report.complain(f"{text}: no such record in {task.place}" for text in taken.missing)
 
 
 def _chosen(task: Task) -> list[str]:

@@ -38,15 +38,17 @@ def work(task: Task) -> int:
         report.complain(host_bits(words[0]))
         denials.add(site.folder, new, site.now)
         report.note([f"denied: address={new.text} until={report.moment(new.until)}"], task.place)
-        gone = []
-        for ended in revoke.denied(site, new):
-            report.note((f"removed: address={name}" for name in ended), task.place)
-            gone += ended
-    if as_json:
-        shape.write({"denials": [_document(new, "")], "ended": gone})
-    else:
-        report.did("denied", [f"{new.text} {_until(new)}"])
-        report.did("ended", gone)
+        gone: list[str] = []
+        try:
+            for ended in revoke.denied(site, new):
+                report.note((f"removed: address={name}" for name in ended), task.place)
+                gone += ended
+        finally:
+            if as_json:
+                shape.write({"denials": [_document(new, "")], "ended": gone})
+            else:
+                report.did("denied", [f"{new.text} {_until(new)}"])
+                report.did("ended", gone)
     return os.EX_OK
 
 

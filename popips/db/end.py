@@ -58,10 +58,12 @@ def end_chosen(task: Task, site: Site) -> int:
 
 def _end(task: Task, site: Site, names: Iterable[str]) -> list[str]:
     ended: dict[str, None] = {}
-    for batch in revoke.end(site, names):
-        report.note((f"removed: address={name}" for name in batch), task.place)
-        ended.update(dict.fromkeys(batch))
-    report.did("ended", ended)
+    try:
+        for batch in revoke.end(site, names):
+            report.note((f"removed: address={name}" for name in batch), task.place)
+            ended.update(dict.fromkeys(batch))
+    finally:
+        report.did("ended", ended)
     return list(ended)
 
 

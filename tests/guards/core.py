@@ -166,7 +166,7 @@ GUARDS = (
     Guard(
         "del syncs the stamp folder",
         "popips/revoke.py",
-        {"folder.sync()  # or a power failure would bring them back\n        elsewhere": "folder\n        elsewhere"},
+        {"folder.sync()  # or a power failure would bring them back\n    return": "folder\n    return"},
         "tests/holds/test_power_loss.py::test_what_the_admin_has_ended_does_not_come_back[del]",
     ),
     Guard(
@@ -180,8 +180,7 @@ GUARDS = (
         "popips/db/deny.py",
         {
             "        denials.add(site.folder, new, site.now)\n": "",
-            "            gone += ended\n": "            gone += ended\n"
-            "        denials.add(site.folder, new, site.now)\n",
+            "        finally:\n": "            denials.add(site.folder, new, site.now)\n        finally:\n",
         },
         "tests/test_denials.py::test_a_login_just_after_deny_has_ended_the_grant_gets_no_other",
     ),

@@ -9,6 +9,7 @@ OF_RUNS, OF_MAPD = "tests/test_fleet.py::test_", "tests/mapd/test_elsewhere.py::
 NEWEST = f"{OF_MAPD}the_newest_of_both_decides_unless_somebody_denies_it"
 BELIEVED = f"{OF_RUNS}where_the_folder_cannot_be_believed_that_is_said_and_nothing_here_is_lost"
 DENIED = f"{OF_RUNS}whom_another_host_denies_loses_his_grant_and_gets_no_other_until_that_is_lifted"
+FULL = f"{OF_RUNS}where_the_memory_of_what_is_told_is_full_all_ends_that_is_to_end"
 ONCE = f"{OF_RUNS}a_run_takes_up_each_login_once_and_keeps_the_later_of_two"
 
 GUARDS = (
@@ -153,13 +154,25 @@ GUARDS = (
     Guard(
         "what the admin ends here is not opened again by a login elsewhere before that",
         "popips/revoke.py",
-        {"        elsewhere.end(site.settings, ended, time.time())\n": ""},
+        {"            elsewhere.end(site.settings, ended, time.time())\n": "            pass\n"},
         f"{OF_RUNS}what_the_admin_ends_while_popips_share_does_not_run_stays_ended[end 192.0.2.10]",
     ),
     Guard(
         "what the admin takes out here is not opened again by a login elsewhere before that",
-        "popips/revoke.py",
-        {"        elsewhere.end(site.settings, there, time.time())\n": ""},
+        "popips/db/delete.py",
+        {"    elsewhere.end(task.settings, taken.ended, time.time())\n": ""},
         f"{OF_RUNS}what_the_admin_ends_while_popips_share_does_not_run_stays_ended[del 192.0.2.10]",
+    ),
+    Guard(
+        "all grants end that the admin ends, also where what others have told cannot be written",
+        "popips/revoke.py",
+        {"        except StampFailed as error:\n": "        except KeyError as error:\n"},
+        f"{FULL}[that cannot-end --all]",
+    ),
+    Guard(
+        "what notes an end in a full memory makes the room for that",
+        READ,
+        {"            self.remove(name)\n            self._put": "            self._put"},
+        f"{FULL}[that can be freed-end --all]",
     ),
 )

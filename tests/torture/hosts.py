@@ -56,7 +56,7 @@ def put(conf: str, pairs: dict[str, str]) -> None:
 def take_out(conf: str, key: str) -> list[str]:
     """Take a record out; return it if it was not there."""
     with popips_of(conf) as host:
-        return revoke.take_out(_edited(host), {key: [key]})
+        return revoke.take_out(_edited(host), {key: [key]}).missing
 
 
 def _edited(host: Site) -> revoke.Edited:
