@@ -76,6 +76,8 @@ def _use_postlogin() -> str:
 
 def _hook(patient: Patient, found: Dovecot) -> Iterator[Finding]:
     after, of_pam = by_postlogin(found), by_pam(patient, found)
+    if (after or of_pam) and patient.machine.runs and not dovecot.master(patient.machine):
+        yield Finding(FAIL, "Dovecot does not run: nobody can log in", fix=RESTART)
     if after and of_pam:
         files = shlex.join(pam.file_of(patient.machine, name) for name in of_pam)
         both = f"{POSTLOGIN} and {HOOK} in PAM ({files}) both: each login is looked at twice"

@@ -39,6 +39,7 @@ AFTER_POSTLOGIN = [
     Mistake(
         "dovecot.sandbox", f"mv {DROP_IN} /root; systemctl daemon-reload; {RESTART}; mv /root/popips.conf {DROP_IN}"
     ),
+    Mistake("dovecot.hook", "systemctl stop dovecot"),
     Mistake("dovecot.hook", f"rm {CONFD}/99-popips.conf; {RESTART}"),
     Mistake("dovecot.hook", f"sed -i 's/imap imap-postlogin/imap/' {CONFD}/99-popips.conf; {RESTART}"),
     Mistake("dovecot.hook", f"sed -i '/user = root/d' {CONFD}/99-popips.conf; {RESTART}"),
