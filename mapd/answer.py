@@ -23,7 +23,7 @@ from popips.stamps.folder import Folder
 TAG = "ipv6:"  # before an IPv6 address in sendmail's keys
 NOBODY, NO_OTHERS = "nobody relays", "no login on another host counts"
 AGAIN = {
-    NOBODY: "open again: what kept the relay closed for all is mended",
+    NOBODY: "whoever has a grant relays again",
     NO_OTHERS: "logins on other hosts count again",
 }
 Answer = Callable[[bytes, float], bytes]  # from a request, and the time in seconds since the epoch
@@ -58,11 +58,11 @@ class Answers:
             self._look_at_folder()
             self._look_at_others()
             self._look_at_denials()
-            self._say(NOBODY, "")
+            self._tell(NOBODY, "")
         except (SettingsError, StampError) as error:
             self._denied = None
             self._saw["denials"] = ""  # all of it is looked at again, whatever is mended
-            self._say(NOBODY, str(error))
+            self._tell(NOBODY, str(error))
 
     def _look_at_conf(self) -> None:
         now = identity_of(self.conf)
@@ -107,7 +107,7 @@ class Answers:
             try:
                 self._others = Elsewhere(path)
             except StampError as error:
-                self._say(NO_OTHERS, str(error))
+                self._tell(NO_OTHERS, str(error))
 
     def _look_at_denials(self) -> None:
         if self._site is None:
@@ -134,20 +134,20 @@ class Answers:
             if others:
                 self._theirs = others.denied()
                 self._opens = True
-                self._say(NO_OTHERS, "")
+                self._tell(NO_OTHERS, "")
                 return self._theirs
         except StampError as error:
-            self._say(NO_OTHERS, str(error))
+            self._tell(NO_OTHERS, str(error))
         return [*self._theirs, *denials.load(own, False, DENIED_ELSEWHERE)]
 
-    def _say(self, what: str, trouble: str) -> None:
+    def _tell(self, what: str, trouble: str) -> None:
         """Log what keeps the relay closed for all, or for logins elsewhere, or that it no longer does, once."""
         if trouble == self._trouble[what]:
             return
         if trouble:
             self.log.line(ERROR, f"error: {what}: {trouble}")
         elif what == NO_OTHERS or (self._site is not None and self._denied is not None):
-            self.log.line(INFO, AGAIN[what])
+            self.log.line(INFO, f"mended: {AGAIN[what]}")
         else:
             return  # what was said is not mended, only not looked at again
         self._trouble[what] = trouble

@@ -200,7 +200,7 @@ class Agent:
         """Take away a stream whose last ID is of the future: behind it nobody can tell when an entry was written."""
         engine.begin_anew()
         text = "its last entry is of the future: was the server's clock ahead? All hosts tell again what they know"
-        self._log.line(WARNING, f"{engine.stream}: {text}")
+        self._log.line(WARNING, f"warning: {engine.stream}: {text}")
         raise EngineError(f"{self._settings.share}: {engine.stream}: {text}", is_lost=True)
 
     # ---- what is told
@@ -248,7 +248,7 @@ class Agent:
         """Log what is wrong in the stream, but not each time."""
         if time.monotonic() - self._said > SAY:
             self._said = time.monotonic()
-            self._log.line(WARNING, f"{self._settings.share_stream}: {text}")
+            self._log.line(WARNING, f"warning: {self._settings.share_stream}: {text}")
 
     def _tell(self, engine: Engine) -> None:
         """Tell the others what is new here, and whom it keeps out."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mapd.answer import AGAIN
 from popips import fate, grant, login, policy
 from popips.grant import Outcome
 from popips.login import Login
@@ -19,7 +20,7 @@ from popips.run import LOGGED, Run
 
 ROOT = Path(__file__).parent.parent
 TOOLS = ROOT / ".venv/tools/root"
-ROOMS = ("popips", "expirer", "follower", "pam_hook")
+ROOMS = ("popips", "expirer", "follower", "pam_hook", "mapd", "share")
 TEXTS = ("R", "V")  # in a template, what is no word
 PAGE = (ROOT / "man/popips.7").read_text().partition("\n.SH LOG LINES\n")[2].partition("\n.SH ")[0]
 FORMS = re.findall(r"^\.B (\w+: .*)$", PAGE, re.MULTILINE)
@@ -135,7 +136,7 @@ def test_lines_of_logins_and_runs_are_those_of_the_page() -> None:
     lines = described()
     assert {line: forms_of(line) for line in lines} == {line: [form] for line, form in lines.items()}
     of_db = {form for form in FORMS if re.search(r" user=U map=M$", form)}
-    assert set(lines.values()) == set(FORMS) - of_db - {"error: R", "warning: R"}
+    assert set(lines.values()) == set(FORMS) - of_db - {"error: R", "warning: R", "connected: R", "mended: R"}
 
 
 def test_what_sh_logs_is_a_line_of_the_page() -> None:
@@ -231,6 +232,8 @@ def test_logcheck_reports_what_is_to_be_looked_at(tmp_path: Path, stamp: str) ->
     loud = [*(line for line in described() if line not in quiet), *BANNED, "error: x", "warning: x"]
     lines = [f"{STAMPS[stamp]} mx popips-expire[7]: {line}" for line in [*quiet, refused(policy.NEVER)]]
     lines += [f"{STAMPS[stamp]} mx popips-db[7]: {line}" for line in OF_DB]
+    lines += [f"{STAMPS[stamp]} mx popips-share[7]: connected: redis://192.0.2.5:6379 as mx"]
+    lines += [f"{STAMPS[stamp]} mx popips-mapd[7]: mended: {text}" for text in AGAIN.values()]
     assert {form for line in OF_DB for form in forms_of(line)} == {
         form for form in FORMS if re.search(r" user=U map=M$", form)
     }

@@ -179,7 +179,7 @@ def test_where_what_others_tell_cannot_be_believed_it_opens_nothing_and_logins_h
     others.deny(denied)
     mapd.answers.look(anew=True)
     assert [mapd.is_open(name) for name in (V4, V6, denied)] == [True, True, False]
-    assert mapd.said[1:] == ["logins on other hosts count again"]
+    assert mapd.said[1:] == ["mended: logins on other hosts count again"]
 
 
 @pytest.mark.parametrize("harm", [loosen, take_away, garble, fill, outnumber, forget])

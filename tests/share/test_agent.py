@@ -332,7 +332,7 @@ def test_hosts_of_one_name_hear_each_other_and_end_nothing_but_their_own(
         until(lambda: (two.host.hears(A), two.host.hears(C), one.host.hears(B)) == ("live", "live", "live"), one, two)
         until(lambda: "pop1" in one.host.fleet["hosts"], one)
         assert [line.partition(", too: ")[0] for line in one.log.lines[1:]] == [
-            f"{STREAM}: another host calls itself pop1"
+            f"warning: {STREAM}: another host calls itself pop1"
         ]
         two.agent.close()
         two.host.end_grant(B)
