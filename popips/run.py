@@ -58,7 +58,7 @@ class Run:
         """Return the log lines, each with its level; where: the map."""
         for what, event, reason in (
             (fate.EXPIRE, "removed", ""),
-            (fate.BAR, "removed", ' reason="nobody there gets a grant by now"'),
+            (fate.BAR, "removed", ' reason="denied, in never, or over a limit by now"'),
             (fate.ELSEWHERE, "removed", ' reason="ended on another host"'),
             (fate.PUT, "restored", ""),
             (fate.YIELD, "static", ' reason="the admin has a record on it"'),

@@ -28,7 +28,7 @@ STATES = {  # those of the other fates are granted
 class Listed:
     """A grant, or a login that waits for one; last: the time of the last login, until: when its window is over.
 
-    state: granted; or due: the next run takes it out; barred: that does, for nobody there gets a grant by now; pending:
+    state: granted; or due: the next run takes it out; barred: that does, for it is denied by now, or in never; pending:
     that puts its record in, or looks at the login; static: a record of the admin's stands in its place.
     """
 
