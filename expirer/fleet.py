@@ -48,7 +48,7 @@ class Fleet(Others):
         """Return all that is to be taken up, first for those whose grants are due soonest. Raise StampError."""
         site, self._now = self._site, time.clock_gettime_ns(COARSE)
         since = self._since()
-        logins: list[tuple[float, str, float]] = []
+        logins: list[tuple[float, str]] = []
         ended: dict[str, float] = {}
         with Elsewhere(site.settings.share_from) as there:
             for name, told in there.all():
@@ -59,8 +59,15 @@ class Fleet(Others):
                     if stamp and stamp.time <= told.time:
                         ended[name] = told.time
                 elif told.came >= since and site.form.place.row.has_file and not (stamp and stamp.time >= told.time):
-                    logins.append((stamp.time if stamp else site.now, name, told.time))
-        return Heard(_read(site, sorted(logins)), ended)
+                    logins.append((stamp.time if stamp else site.now, name))
+        return Heard(self._read(sorted(logins)), ended)
+
+    def _read(self, found: list[tuple[float, str]]) -> Iterator[tuple[str, Login, float]]:
+        with Elsewhere(self._site.settings.share_from) as there:
+            for _, name in found:
+                told, login = there.told(name), there.login_of(name)
+                if told and told.is_live and login:  # else it has been ended since it was heard of
+                    yield name, login, min(told.time, self._site.now)
 
     def _since(self) -> int:
         """Return up to when a run has taken up what is told, 0 if none has; of a clock that was put back: none."""
@@ -77,14 +84,6 @@ class Fleet(Others):
         """Have the next run take up what was told since heard(); nothing was, where there is no map to put it into."""
         if self._site.form.place.row.has_file:
             self._site.folder.replace(HEARD, b"%d" % self._now)
-
-
-def _read(site: Site, found: list[tuple[float, str, float]]) -> Iterator[tuple[str, Login, float]]:
-    with Elsewhere(site.settings.share_from) as there:
-        for _, name, last in found:
-            login = there.login_of(name)
-            if login:
-                yield name, login, min(last, site.now)
 
 
 def forget(site: Site) -> None:

@@ -17,7 +17,7 @@ from popips.files import identity, identity_of
 from popips.log import ERROR, INFO, Log
 from popips.settings import Settings
 from popips.site import Site, site
-from popips.stamps import DENIED, DENIED_ELSEWHERE, StampError
+from popips.stamps import DENIED, DENIED_ELSEWHERE, StampError, StampFailed
 from popips.stamps.folder import Folder
 
 TAG = "ipv6:"  # before an IPv6 address in sendmail's keys
@@ -107,7 +107,7 @@ class Answers:
             try:
                 self._others = Elsewhere(path)
             except StampError as error:
-                self._tell(NO_OTHERS, str(error))
+                self._tell_no_others(error, "others")
 
     def _look_at_denials(self) -> None:
         if self._site is None:
@@ -119,11 +119,11 @@ class Answers:
         if now == self._saw["denials"]:
             return
         self._denied, self._opens = None, False  # nobody knows who is denied
+        self._saw["denials"] = now
         there = denials.load(own)
         if self._site.settings.share:
             there += self._denied_elsewhere(own, others)
         self._denied = Denied(there)
-        self._saw["denials"] = now
 
     def _denied_elsewhere(self, own: Folder, others: Elsewhere | None) -> list[Denial]:
         """Return whom other hosts keep out; where nobody knows that, whom they did when that was known last.
@@ -137,8 +137,13 @@ class Answers:
                 self._tell(NO_OTHERS, "")
                 return self._theirs
         except StampError as error:
-            self._tell(NO_OTHERS, str(error))
+            self._tell_no_others(error, "denials")
         return [*self._theirs, *denials.load(own, False, DENIED_ELSEWHERE)]
+
+    def _tell_no_others(self, error: StampError, what: str) -> None:
+        self._tell(NO_OTHERS, str(error))
+        if isinstance(error, StampFailed):
+            self._saw[what] = ""  # it is asked again: nothing need change for that to be over
 
     def _tell(self, what: str, trouble: str) -> None:
         """Log what keeps the relay closed for all, or for logins elsewhere, or that it no longer does, once."""

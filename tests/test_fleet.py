@@ -14,6 +14,7 @@ import pytest
 
 from expirer import expire
 from expirer.fleet import COARSE
+from expirer.fleet import Fleet as TakenUp
 from popips import denials, fate, run
 from popips.db import main
 from popips.elsewhere import Elsewhere, Heard, Others, Told
@@ -190,6 +191,26 @@ def test_who_logs_in_while_a_run_ends_what_another_host_has_ended_keeps_his_gran
     with site.host as host:
         done = run.run(host, lambda *_: None, others=others)
     assert (site.names(), done.done.get(fate.ELSEWHERE)) == ({B}, [A])
+
+
+def test_what_is_ended_elsewhere_while_a_run_takes_up_what_it_has_heard_gets_no_grant(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.now = time.time()
+    others, real = From(site, site.folder), TakenUp.heard
+    for name in (A, B):
+        others.tell(name, age=60)
+
+    def heard(its: TakenUp) -> Heard:
+        found = real(its)
+        others.tell(A, is_live=False)
+        return found
+
+    monkeypatch.setattr(TakenUp, "heard", heard)
+    tick()
+    with site.host as host:
+        expire._expire(host, expire._Told(site.settings, Log("test")), math.inf)
+    assert sorted(site.records()) == [B]
 
 
 def test_whom_another_host_denies_loses_his_grant_and_gets_no_other_until_that_is_lifted(fleet: Fleet) -> None:

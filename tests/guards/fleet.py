@@ -86,6 +86,18 @@ GUARDS = (
         f"{BELIEVED}[garbled]",
     ),
     Guard(
+        "what is ended elsewhere while a run takes up what it has heard gets no grant",
+        TAKEN,
+        {"if told and told.is_live and login:": "if told and login:"},
+        f"{OF_RUNS}what_is_ended_elsewhere_while_a_run_takes_up_what_it_has_heard_gets_no_grant",
+    ),
+    Guard(
+        "popips-mapd reads again what it could not read for a moment",
+        ANSWER,
+        {"        if isinstance(error, StampFailed):\n": "        if not error:\n"},
+        f"{OF_MAPD}what_others_tell_is_read_again_if_that_has_failed_for_a_moment[denied]",
+    ),
+    Guard(
         "a login on another host is taken up once",
         TAKEN,
         {"told.came >= since and ": ""},

@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from popips import denials
+from popips.elsewhere import Elsewhere
+from popips.stamps import StampFailed
 from popips.stamps.folder import Folder
 from tests.conftest import NOW, Site
 from tests.elsewhere import From
@@ -233,3 +235,20 @@ def test_denials_are_read_once_and_a_look_up_asks_for_no_more_of_them_than_there
     others.deny(V6)
     assert mapd.is_open()
     assert sorted(read) == [".denied", ".denied"]  # once more, for one of them has changed
+
+
+@pytest.mark.parametrize("which", ["denied", "_opened"])
+def test_what_others_tell_is_read_again_if_that_has_failed_for_a_moment(
+    mapd: Mapd, others: From, which: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others.tell(V4, A_LOGIN)
+
+    def failing(its: Elsewhere, *_: str) -> None:
+        raise StampFailed(f"{others.path}: Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Elsewhere, which, failing)
+        assert not mapd.is_open()
+    assert mapd.is_open()
+    assert len(mapd.said) == 2 and "Too many open files" in mapd.said[0]
+    assert "logins on other hosts count again" in mapd.said[1]
