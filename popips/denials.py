@@ -17,6 +17,7 @@ from popips.stamps.folder import Folder
 
 FOR_EVER = float("inf")
 LARGEST = 1 << 22  # bytes of a list: each login from a new address reads it
+OWN = 20_000  # denials of one's own: such a login takes some 0.1 s for them
 FEWER = "a network takes one denial, whatever is in it"
 MOST = 10_000  # denials of all hosts of a fleet: to read those of the others takes such a login some 0.05 s
 
@@ -63,7 +64,7 @@ class Denied:
         return None
 
 
-def load(folder: Folder, strictly: bool = True, file: str = DENIED, most: int = LARGEST) -> list[Denial]:
+def load(folder: Folder, strictly: bool = True, file: str = DENIED, most: int = OWN) -> list[Denial]:
     """Return all that the file says, over or not; raise StampError if it cannot be read, or one of its lines.
 
     most: lines that it may have.
@@ -94,7 +95,7 @@ def add(folder: Folder, denial: Denial, now: float) -> None:
     """Put a denial on the list, in place of one of the same addresses. Raise StampError."""
     with folder.editing(DENIED):
         kept = [one for one in load(folder) if one.text != denial.text and one.until > now]
-        if len(pack([*kept, denial])) > LARGEST:
+        if len(kept) >= OWN or len(pack([*kept, denial])) > LARGEST:
             raise StampError(f"{folder.path}/{DENIED}: {len(kept)} denials are all that it may hold: {FEWER}")
         _write(folder, [*kept, denial])
 
@@ -102,7 +103,7 @@ def add(folder: Folder, denial: Denial, now: float) -> None:
 def lift(folder: Folder, text: str) -> bool:
     """Take the denial with this very text off the list; return whether it was on it. Raise StampError."""
     with folder.editing(DENIED):
-        there = load(folder)
+        there = load(folder, most=LARGEST)  # of too many, too
         kept = [one for one in there if one.text != text]
         if kept != there:
             _write(folder, kept)

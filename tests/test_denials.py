@@ -17,7 +17,7 @@ from popips import denials, policy, revoke
 from popips.db import deny
 from popips.db.task import Task
 from popips.fate import BAR
-from popips.grant import DEFERRED, GRANTED, REFUSED
+from popips.grant import DEFERRED, GRANTED, REFUSED, RENEWED
 from popips.maps import Busy
 from popips.stamps import StampError
 from popips.stamps.folder import Folder
@@ -54,11 +54,18 @@ def test_a_denial_ends_when_its_time_is_over_or_when_it_is_lifted(site: Site) ->
 
 def test_a_list_that_no_login_could_read_in_time_is_refused_and_not_made(site: Site) -> None:
     path = site.stamps / ".denied"
-    line = f"{B} - root\n"
-    path.write_text(line * (denials.LARGEST // len(line)))
-    with Folder(str(site.stamps)) as folder, pytest.raises(StampError, match="are all that it may hold"):
-        denials.add(folder, denials.Denial("2001:db8::/32", denials.FOR_EVER, "root"), site.now)
-    assert site.login(A) == GRANTED
+    for line, many in ((f"{B} - root\n", denials.OWN), (f"{B} - {'x' * 1000}\n", denials.LARGEST // (len(B) + 1004))):
+        path.write_text(line * many)
+        with Folder(str(site.stamps)) as folder, pytest.raises(StampError, match=f"{many} denials are all that it may"):
+            denials.add(folder, denials.Denial("2001:db8::/32", denials.FOR_EVER, "x" * 1000), site.now)
+        site.now += 1
+        assert site.login(A) in (GRANTED, RENEWED)
+    path.write_text(f"{V6} - root\n" + f"{B} - root\n" * denials.OWN)
+    assert site.login(V6) == REFUSED
+    assert f"{path}: more than {denials.OWN} denials, so nobody knows who is denied" in site.told[-1][1].reason
+    with Folder(str(site.stamps)) as folder:
+        assert denials.lift(folder, V6)  # which is how one too many is mended
+    assert site.login("192.0.2.12") == GRANTED
     os.truncate(path, denials.LARGEST + 1)
     assert site.login(V6) == REFUSED
     assert f"{path}: more than {denials.LARGEST} bytes, so nobody knows who is denied" in site.told[-1][1].reason

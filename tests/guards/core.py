@@ -299,6 +299,12 @@ GUARDS = (
         {' if text and not text.endswith("\\n") else ""': ' if False else ""'},
         "tests/test_paste.py::test_no_cure_adds_to_a_line_without_an_end",
     ),
+    Guard(
+        "a list of denials that no login could go through in time is not made",
+        "popips/denials.py",
+        {"len(kept) >= OWN or ": ""},
+        "tests/test_denials.py::test_a_list_that_no_login_could_read_in_time_is_refused_and_not_made",
+    ),
     # ---- cron
     Guard(
         "a table in which a line may not be one runs nothing",
