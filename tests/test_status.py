@@ -41,6 +41,11 @@ VERDICTS = {
     "a warning": ([WELL, HALF], True, "open to logins: 1 warn, popips-db doctor"),
     "a failure": ([BAD, HALF, WELL], False, f"NOT open to logins: 1 {DOCTOR}"),
     "no expirer": ([DEAD, LATE, WELL], False, f"open, and STAYS open: 2 {DOCTOR}"),
+    "no server of the fleet": (
+        [WELL, Check("share.engine", FAIL, "")],
+        False,
+        f"open to logins here, NOT to those on other hosts: 1 {DOCTOR}",
+    ),
     "both": ([BAD, LATE], False, f"NOT open, grants stay: 2 {DOCTOR}"),
     "no expirer, and popips-mapd": (
         [LATE, WELL, skipped("map.key", NO_FILE)],

@@ -10,6 +10,7 @@ from popips.doctor.mapd import NO_FILE
 ENDS = ("expirer.started", "expirer.run")  # without them no record is taken out of a map
 OPEN, CLOSED = "open to logins", "NOT open to logins"
 UNSWEPT = "open to logins, and stamps are not swept"  # with popips-mapd, a grant ends by the time of its stamp
+APART = "open to logins here, NOT to those on other hosts"
 STAYS, OLD_ONES_STAY = "open, and STAYS open", "NOT open, grants stay"  # for nothing ends what there is
 
 
@@ -19,6 +20,8 @@ def verdict(checks: Iterable[Check]) -> str:
     failed = {check.id for check in there if check.status == FAIL}
     if not failed:
         return OPEN
+    if all(name.startswith("share.") for name in failed):
+        return APART
     by_mapd = any(check.found == NO_FILE for check in there)  # which looks at the stamps' times itself
     if not failed.intersection(ENDS) or by_mapd:
         return UNSWEPT if by_mapd and failed <= set(ENDS) else CLOSED
