@@ -47,10 +47,11 @@ def host(machine: Machine, choice: Choice) -> Host:
 
 def _another(choice: Choice) -> str:
     """Return how popips.conf comes to say another map than it does."""
+    undo = "if setup has written that, popips-db setup --undo, and then this again"
     if choice.map != MAPD:
-        return "change that"
+        return f"{undo}; if you have, change it"
     edit = "sed -i -e 's/^ *map *=.*/map = mapd/' -e '/^ *own_map *=/d'"
-    return f"for popips-mapd in its place, {edit} {quoted(choice.conf)}"
+    return f"{undo}; if you have, for popips-mapd in its place, {edit} {quoted(choice.conf)}"
 
 
 def steps(host: Host) -> list[Step]:
