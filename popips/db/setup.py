@@ -18,7 +18,7 @@ HELP = "make Dovecot, the MTA and the timer use popips, and take that back"
 IN_A_FLEET = (
     "popips-share runs here: the end of all grants would be told to the other hosts, and logins there would go on to "
     "open the relay of this one. Nothing is undone. Take this host out of the fleet first: systemctl disable --now "
-    "popips-share.service; sed -i '/^ *share/d' /etc/popips.conf (see popips-share(8))"
+    "popips-share.service; sed -i '/^[[:space:]]*share/d' /etc/popips.conf (see popips-share(8))"
 )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, skipped
 from popips.doctor.there import sbin
 from popips.elsewhere import ANOTHER, Elsewhere
+from popips.parsers import LONGEST_NAME
 from popips.paste import quoted
 from popips.probe import fleet, units
 from popips.probe.fleet import SERVICE, Fleet
@@ -80,7 +81,7 @@ def _wrong_hosts(patient: Patient, seen: Fleet) -> Iterator[Finding]:
     for host in seen.hosts:
         if host.name == seen.name and patient.now - host.heard < NAMESAKE:
             found = f"another host calls itself {host.name}, too: each of the two undoes what the other denies"
-            fix = f"{patient.set_line('share_name', f'{host.name}-2')}; {_start(patient)}"
+            fix = f"{patient.set_line('share_name', f'{host.name[: LONGEST_NAME - 2]}-2')}; {_start(patient)}"
             yield Finding(FAIL, found, f"heard {_ago(patient, host.heard)} ago; the cure is for one of the two", fix)
         if host.lag > LATE:
             found = f"{host.name}: its last login took {host.lag:.0f} s to come here"

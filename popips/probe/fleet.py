@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field
 
-from popips import parsers
+from popips import configuration, parsers
+from popips.configuration import SettingsError
 from popips.elsewhere import Elsewhere
 from popips.probe import units
 from popips.probe.machine import Machine
@@ -56,7 +58,17 @@ class Fleet:
 def is_joined(machine: Machine) -> bool:
     """Whether popips-share runs, or is started at boot."""
     unit = units.units(machine, SERVICE)[SERVICE]
-    return unit.is_enabled or bool(unit.is_active) or any(units.processes(machine, [PROGRAM]).values())
+    runs = bool(unit.is_active) or any(units.processes(machine, [PROGRAM]).values())
+    return unit.is_enabled or runs or _has_told()
+
+
+def _has_told() -> bool:
+    """Whether popips-share has told just now that it runs: by python3 -I, its process bears that one's name."""
+    try:
+        settings = configuration.load(configuration.PATH)
+    except SettingsError:
+        return False
+    return bool(settings.share) and not seen(settings).is_silent(time.time())
 
 
 def seen(settings: Settings) -> Fleet:

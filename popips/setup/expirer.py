@@ -8,7 +8,7 @@ from popips import configuration
 from popips.probe import cron
 from popips.probe.cron import Job
 from popips.setup import units
-from popips.setup.step import NO_MAP, ByHand, Command, Run, Step, Write
+from popips.setup.step import END_ALL, NO_MAP, ByHand, Command, Run, Step, Write
 from popips.setup.there import Host, contrib, text
 
 SERVICE, TIMER = "popips-expire.service", "popips-expire.timer"
@@ -30,7 +30,7 @@ def first_run(host: Host) -> list[Step]:
 
 def steps(host: Host) -> list[Step]:
     """Return what runs popips-expire each minute; raise ByHand."""
-    end = (host.program("sbin/popips-db"), "end", "--all")
+    end = (host.program("sbin/popips-db"), *END_ALL)
     is_run = bool(by_cron(host))
     if not host.systemd:
         return [] if is_run else _cron(host, end)

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from typing import Union
 
 Command = tuple[str, ...]
+END_ALL = ("end", "--all")  # popips-db's
 NO_MAP = 66  # sysexits.h: EX_NOINPUT, what popips' programs say where there is no map yet
+
+
+def ends_all(command: Command) -> bool:
+    """Whether it ends all grants of this host."""
+    return command[-len(END_ALL) :] == END_ALL
 
 
 class ByHand(Exception):

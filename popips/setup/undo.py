@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from popips.maps import MapError, Place
 from popips.maps.journal import Journal
 from popips.maps.lock import Wait
+from popips.probe import fleet
+from popips.probe.machine import Machine
 from popips.setup import others
 from popips.setup.kept import FILE, LINK, Kept, discard, look, put, put_back, sha256
 from popips.setup.record import Entry, Record
 from popips.setup.runs import run
-from popips.setup.step import NO_MAP, Command
+from popips.setup.step import NO_MAP, Command, ends_all
 
 Say = Callable[[str], None]
 REPLACED = "/var/backups/popips"  # which stays when the package is purged
@@ -105,7 +107,11 @@ def take_back(record: Record, since: int, say: Say, is_forced: bool = False) -> 
 
 def _take_back(entries: list[Entry], copies: str, say: Say, is_forced: bool) -> list[str]:
     """Undo the entries of one part; return what failed."""
-    trouble = _run([command for entry in reversed(entries) for command in entry.before_undo], say)
+    commands = [command for entry in reversed(entries) for command in entry.before_undo]
+    if any(ends_all(command) for command in commands) and fleet.is_joined(Machine()):  # and it would end them there
+        say("leave the grants: popips-share would tell the other hosts of their end")
+        commands = [command for command in commands if not ends_all(command)]
+    trouble = _run(commands, say)
     if trouble and not is_forced:
         return trouble
     its = list(changes(entries))

@@ -117,6 +117,11 @@ def without_password(others: From) -> None:
     others.configure()
 
 
+def long_namesake(others: From) -> None:
+    name = "m" * 99
+    write(others, name=name, hosts={name: {"heard": NOW - 60, "lag": 0.1, "live": 1}})
+
+
 def just_silent(others: From) -> None:
     write(others, written=NOW - 61)
 
@@ -138,6 +143,7 @@ CASES: list[tuple[Callable[[From], None], str, str, tuple[str, ...], tuple[str, 
         ("another host calls itself mx1, too", "heard 60 seconds ago"),
         ("share_name = mx1-2", *START),
     ),
+    (long_namesake, "hosts", FAIL, ("another host calls itself mmm",), (f"share_name = {'m' * 98}-2",)),
     (writable, "folder", FAIL, ("{from}: others may write to it",), ("chmod go-w {from}",)),
     (replaceable, "folder", FAIL, ("{from}: others may put another in its place",), ("/run/popips/from", *START)),
     (shared, "folder", FAIL, ("{from}: others may write to it",), ("/run/popips/from", *START)),

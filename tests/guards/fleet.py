@@ -158,6 +158,18 @@ GUARDS = (
         f"{OF_RUNS}what_takes_too_long_to_take_up_waits_for_the_next_run",
     ),
     Guard(
+        "a set-up that fails in a fleet ends no grant",
+        "popips/setup/undo.py",
+        {"if any(ends_all(command) for command in commands) and": "if not commands and"},
+        "tests/setup/test_fleet.py::test_a_set_up_that_fails_in_a_fleet_ends_no_grant",
+    ),
+    Guard(
+        "popips-share counts by what it writes, however it was started",
+        "popips/probe/fleet.py",
+        {"return unit.is_enabled or runs or _has_told()": "return unit.is_enabled or runs"},
+        "tests/setup/test_fleet.py::test_popips_share_counts_by_what_it_writes_however_it_was_started",
+    ),
+    Guard(
         "a name that no host can have comes into no command of doctor's",
         "popips/probe/fleet.py",
         {"        if _is_a_hosts(name)\n": ""},
