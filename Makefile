@@ -21,7 +21,7 @@ FIND_BINDING = $(PYTHON) -c 'import importlib.util as u, os; \
 # what the tests and the demo run on: the real servers, and what the binding is built from for their own Python
 SERVERS = sendmail-bin sendmail-base sendmail-cf m4 make dovecot-core dovecot-pop3d dovecot-imapd cron libpam-modules \
     openssh-server openssh-client redis-tools python3-redis openssl db5.3-util e2fsprogs patch strace iproute2 util-linux bsdutils procps man-db groff zsh
-BUILD = gcc libc6-dev libdb-dev python3-dev python3-venv
+BUILD = git gcc libc6-dev libdb-dev python3-dev python3-venv
 
 .PHONY: help deps files pages pictures install uninstall deb dist demo test torture bench bench-fleet clean testdeps hosts
 

@@ -55,7 +55,8 @@ def test_make_install_renames_each_file_over_the_one_before(tmp_path: Path) -> N
     """A login that comes meanwhile must never find a program that is missing, empty or half written."""
     make = [*MAKE, f"DESTDIR={tmp_path}", "PREFIX=/usr", "install"]
     subprocess.run(make, check=True)
-    traced = ["strace", "-ff", "-qq", "-s", "999", "-e", "trace=/^open|^unlink|^link|trunc|^rename", "-o"]
+    # -A: a process may have the id of one that has ended, and so its log
+    traced = ["strace", "-ff", "-A", "-qq", "-s", "999", "-e", "trace=/^open|^unlink|^link|trunc|^rename", "-o"]
     subprocess.run([*traced, str(tmp_path / "log"), *make], check=True)
     log = "".join(path.read_text() for path in tmp_path.glob("log.*"))
     calls = re.findall(rf'^(\w+)\((.*"{tmp_path}/.*)\) += \d', log, re.MULTILINE)

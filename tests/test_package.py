@@ -255,7 +255,8 @@ def test_it_is_removed_where_it_is_not_in_use(installed: Root) -> None:
 SAYS_MAKEMAP = {  # where the package is installed, and whether it names sendmail's map and how to make it
     "nothing is set": ("true", False),
     "sendmail": ("mkdir -p /etc/mail; touch /etc/mail/sendmail.cf", True),
-    "settings": ("echo 'window = 5m' > /etc/popips.conf", True),
+    "settings": ("mkdir -p /etc/mail; echo 'window = 5m' > /etc/popips.conf", True),
+    "settings, and no folder for the map": ("echo 'window = 5m' > /etc/popips.conf", False),
 }
 
 
