@@ -249,10 +249,8 @@ def _ended(site: Site, ended: Mapping[str, float]) -> Bars:
 def plan(site: Site, told: grant.Told, others: Others = NOBODY) -> Run:
     """Return what run() would do, without doing it; told hears what would become of the logins that wait."""
     site.text.records()
-    one, heard = (
-        _Run(site, policy.bars(site, policy.denied(site, strictly=False, others=others.denied))),
-        others.heard(),
-    )
+    one = _Run(site, policy.bars(site, policy.denied(site, strictly=False, others=others.denied)))
+    heard = others.heard()
     found, is_known = one.look(), seen.is_all(site) and others.denied is None
     with forecast(site, is_known) as records:
         of_users = bool(site.settings.max_per_user or site.settings.drop)

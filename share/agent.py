@@ -251,7 +251,7 @@ class Agent:
             self._log.line(WARNING, f"warning: {self._settings.share_stream}: {text}")
 
     def _tell(self, engine: Engine) -> None:
-        """Tell the others what is new here, and whom it keeps out."""
+        """Write what is new here, and whom it keeps out, for the others."""
         if self._ask_denials or self._denials_changed:
             self._share_denials(engine)
         while self._knows.ready:
