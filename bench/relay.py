@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 from bench.lab import Lab, told_by
 from bench.site import SENDER
@@ -23,7 +21,9 @@ HUNG = {"sendmail": (2000.0, "451"), "postfix": (5000.0, "554")}
 def relay(lab: Lab) -> Iterator[Row]:
     """Time RCPTs to other domains from a client with a grant."""
     for mta, (patience, refused) in HUNG.items():
-        with _host(lab, f"{mta}-hash") as theirs, _host(lab, f"{mta}-mapd") as ours:
+        programs, scratch = lab.box.programs, lab.box.scratch
+        # a host of its own for each: a box has but one MTA
+        with Box(programs, scratch / f"{mta}-hash") as theirs, Box(programs, scratch / f"{mta}-mapd") as ours:
             _with_map(theirs, mta)
             host = Host(ours, mta)
             ours.pam_login(SENDER)
@@ -36,13 +36,6 @@ def relay(lab: Lab) -> Iterator[Row]:
             hung = _rcpts(ours, 1, refused)
             host.kill("CONT")
             yield Row(f"the first RCPT through {mta}, mapd hangs", "its time-out", 1.1, hung, [patience])
-
-
-@contextmanager
-def _host(lab: Lab, name: str) -> Iterator[Box]:
-    """Have a mail host of its own: a box has but one MTA."""
-    with Box(lab.box.programs, Path(lab.box.scratch, name)) as box:
-        yield box
 
 
 def _with_map(box: Box, mta: str) -> None:

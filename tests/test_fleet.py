@@ -390,16 +390,21 @@ def test_a_run_takes_up_thousands(fleet: Fleet) -> None:
     assert not list((fleet.site.stamps / ".requests").iterdir())
 
 
-def test_what_could_not_be_put_into_the_map_in_time_is_taken_up_by_the_next_run(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def two_are_told_one_by_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> expire._Told:
+    """Have two logins told elsewhere, which a run takes up in a batch each; return what hears of the run."""
     site.now = time.time()
     others = From(site, site.folder)
     monkeypatch.setattr("popips.turns.BATCH", 1)
     for name in (A, B):
         others.tell(name, age=60)
     tick()
-    told = expire._Told(site.settings, Log("test"))
+    return expire._Told(site.settings, Log("test"))
+
+
+def test_what_could_not_be_put_into_the_map_in_time_is_taken_up_by_the_next_run(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = two_are_told_one_by_one(site, monkeypatch)
     with monkeypatch.context() as patch, site.host as host:
         patch.setattr("popips.grant.serve", lambda *_: Outcome(DEFERRED, A, "locked"))
         expire._expire(host, told, math.inf)
@@ -436,13 +441,7 @@ def test_what_is_due_ends_before_anything_that_was_told_is_looked_through(
 
 
 def test_what_takes_too_long_to_take_up_waits_for_the_next_run(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    site.now = time.time()
-    others = From(site, site.folder)
-    monkeypatch.setattr("popips.turns.BATCH", 1)
-    for name in (A, B):
-        others.tell(name, age=60)
-    tick()
-    told = expire._Told(site.settings, Log("test"))
+    told = two_are_told_one_by_one(site, monkeypatch)
     with monkeypatch.context() as patch, site.host as host:
         patch.setattr("popips.run.HEARING", 0.0)
         expire._expire(host, told, math.inf)
