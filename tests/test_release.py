@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 import popips
+from tests import checkout
 from tests.box import ROOT
 
 SOURCE, WHEEL = f"popips-{popips.__version__}.tar.gz", f"popips-{popips.__version__}-py3-none-any.whl"
-KEPT_OUT = ("./.git", "./.venv", "./build", "*.egg-info", "__pycache__", "./.*_cache", "./.hypothesis")
 BY_ANOTHER = (
     "umask 077; export TZ=Pacific/Auckland LC_ALL=C.UTF-8; "
     "find . -path ./.venv -prune -o -exec touch -h {} +; touch .venv/made",
@@ -31,10 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folders = []
     for habits, number in (BY_ONE, BY_ANOTHER):
         clone = tmp_path_factory.mktemp(f"clone{number}") / ("x" * number)
-        clone.mkdir()
-        packed = ["tar", "-C", str(ROOT), "-c", *(f"--exclude={name}" for name in KEPT_OUT), "."]
-        with subprocess.Popen(packed, stdout=subprocess.PIPE) as tar:
-            subprocess.run(["tar", "-C", str(clone), "-x"], stdin=tar.stdout, check=True)
+        checkout.copy(clone)
         (clone / ".venv").mkdir()
         for part in ("bin", "lib", "pyvenv.cfg"):
             (clone / ".venv" / part).symlink_to(ROOT / ".venv" / part)

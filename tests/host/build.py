@@ -10,36 +10,34 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 
-from tests.box import ROOT
+from tests import checkout
 from tests.host import roots
 
-# overlay layers in $1, mounted at $0/root for as long as standard input lasts; the checkout is at /src
+# overlay layers in $1, mounted at $0/root for as long as standard input lasts
 MOUNT = """
 mount -t tmpfs -o mode=755 tmpfs "$0"
 mkdir "$0/root" "$0/upper" "$0/work"
 mount -t overlay -o "lowerdir=$1,upperdir=$0/upper,workdir=$0/work" overlay "$0/root"
 for tree in dev proc; do mount --rbind "/$tree" "$0/root/$tree"; done
 mount -t tmpfs -o mode=755 tmpfs "$0/root/run"
-mkdir "$0/root/src"
-mount --bind "$2" "$0/root/src"
-mount -o remount,bind,ro "$0/root/src"
 echo up
 exec cat
 """
 
 
 class Root:
-    """A Debian with the build packages, not booted: what is done in it is gone with the object."""
+    """A Debian with the build packages, not booted, and the checkout in /src: what is done in it is gone with it."""
 
     def __init__(self, release: str, folder: Path) -> None:
         self.path = folder / "root"
         layers = ":".join(map(str, roots.layers(release, "build")))
         command = ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-euc", MOUNT]
-        words = [*command, str(folder), layers, str(ROOT)]
+        words = [*command, str(folder), layers]
         self._keeper = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __enter__(self) -> Root:
         assert self._keeper.stdout and self._keeper.stdout.readline() == b"up\n"
+        checkout.copy(self.inside("/src"))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -64,9 +62,7 @@ class Root:
 
 def build(root: Root) -> None:
     """Build the package, as /popips.deb; the tree that it was built in stays in /tmp/popips."""
-    root.do(
-        "cp -a /src /tmp/popips; cd /tmp/popips; rm -rf build .venv; make -s deb; cp build/popips_*.deb /popips.deb"
-    )
+    root.do("cp -a /src /tmp/popips; cd /tmp/popips; make -s deb; cp build/popips_*.deb /popips.deb")
 
 
 def package(release: str, shared: Path) -> Path:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from tests.box import ROOT
+from tests import checkout
 from tests.host import roots
 from tests.host.machine import Host
 
@@ -27,7 +27,7 @@ def boot(release: str) -> Boot:
     @contextmanager
     def booted(layer: str) -> Iterator[Host]:
         with Host(f"{release}-{layer}", roots.layers(release, layer)) as host:
-            host.copy(ROOT, "/root/popips")
+            checkout.copy(host.path("/root/popips"))
             yield host
 
     return booted

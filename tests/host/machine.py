@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -120,16 +120,10 @@ class Host:
         return printed
 
     def copy(self, source: Path, target: str) -> None:
-        """Copy a file, or what is in a folder, to a path on the host."""
-        words = ["tar", "-C", str(source if source.is_dir() else source.parent), "-c"]
-        words += ["--exclude=.venv", "--exclude=.git", "."] if source.is_dir() else [source.name]
-        packed = subprocess.run(words, check=True, capture_output=True).stdout
-        folder = target if source.is_dir() else os.path.dirname(target)
-        root = f"/proc/{self.pid}/root"
-        unpack = f"mkdir -p {shlex.quote(root + folder)} && tar -C {shlex.quote(root + folder)} --no-same-owner -x"
-        subprocess.run(["sh", "-c", unpack], input=packed, check=True)
-        if not source.is_dir() and os.path.basename(target) != source.name:
-            self.do(f"mv {folder}/{source.name} {target}")
+        """Copy a file to a path on the host."""
+        made = self.path(target)
+        made.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, made)
 
     def read(self, path: str) -> str:
         """Return the text of a file on the host."""

@@ -53,5 +53,5 @@ def by_init(host: Host, servers: list[str]) -> None:
     host.write("/usr/local/sbin/without", WITHOUT)
     host.do("chmod 0755 /usr/local/sbin/without", "systemctl daemon-reload")
     for server in servers:
-        host.run(f"systemctl stop {server}")
+        host.run(f"systemctl stop {server} '{server}@*'")  # Debian 12's postfix.service does not wait for postfix@-
         host.do(f"without service {server} start > /dev/null 2>&1")
