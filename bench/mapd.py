@@ -26,7 +26,7 @@ def mapd(lab: Lab) -> Iterator[Row]:
     """Time look-ups and logins, and weigh connections."""
     site = lab.site("mapd", map="mapd", mapd_socket=str(lab.box.scratch / "m"), mapd_policy=str(lab.box.scratch / "p"))
     site.stamp(range(1 << 16), LIVE / 8)
-    program, theirs = _compiled(lab), str(lab.box.scratch / "theirs")
+    program, theirs = compiled(lab), str(lab.box.scratch / "theirs")
     with ExitStack() as stack:
         ours = lab.box.path("popips-mapd"), "-c", site.conf
         pid = stack.enter_context(_serving(ours, str(lab.box.scratch / "m")))
@@ -53,7 +53,8 @@ def _logins(lab: Lab, site: Site) -> Iterator[Row]:
     yield Row("new address, map = mapd", "an own map", 0.9, ours, maps)
 
 
-def _compiled(lab: Lab) -> Path:
+def compiled(lab: Lab) -> Path:
+    """Return the C program, made from its source."""
     program = lab.box.scratch / "socketmap"
     subprocess.run(["gcc", "-O2", "-o", program, HERE / "socketmap.c"], check=True)
     return program

@@ -19,6 +19,7 @@ from tests.postfix import HOME, unpack_postfix
 V4, V6, OTHER = "192.0.2.10", "2001:db8::10", "192.0.2.11"
 INSIDE, OUTSIDE = "bob@example.test", "bob@outside.example"
 POLICY = HOME / "queue/popips/policy"
+DELAYED = "FEATURE(`delay_checks')dnl\n"  # Debian's default
 REJECT = "check_client_access hash:{access}, check_policy_service"
 # a session that asks once more as soon as it is told to
 SESSION = """
@@ -77,7 +78,7 @@ class Host:
             box.until("Postfix", lambda: box.listens(25))
         else:
             self.start()
-            box.start_sendmail(access="mapd.mc", before="FEATURE(`delay_checks')dnl\n")
+            box.start_sendmail(access="mapd.mc", before=DELAYED)
 
     def start(self) -> None:
         """Start popips-mapd, and wait until it listens."""
