@@ -20,7 +20,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from bench.lab import PAM
+from bench.race import run
+from bench.site import address
 from bench.table import Times, share
+from popips.stamps import RUN_FILE
 from share import entry
 from share.engine import COUNT, PAUSE
 from share.entry import LOGIN, Entry
@@ -29,7 +33,7 @@ from share.watch import Watch
 from tests.box import install
 from tests.share import STREAM, Host, Server, wait
 
-HOSTS, RATE, SECONDS, AWAY = 100, 100, 20, 5
+HOSTS, RATE, SECONDS, AWAY, LOGINS = 100, 100, 20, 5, 300
 MANY, WINDOW, POLL = 100_000, 900.0, 300.0
 ID = re.compile(rb"\r\n(\d+-\d+)\r\n")
 
@@ -173,6 +177,20 @@ def poll() -> None:
     say("of their granted time denied elsewhere", f"{100 * denied / lasted:.2f} %", "0 %")
 
 
+def watched(one: Host, two: Host) -> None:
+    """Log in from new addresses by turns at two hosts, of which popips-share watches the first one."""
+    took: tuple[Times, Times] = [], []
+    for host in (one, two):
+        host.configure(map="mapd")
+        (host.stamps / RUN_FILE).touch()  # a run was there a moment ago
+    for n in range(LOGINS):
+        for host, times in zip((one, two), took):
+            hook = [str(host.program.parents[1] / "libexec/popips/popips-hook"), "-c", str(host.conf)]
+            times.append(1000 * run(hook, {**PAM, "PAM_RHOST": address(n)})[0])
+    ours, theirs = map(share(0.5), took)
+    say("a login, new address, with popips-share", f"{ours:.2f} ms, {ours / theirs:.2f} x without", "1.05 x")
+
+
 def main() -> None:
     """Measure and print."""
     poll()
@@ -192,8 +210,9 @@ def main() -> None:
         with readers(server, HOSTS - 2):
             propagate(server, one, two, HOSTS)
             recover(server, one, two)
-        one.kill()
         two.kill()
+        watched(one, two)
+        one.kill()
         catch_up(server, three, folder)
 
 
