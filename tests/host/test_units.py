@@ -78,7 +78,7 @@ def _map(host: Host, kind: str) -> str:
 
 
 def test_the_followers_unit_grants_by_the_journal_as_readme_says(boot: Boot) -> None:
-    (look, copy, *start), take_out = readme.blocks("Other ways to have it")
+    (look, copy, *start), take_out = readme.blocks("Other ways to use it")
     with boot("sendmail") as host:
         # nspawn lays a boot's name of its own over the kernel's, which a unit with a /proc of its own still sees
         host.do("umount /proc/sys/kernel/random/boot_id", "systemctl restart systemd-journald")
