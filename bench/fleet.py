@@ -112,7 +112,7 @@ def propagate(server: Server, one: Host, two: Host, hosts: int) -> None:
     cpu = sum(now[f"used_cpu_{of}"] - before[f"used_cpu_{of}"] for of in ("user", "sys"))
     whats = "commands_processed", "net_input_bytes", "net_output_bytes"
     each = [(now[f"total_{what}"] - before[f"total_{what}"]) / len(sent) for what in whats]
-    say("a login at the server", "{:.0f} commands, {:.0f} B in and {:.0f} B out".format(*each))
+    say("cost of a login for the server", "{:.0f} commands, {:.0f} B in and {:.0f} B out".format(*each))
     say("the server's processor", f"{100 * cpu / seconds:.0f} % of a core")
 
 
@@ -126,7 +126,7 @@ def recover(server: Server, one: Host, two: Host) -> None:
         server.start()
         back = time.monotonic()
         wait(lambda name=name: two.hears(name) == "live")  # type: ignore[misc]
-        say(f"known after the return of a server that was away for {AWAY} s", f"{time.monotonic() - back:.2f} s", "2 s")
+        say(f"until logins are known after a server is back that was away for {AWAY} s", f"{time.monotonic() - back:.2f} s", "2 s")
         wait(lambda: not one.error and not two.error)
 
 
@@ -141,7 +141,7 @@ def catch_up(server: Server, host: Host, folder: Path) -> None:
                 pipe.xadd(STREAM, {entry.FIELD: line})
             pipe.execute()
     weight = server.client.memory_usage(STREAM, samples=0)
-    say("a grant at the server", f"{weight / MANY:.1f} B", "70 B")
+    say("memory of a grant on the server", f"{weight / MANY:.1f} B", "70 B")
     begin = time.monotonic()
     host.start()
     wait((host.told / names[-1]).exists)
@@ -154,7 +154,7 @@ def catch_up(server: Server, host: Host, folder: Path) -> None:
         os.utime(fd, (0, 0))
         os.close(fd)
     theirs = time.monotonic() - begin
-    say(f"{MANY:,} from nothing", f"{ours:.1f} s, {ours / theirs:.1f} x a plain loop that writes them", "3 x")
+    say(f"a new host reads {MANY:,} grants", f"{ours:.1f} s, {ours / theirs:.1f} x a plain loop that writes them", "3 x")
 
 
 def poll() -> None:
@@ -173,8 +173,8 @@ def poll() -> None:
                 known, at, told = Event(now, True), None, told + 1
             now += chance.gauss(POLL, 5.0)
         lasted += last - first
-    say("messages a login of clients that poll every 5 minutes", f"{told / logins:.2f}", "0.55")
-    say("of their granted time denied elsewhere", f"{100 * denied / lasted:.2f} %", "0 %")
+    say("messages per login, with clients that fetch mail every 5 minutes", f"{told / logins:.2f}", "0.55")
+    say("share of the time in which they have a grant on one host and are denied on another", f"{100 * denied / lasted:.2f} %", "0 %")
 
 
 def watched(one: Host, two: Host) -> None:
