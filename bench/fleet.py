@@ -126,7 +126,11 @@ def recover(server: Server, one: Host, two: Host) -> None:
         server.start()
         back = time.monotonic()
         wait(lambda name=name: two.hears(name) == "live")  # type: ignore[misc]
-        say(f"until logins are known after a server is back that was away for {AWAY} s", f"{time.monotonic() - back:.2f} s", "2 s")
+        say(
+            f"until logins are known after a server is back that was away for {AWAY} s",
+            f"{time.monotonic() - back:.2f} s",
+            "2 s",
+        )
         wait(lambda: not one.error and not two.error)
 
 
@@ -154,7 +158,9 @@ def catch_up(server: Server, host: Host, folder: Path) -> None:
         os.utime(fd, (0, 0))
         os.close(fd)
     theirs = time.monotonic() - begin
-    say(f"a new host reads {MANY:,} grants", f"{ours:.1f} s, {ours / theirs:.1f} x a plain loop that writes them", "3 x")
+    say(
+        f"a new host reads {MANY:,} grants", f"{ours:.1f} s, {ours / theirs:.1f} x a plain loop that writes them", "3 x"
+    )
 
 
 def poll() -> None:
@@ -174,7 +180,11 @@ def poll() -> None:
             now += chance.gauss(POLL, 5.0)
         lasted += last - first
     say("messages per login, with clients that fetch mail every 5 minutes", f"{told / logins:.2f}", "0.55")
-    say("share of the time in which they have a grant on one host and are denied on another", f"{100 * denied / lasted:.2f} %", "0 %")
+    say(
+        "share of the time in which they have a grant on one host and are denied on another",
+        f"{100 * denied / lasted:.2f} %",
+        "0 %",
+    )
 
 
 def watched(one: Host, two: Host) -> None:
