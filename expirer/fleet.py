@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
-from popips import denials
+from popips import denials, elsewhere
 from popips.elsewhere import Elsewhere, Heard, Others, Told
 from popips.login import Login
 from popips.run import ONE_RUN
@@ -47,7 +47,7 @@ class Fleet(Others):
     def heard(self) -> Heard:
         """Return all that is to be taken up, first for those whose grants are due soonest. Raise StampError."""
         site, self._now = self._site, time.clock_gettime_ns(COARSE)
-        since = self._since()
+        since = elsewhere.taken_up(site.folder, self._now)
         logins: list[tuple[float, str]] = []
         ended: dict[str, float] = {}
         with Elsewhere(site.settings.share_from) as there:
@@ -68,11 +68,6 @@ class Fleet(Others):
                 told, login = there.told(name), there.login_of(name)
                 if told and told.is_live and login:  # else it has been ended since it was heard of
                     yield name, login, min(told.time, self._site.now)
-
-    def _since(self) -> int:
-        """Return up to when a run has taken up what is told, 0 if none has; of a clock that was put back: none."""
-        text = self._site.folder.read(HEARD, 32)
-        return since if text.isdigit() and (since := int(text)) <= self._now else 0
 
     def note_denied(self) -> None:
         """Have the logins and runs from now on know whom other hosts keep out."""

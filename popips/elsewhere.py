@@ -20,7 +20,7 @@ from popips.files import WRITE, opened, write_all
 from popips.login import ELSEWHERE, Login
 from popips.paste import quoted
 from popips.settings import Settings
-from popips.stamps import DENIED, NEW, UNSETTLED, StampError, StampFailed
+from popips.stamps import DENIED, HEARD, NEW, UNSETTLED, StampError, StampFailed
 from popips.stamps.folder import LONGEST, Folder
 
 # what is others' to write to may be so on purpose, as /tmp is, or a user's home
@@ -78,6 +78,15 @@ def last(here: float | None, there: Told | None, now: float) -> float | None:
     if there is None or there.time > now or (here is not None and there.time < here <= now):
         return here
     return there.time if there.is_live else None
+
+
+def taken_up(folder: Folder, now: int) -> int:
+    """Return up to when runs have taken up what is told, in nanoseconds since the epoch, 0 if none has.
+
+    folder: of the stamps. Of a run after now none is known: the clock was put back.
+    """
+    text = folder.read(HEARD, 32)
+    return since if text.isdigit() and (since := int(text)) <= now else 0
 
 
 def own_name(settings: Settings) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from popips.db import state, status
 from popips.probe import fleet
 from tests.conftest import Installed, Site
 from tests.elsewhere import OTHER, SHARE, From
+from tests.test_fleet import tick
 from tests.test_json import of
 
 A, B, C, V6 = "192.0.2.10", "192.0.2.11", "192.0.2.12", "2001:db8::10"
@@ -36,6 +38,11 @@ def rows(installed: Installed, *words: str) -> list[list[str]]:
     return [line.split("\t") for line in done.stdout.splitlines()]
 
 
+def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """Return what a command has to say, but for the log that a test has none of."""
+    return [line for line in done.stderr.splitlines() if " cannot log to " not in line]
+
+
 # ---- where the map is a file, the stamp says it
 
 
@@ -53,6 +60,37 @@ def test_lst_and_why_name_the_host_of_a_grant(installed: Installed, others: From
     assert of("why", installed.run("popips-db", "why", "--json", B).stdout)["grant"]["host"] == OTHER
     installed.site.configure()
     assert {len(row) for row in rows(installed)} == {5}  # as ever, where this host keeps its logins to itself
+
+
+def test_what_the_next_run_takes_up_is_shown_as_pending_until_it_has(installed: Installed, others: From) -> None:
+    others.tell(A, age=100)
+    (row,) = rows(installed)
+    assert (row[0], row[1], row[4], row[-1]) == (A, "bob", "pending", OTHER)
+    done = installed.run("popips-db", "why", A)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert f"{A}: not granted: pending: a login on {OTHER}; the record comes with the next run" in done.stdout
+    installed.site.deny("192.0.2.0/28")
+    assert rows(installed)[0][4] == "barred"
+    assert "not granted: 192.0.2.0/28 is denied by " in installed.run("popips-db", "why", A).stdout
+    installed.run("popips-expire")
+    tick()
+    installed.run("popips-expire")  # it was refused, and waits for no other run
+    assert rows(installed) == []
+    assert installed.run("popips-db", "undeny", "192.0.2.0/28").returncode == 0
+    assert "no grant in the last 15m00s" in installed.run("popips-db", "why", A).stdout
+
+
+def test_what_was_ended_elsewhere_is_said_to_be_open_until_the_next_run(installed: Installed, others: From) -> None:
+    installed.pam(A)
+    installed.age(A, minutes=5)
+    others.tell(A, age=60, is_live=False)
+    assert [row[4] for row in rows(installed)] == ["barred"]
+    done = installed.run("popips-db", "why", A)
+    assert done.stdout.startswith(f"{A}: open until the next run of popips-expire: ended on {OTHER} at ")
+    installed.run("popips-expire")
+    assert f"{A}: not granted: no grant" in installed.run("popips-db", "why", A).stdout
+    installed.pam(A)
+    assert installed.run("popips-db", "why", A).stdout.startswith(f"{A}: granted: user=alice ")
 
 
 # ---- where popips-mapd is asked, what others told counts by itself
@@ -88,6 +126,67 @@ def test_end_says_where_a_login_elsewhere_is_to_be_ended(installed: Installed, w
     assert (done.returncode, done.stderr) == (1, f"popips-db: {told}\npopips-db: {B}: no grant\n")
     installed.pam(A)
     assert installed.run("popips-db", "end", A).returncode == 0
+
+
+CHOICES = {  # what is chosen, and what of it other hosts have
+    "--all": [A, B, C],
+    "--user bob": [A, B],
+    "--user carol": [C],
+    "--network 192.0.2.10/31": [A, B],
+    "--user nobody": [],
+}
+
+
+@pytest.mark.parametrize("kind", ["map", "mapd"])
+@pytest.mark.parametrize("words", CHOICES)
+def test_a_choice_of_grants_names_the_logins_on_other_hosts_that_are_left(
+    installed: Installed, others: From, kind: str, words: str
+) -> None:
+    if kind == "mapd":
+        others.configure(map="mapd")
+    installed.pam(B)
+    installed.age(B, minutes=5)
+    for name in (A, B):
+        others.tell(name, age=60)
+    others.tell(C, who=f"carol imap {OTHER}\n")
+    others.tell(V6, is_live=False)
+    others.tell(OLD, age=999)
+    others.tell(DENIED)
+    installed.site.deny(DENIED)
+    left = [
+        name for name in CHOICES[words] if name != B or words == "--user bob"
+    ]  # else it has ended with alice's here
+    done = installed.run("popips-db", "end", *words.split())
+    said = [f"{name}: no grant of this host's: the login was on {OTHER}; end it there, or: " for name in left]
+    said = [f"popips-db: {line}popips-db deny {name}" for line, name in zip(said, left)]
+    assert (done.returncode, complaints(done)) == (1, said or ["popips-db: nobody: no grant"])
+
+
+@pytest.mark.parametrize("words", ["--user bob", "--network 192.0.2.10/31"])
+def test_del_names_them_as_well(installed: Installed, others: From, words: str) -> None:
+    others.tell(A)
+    for how in ("to be taken up", "taken up", "ended"):
+        done = installed.run("popips-db", "del", *words.split())
+        if how == "to be taken up":
+            told = f"{A}: no grant of this host's: the login was on {OTHER}; end it there, or: popips-db deny {A}"
+            assert (done.returncode, complaints(done)) == (1, [f"popips-db: {told}"])
+            installed.run("popips-expire")
+        else:
+            assert done.returncode == (how == "ended")
+            assert complaints(done) == [f"popips-db: {words.split()[1]}: no grant"] * (how == "ended")
+
+
+def test_a_login_elsewhere_that_a_denial_ends_is_named_and_stays_ended(installed: Installed, without_map: From) -> None:
+    installed.pam(A)
+    for name in (A, B, V6):
+        without_map.tell(name)
+    done = installed.run("popips-db", "deny", "192.0.2.0/28")
+    assert (done.returncode, complaints(done)) == (0, [])
+    assert done.stdout.splitlines()[1:] == [f"ended: {A}, {B}"]
+    assert installed.run("popips-db", "deny", "192.0.2.0/24").stdout.count("ended: ") == 0
+    for text in ("192.0.2.0/28", "192.0.2.0/24"):
+        assert installed.run("popips-db", "undeny", text).returncode == 0
+    assert [installed.run("popips-db", "why", name).returncode for name in (A, B, V6)] == [1, 1, 0]
 
 
 def test_what_is_ended_here_is_not_open_by_an_earlier_login_elsewhere(installed: Installed, without_map: From) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from popips import address, command, requests, revoke
+from popips import address, command, policy, requests, revoke
 from popips.address import Network
 from popips.db import words
+from popips.db.known import Known
+from popips.login import Login
 from popips.site import Site
 
 
@@ -38,15 +40,24 @@ def names(site: Site, options: argparse.Namespace) -> Iterator[str]:
         name: one.login for one in requests.there(site.folder, site.now) if (name := address.of_key(one.address))
     }
     for name in revoke.all_grants(site):
-        if within is not None:
-            is_chosen = address.is_in(name, (within,))
-        elif options.user is not None:
-            logins = (waiting.get(name), site.folder.login(name))
-            is_chosen = any(login.user == options.user for login in logins if login)
-        else:
-            is_chosen = True
-        if is_chosen:
+        logins = (waiting.get(name), site.folder.login(name)) if options.user is not None else ()
+        if _is_chosen(options, within, name, logins):
             yield name
+
+
+def elsewhere(site: Site, others: Known, options: argparse.Namespace) -> Iterator[str]:
+    """Return the addresses that are chosen at which the relay is open by a login on another host, or will be."""
+    within = network(options)
+    for name in others.opening(policy.bars(site)):
+        there = others.elsewhere(name) if options.user is not None else None
+        if _is_chosen(options, within, name, [there.login] if there else ()):
+            yield name
+
+
+def _is_chosen(options: argparse.Namespace, within: Network | None, name: str, logins: Iterable[Login | None]) -> bool:
+    if within is not None:
+        return address.is_in(name, (within,))
+    return options.user is None or any(login.user == options.user for login in logins if login)
 
 
 def none(options: argparse.Namespace) -> str:

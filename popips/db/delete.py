@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 
 from popips import address, elsewhere, register, revoke
@@ -41,9 +42,13 @@ def work(task: Task) -> int:
     report.note((f"deleted: key={word(text)}" for text in done), task.place)
     report.did("deleted", done)
     elsewhere.end(task.settings, taken.ended, time.time())
-    if not wanted:
+    status = os.EX_OK
+    if options.network is not None:
+        with task.site() as site:
+            status = end.name_elsewhere(task, site)
+    if not (wanted or status):
         return report.complain([choice.none(options)])
-    return report.complain(f"{text}: no such record in {task.place}" for text in taken.missing)
+    return report.complain(f"{text}: no such record in {task.place}" for text in taken.missing) or status
 
 
 def _chosen(task: Task) -> list[str]:

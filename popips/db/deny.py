@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
 
-from popips import address, command, denials, parsers, policy, revoke
+from popips import address, command, denials, elsewhere, parsers, policy, revoke
 from popips.db import report, shape
+from popips.db.known import known
 from popips.db.task import Task
 from popips.db.words import host_bits
 from popips.denials import Denial
 from popips.login import word
+from popips.policy import Bars
 from popips.site import Site
 
 HELP = "keep an address or network out, or list who is"
@@ -36,11 +39,12 @@ def work(task: Task) -> int:
             return os.EX_OK
         new = denial(words, site.now)
         report.complain(host_bits(words[0]))
+        bars = policy.bars(site)
         denials.add(site.folder, new, site.now)
         report.note([f"denied: address={new.text} until={report.moment(new.until)}"], task.place)
         gone: list[str] = []
         try:
-            for ended in revoke.denied(site, new):
+            for ended in _end(site, new, bars):
                 report.note((f"removed: address={name}" for name in ended), task.place)
                 gone += ended
         finally:
@@ -50,6 +54,15 @@ def work(task: Task) -> int:
                 report.did("denied", [f"{new.text} {_until(new)}"])
                 report.did("ended", gone)
     return os.EX_OK
+
+
+def _end(site: Site, new: Denial, bars: Bars) -> Iterator[list[str]]:
+    """End what a denial closes, which is on the list by now, as revoke.end() does; bars: who was kept out before."""
+    yield from revoke.denied(site, new)
+    with known(site) as others:  # where they open by themselves: what waits for a run has opened nothing
+        there = [name for name in others.opening(bars) if others.is_asked and address.is_in(name, (new.network,))]
+    yield there
+    elsewhere.end(site.settings, there, site.now)  # or they would be open again once the denial is over
 
 
 def _until(new: Denial) -> str:

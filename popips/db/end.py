@@ -35,14 +35,13 @@ def work(task: Task) -> int:
         if options.orphans:
             return end_orphans(task, site)
         if not named:
-            status = end_chosen(task, site)
-            return os.EX_OK if options.all else status  # which are none, too
+            return end_chosen(task, site)
         ended = _end(task, site, named)
         with known(site) as others:
-            return report.complain(_none(name, others.elsewhere(name)) for name in named if name not in ended)
+            return report.complain(none(name, others.elsewhere(name)) for name in named if name not in ended)
 
 
-def _none(name: str, there: Last | None) -> str:
+def none(name: str, there: Last | None) -> str:
     """Return that an address has no grant here, and what ends the one that it has by a login on another host."""
     if there is None or there.ended or there.login is None:
         return f"{name}: no grant"
@@ -51,9 +50,20 @@ def _none(name: str, there: Last | None) -> str:
 
 
 def end_chosen(task: Task, site: Site) -> int:
-    """End the grants that are chosen; return 1 if there are none."""
+    """End the grants that are chosen; return 1 if there are none but of all, or if a login on another host is left."""
     ended = _end(task, site, choice.names(site, task.options))
-    return report.complain([] if ended else [choice.none(task.options)])
+    if name_elsewhere(task, site):
+        return 1
+    status = report.complain([] if ended else [choice.none(task.options)])
+    return os.EX_OK if vars(task.options).get("all") else status  # which are none, too
+
+
+def name_elsewhere(task: Task, site: Site) -> int:
+    """Say of each login on another host that is chosen where it can be ended; return 1 if there is one."""
+    with known(site) as others:
+        return report.complain(
+            none(name, others.elsewhere(name)) for name in choice.elsewhere(site, others, task.options)
+        )
 
 
 def _end(task: Task, site: Site, names: Iterable[str]) -> list[str]:

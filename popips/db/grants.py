@@ -28,8 +28,9 @@ STATES = {  # those of the other fates are granted
 class Listed:
     """A grant, or a login that waits for one; last: the time of the last login, until: when its window is over.
 
-    state: granted; or due: the next run takes it out; barred: that does, for it is denied by now, or in never; pending:
-    that puts its record in, or looks at the login; static: a record of the admin's stands in its place.
+    state: granted; or due: the next run takes it out; barred: that does, for it is denied by now, in never, or ended on
+    another host; pending: that puts its record in, or looks at the login; static: a record of the admin's stands in its
+    place.
     """
 
     address: str
@@ -53,14 +54,17 @@ def listed(site: Site, records: Records, wanted: Container[str] | None = None) -
         names = {name for name, _ in site.folder.scan()}.union(waiting, others.names())
         for name in sorted(name for name in names if wanted is None or name in wanted):
             stamp, request, told = site.folder.get(name), waiting.get(name), others.elsewhere(name)
-            if told and not request:
+            if told and others.is_asked and not request:
                 is_due = told.time <= site.now - site.settings.window
                 state = BARRED if told.ended or bars(name) else DUE if is_due else GRANTED
                 yield Listed(name, told.login, told.time, told.time + site.settings.window, state)
                 continue
-            if not (stamp or request):
+            is_ended = told is not None and told.ended and not request
+            waits = request or (told if told and not told.ended else None)
+            if not (stamp or waits):
                 continue  # it has gone meanwhile
-            what = fate.fate(site.case(records, site.text.records(), name, bool(request), bool(bars(name))))
-            last = max(one.time for one in (stamp, request) if one)
-            login = request.login if request else site.folder.login(name)
+            is_barred = is_ended or bool(bars(name))
+            what = fate.fate(site.case(records, site.text.records(), name, bool(waits), is_barred))
+            last = max(one.time for one in (stamp, waits) if one)
+            login = waits.login if waits else site.folder.login(name)
             yield Listed(name, login, last, last + site.settings.window, STATES.get(what, GRANTED))

@@ -22,6 +22,7 @@ HELP = "tell who opened the relay for an address, or why it is not"
 GRANTS = (fate.LEAVE, fate.SETTLE, fate.RENEW)  # of an address that has a stamp
 GRANTED, OPEN, CLOSED = "granted", "open", "closed"
 IN_WORDS = {GRANTED: "granted", OPEN: "open until the next run of popips-expire", CLOSED: "not granted"}
+PENDING = "the record comes with the next run of popips-expire"
 DUE = "due: the last login is longer ago than the window"
 Pairs = list[tuple[bytes, bytes]]
 
@@ -59,8 +60,8 @@ def work(task: Task) -> int:
     with task.site() as site:
         with report.records_or_none(site) as records:
             with known(site) as others:
-                told = others.elsewhere(name)
-            why = _elsewhere(site, name, told) if told else _why(site, records, name)
+                told, is_asked = others.elsewhere(name), others.is_asked
+            why = _elsewhere(site, name, told) if told and is_asked else _why(site, records, name, told)
         answer, logged = asks.answer(site.settings, name), log.show(Machine(), name)
         if task.options.json:
             shape.write({**_document(site, why), "mta": answer.document(), "log": logged or None})
@@ -71,16 +72,18 @@ def work(task: Task) -> int:
     return os.EX_OK if why.verdict != CLOSED else 1
 
 
-def _why(site: Site, records: Records, name: str) -> Why:
-    barred = _barred(site, name)
+def _why(site: Site, records: Records, name: str, told: Last | None) -> Why:
+    """Return what is to be told where the map is asked; told: what the next run will take up of other hosts."""
     asked = any(address.of_key(one.address) == name for one in requests.there(site.folder, site.now))
-    case = site.case(records, site.text.records(), name, asked, bool(barred))
+    barred = _barred(site, name) or (_ended(told) if told and not asked else "")
+    waits = told is not None and not told.ended
+    case = site.case(records, site.text.records(), name, asked or waits, bool(barred))
     what = fate.fate(case)
     statics = _there(records, [key.encode() for key in words.forms(site.settings, name)])
     wider = _there(records, [key for its in form.keys(site.settings, name) for key in address.wider(its)])
     reason = {
         fate.EXPIRE: DUE,
-        fate.PUT: "pending: the record comes with the next run of popips-expire",
+        fate.PUT: f"pending: {f'a login on {_host(told)}; ' if told and waits else ''}{PENDING}",
         fate.BAR: barred,
         fate.REFUSE: barred,
     }.get(what, "")
@@ -120,12 +123,18 @@ def _barred(site: Site, name: str) -> str:
 
 def _elsewhere(site: Site, name: str, told: Last) -> Why:
     """Return what is to be told where what other hosts said of the address counts, and popips-mapd asks for it."""
-    host = told.login.host if told.login else "-"
-    ended = f"ended on {word(host)} at {report.moment(told.time)}" if told.ended else ""
     due = DUE if told.time <= site.now - site.settings.window else ""
-    reason = _barred(site, name) or ended or due  # who denies an address has ended its logins as well
+    reason = _barred(site, name) or _ended(told) or due  # who denies an address has ended its logins as well
     stamp = None if told.ended else Stamp(told.time, settled=True)
     return Why(name, CLOSED if reason else GRANTED, reason, stamp, told.login, [], [])
+
+
+def _ended(told: Last) -> str:
+    return f"ended on {_host(told)} at {report.moment(told.time)}" if told.ended else ""
+
+
+def _host(told: Last) -> str:
+    return word(told.login.host) if told.login else "-"
 
 
 def _line(site: Site, why: Why) -> str:
