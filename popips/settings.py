@@ -21,19 +21,19 @@ class Settings:
     mta = Setting(
         "sendmail",
         parsers.one_of("sendmail", "postfix"),
-        """the MTA that asks the map: sendmail or postfix.
+        """the MTA that uses the map: sendmail or postfix.
         For postfix,
         .B map
-        must be set, the value is OK unless it is set, and the keys are Postfix's.""",
+        must be set, the default value is OK, and keys have the form that Postfix looks up.""",
     )
     map = Setting(
         "hash:/etc/mail/access.db",
         parsers.place,
-        """the map, as TYPE:PATH, with or without the ending of the file's name; TYPE is hash or btree, and for postfix
+        """the map, as TYPE:PATH, with or without the suffix of the file name; TYPE is hash or btree, and for postfix
         also lmdb or cdb, which need
         .BR "own_map = yes" ,
-        because postmap can only make them anew as a whole.
-        It must exist, unless it is a map of popips' own, which popips makes.
+        because postmap can only write them as a whole.
+        It must exist, except for a map of popips' own, which popips makes.
         Or mapd: there is no map, a login only writes its stamp, and the MTA asks
         .BR popips-mapd (8).""",
     )
@@ -41,15 +41,15 @@ class Settings:
         "/var/lib/popips/stamps",
         parsers.path,
         """the stamp folder.
-        It must be root's, and nobody else may write to it.""",
+        It must belong to root, and nobody else may write to it.""",
     )
     window = Setting("15m", parsers.duration, "how long a grant lasts after a login: a number and s, m, h, d or w.")
-    value = Setting("RELAY", parsers.value, "the value of the records, of at most 3000 characters; OK for postfix.")
+    value = Setting("RELAY", parsers.value, "the value of the records, at most 3000 characters; OK for postfix.")
     key = Setting(
         "bare",
         parsers.one_of("bare", "connect"),
-        """bare: the key is the address;
-        connect: it is connect:ADDRESS, which does not, as a bare key does, let anyone send to user@[ADDRESS].""",
+        """bare: the key of a record is the address; this also lets anyone send mail to user@[ADDRESS].
+        connect: the key is connect:ADDRESS, which does not.""",
     )
     compressed_ipv6 = Setting(
         "no",
@@ -61,8 +61,8 @@ class Settings:
         "0.0.0.0/8 127.0.0.0/8 169.254.0.0/16 224.0.0.0/4 ::/128 ::1 fe80::/10 ff00::/8",
         parsers.unless("none", (), address.networks),
         """networks that get no grant, as addresses and ADDRESS/BITS separated by blanks or commas; none: no network.
-        They take the place of the default: name 127.0.0.0/8 and ::1 again.
-        Multicast and reserved addresses get none in any case.""",
+        They replace the default: repeat 127.0.0.0/8 and ::1.
+        Multicast and reserved addresses never get a grant.""",
     )
     lock_timeout = Setting(
         "2s",
@@ -73,32 +73,32 @@ class Settings:
     log_renewals = Setting(
         "no",
         parsers.yes_or_no,
-        "yes: log also the logins of addresses that have a grant already; each of them then starts Python.",
+        "yes: also log logins from addresses that already have a grant; each of them then starts Python.",
         closes_lane=True,
     )
     own_map = Setting(
         "no",
         parsers.yes_or_no,
-        """yes: the map holds nothing but grants, and is popips' own: that is the better way, see contrib/sendmail and
-        contrib/postfix.
-        It must have no text file beside it, as access.db has, or popips refuses it.
-        It is made when it is missing, and made anew from the stamps when it is damaged, of another version, or changed
-        by anybody else; records of others do not stay in it.
+        """yes: the map is popips' own, and has nothing but grants in it.
+        This is the better way: see contrib/sendmail and contrib/postfix.
+        popips refuses a map with a text file next to it, as access.db has.
+        It makes the map if it is missing, and rebuilds it from the stamps if it is damaged, of another version, or
+        changed by another program; records of others are lost.
         .B map
         must be set, and not to access.db.""",
     )
     max_per_user = Setting(
         "0",
         parsers.number,
-        """how many grants one user may have: the oldest ends when a login would be one too many.
+        """how many grants one user may have: a login above that ends the user's oldest grant.
         0: no limit.
-        Each new login then looks at all stamps: it is meant for up to some ten thousand.""",
+        Each login from a new address then reads all stamps: use it with up to some ten thousand grants.""",
     )
     max_per_network = Setting(
         "0",
         parsers.number,
-        """how many grants there may be in each /64 of IPv6 and each /24 of IPv4, 0 for no limit: the oldest ends when a
-        login would be one too many.""",
+        """how many grants there may be in each /64 of IPv6 and each /24 of IPv4, 0 for no limit: a login above that
+        ends the oldest of them.""",
     )
     only_services = Setting(
         "all",
@@ -109,37 +109,37 @@ class Settings:
         args = %s, or with Dovecot 2.4 service_name = %{protocol}.
         For
         .BR popips-follow (8)
-        all means those that give access to a mailbox: another, submission for instance, counts only if named here.""",
+        all means those that give access to a mailbox: others, submission for instance, count only if named here.""",
     )
     only_group = Setting(
         "all",
         parsers.unless("all", "", parsers.group),
-        """a group of this host's: only its members get grants.
+        """a group of this host: only its members get grants.
         Each login then starts Python.""",
         closes_lane=True,
     )
     renew = Setting(
         "logins",
         parsers.one_of("logins", "sessions"),
-        """what renews a grant: a login;
-        or sessions: also an IMAP or POP3 session while it lasts; popips-expire asks Dovecot for them.""",
+        """what renews a grant: logins;
+        or sessions: also an IMAP or POP3 session, as long as it lasts; popips-expire asks Dovecot which there are.""",
     )
     doveadm = Setting(
         "doveadm",
         str,
-        """the command that asks Dovecot, with its options if it needs some; used by
+        """the command that asks Dovecot for its sessions, with options if needed; used by
         .BR "renew = sessions" .
         It is run as root.""",
     )
     drop = Setting(
         "none",
         parsers.unless("none", "", parsers.path),
-        r"""the drop folder, for clients that cannot show their address by POP3 or IMAP: it has a folder for each
-        such user, by the user's name, which is the user's own, and writable by nobody else.
-        A file in the user's folder with one line, an address, counts as a login of the user from there, with the
-        service drop; popips-expire removes it.
-        The latest one counts, and ends the grant by the one before.
-        Files that are still being written, lack the newline, or begin with a dot are left.
+        r"""the drop folder, for clients that cannot show their address by POP3 or IMAP. It has a folder for each such
+        user, with the user's name, which belongs to the user, and to which nobody else may write.
+        A file in it with one line, an address, counts as a login of the user from that address, with the
+        service drop; popips-expire removes the file.
+        The newest file counts, and ends the grant of the one before.
+        Files that are still being written, lack the newline, or have a name that begins with a dot are ignored.
         .IP
         install \-d \-m 0711 /var/lib/popips/drop
         .br
@@ -151,29 +151,29 @@ class Settings:
         """the login lines of a server that
         .BR popips-follow (8)
         does not know, as PROGRAM: REGEX$.
-        REGEX is a regular expression of Python's for the rest of the line, with groups for address, user and service;
-        only that for the address must be there.
-        PROGRAM is the server's name as the log has it, and no regular expression.
+        REGEX is a Python regular expression for the rest of the line, with groups named address, user and service;
+        only address is required.
+        PROGRAM is the server's name as it is in the log, not a regular expression.
         .B popips-follow \\-\\-try
-        shows what it would match: see SETTING IT UP there.""",
+        shows what it would match: see SETTING IT UP in that page.""",
     )
     static_source = Setting(
         "auto",
         parsers.unless("auto", None, parsers.unless("none", "", parsers.path)),
-        """the file that makemap builds the map from: a key in it is the admin's.
-        auto: the map's path without the ending, if there is such a file; none: there is none.""",
+        """the text file that makemap builds the map from: the keys in it are the admin's.
+        auto: the map's path without the suffix, if there is such a file; none: there is none.""",
     )
     mapd_socket = Setting(
         "/run/popips/mapd.sock",
         parsers.path,
         """the socket on which popips-mapd answers as a socket map,
-        where systemd has not made it.""",
+        if systemd has not made it.""",
     )
     mapd_policy = Setting("/run/popips/policy.sock", parsers.path, "the same for Postfix's policy protocol.")
     share = Setting(
         "none",
         parsers.unless("none", "", parsers.engine),
-        """the Valkey or Redis server by which hosts tell each other of their logins, see
+        """the Valkey or Redis server through which hosts tell each other of their logins, see
         .BR popips-share (8):
         redis://HOST:PORT, rediss://HOST:PORT for TLS, with USER@ before HOST for a user of its ACL, and /NUMBER behind
         PORT for a database.
@@ -182,23 +182,23 @@ class Settings:
     share_name = Setting(
         "auto",
         parsers.unless("auto", "", parsers.host),
-        "what the others call this host, each by another name; auto: its host name.",
+        "this host's name for the others, each needs a name of its own; auto: its host name.",
     )
     share_stream = Setting(
         "popips:log",
         parsers.stream,
-        "the stream on that server: hosts tell each other what they write into the same.",
+        "the stream on that server; hosts with the same stream hear each other.",
     )
     share_password_file = Setting(
         "none",
         parsers.unless("none", "", parsers.path),
-        "a file that holds the server's password on one line, and that not everybody may read.",
+        "a file with the server's password on one line, which must not be readable by everybody.",
     )
     share_from = Setting(
         "/run/popips/from",
         parsers.path,
-        """the folder in which popips-share keeps what the others tell; on a file system in memory, as /run is.
-        Nobody else may write to it, and it lies not within that of the stamps, nor that within it.""",
+        """the folder in which popips-share stores what the others tell; on a file system in memory, such as /run.
+        Nobody else may write to it, and neither it nor the stamp folder may be within the other.""",
     )
     path: str = ""  # of the file that says so; "" if none does
     identity: str = "-"  # of that file, see popips.files; "-" if there is none
