@@ -213,9 +213,12 @@ def _stale(patient: Patient) -> Iterator[Finding]:
         start = "systemctl enable --now postfix" if units.has_systemd(machine) else "postfix start"
         yield Finding(FAIL, "Postfix does not run", fix=start)
         return
-    changed = max(os.stat(machine.path(path)).st_mtime for path in (postfix.MAIN, postfix.MASTER))
-    smtpds = units.processes(machine, ["smtpd"])["smtpd"]
-    old = [pid for pid in smtpds if (units.started(machine, pid) or changed) < changed - 1]
+    main, master = (os.stat(machine.path(path)).st_mtime for path in (postfix.MAIN, postfix.MASTER))
+    there, changed = units.processes(machine, ["smtpd", "qmgr"]), max(main, master)
+    # each start and each reload of its master begins with a new qmgr
+    if any((units.started(machine, pid) or master) < master - 1 for pid in there["qmgr"]):
+        yield Finding(WARN, "Postfix has not read master.cf since it was changed", fix="postfix reload")
+    old = [pid for pid in there["smtpd"] if (units.started(machine, pid) or changed) < changed - 1]
     if old:
         found = f"smtpd that was started before the last change of main.cf or master.cf still runs, {len(old)} times"
         yield Finding(WARN, found, f"process {', '.join(map(str, old))}", "postfix reload")

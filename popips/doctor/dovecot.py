@@ -13,9 +13,10 @@ from popips.probe import dovecot, pam, units
 from popips.probe.dovecot import Dovecot
 from popips.probe.pam_walk import HOOK, is_hook
 
-IDS = ("hook", "sandbox", "cache", "anonymous", "allow_nets", "proxies", "services")
+IDS = ("hook", "fresh", "sandbox", "cache", "anonymous", "allow_nets", "proxies", "services")
 CONFD = "/etc/dovecot/conf.d"
 RESTART = "systemctl restart dovecot"
+RELOAD = "doveadm reload"  # ends no session
 POSTLOGIN = "popips-postlogin"
 UNIT = "dovecot.service"
 DROP_INS = "/etc/systemd/system/dovecot.service.d"
@@ -36,6 +37,7 @@ def look(patient: Patient) -> Iterator[Check]:
         return
     wanted = {
         "hook": f"{POSTLOGIN} runs after each POP3 and IMAP login, or popips-hook in PAM",
+        "fresh": "Dovecot has read its files as they are now",
         "sandbox": "Dovecot's processes may write to the map and the stamps",
         "cache": "PAM is asked at every login",
         "anonymous": "no anonymous logins",
@@ -43,9 +45,12 @@ def look(patient: Patient) -> Iterator[Check]:
         "proxies": "only your own proxies may report a client's address",
         "services": "only_services in popips.conf names the services that Dovecot reports",
     }
-    looks = (_hook, _sandbox, _cache, _anonymous, _allow_nets, _proxies, _services)
+    looks = (_hook, _stale, _sandbox, _cache, _anonymous, _allow_nets, _proxies, _services)
     for name, one in zip(IDS, looks):
-        yield judged(f"dovecot.{name}", wanted[name], "", list(one(patient, found)))
+        if one is _stale and not dovecot.master(patient.machine):
+            yield skipped(f"dovecot.{name}", "only files are here" if patient.machine.root else "Dovecot does not run")
+        else:
+            yield judged(f"dovecot.{name}", wanted[name], "", list(one(patient, found)))
 
 
 def by_postlogin(found: Dovecot) -> list[str]:
@@ -94,6 +99,23 @@ def _hook(patient: Patient, found: Dovecot) -> Iterator[Finding]:
             if POSTLOGIN in found.get(f"service {name}", "executable") and user != "root":
                 text = f"service {name}: {POSTLOGIN} runs as {user}, and map and stamps are root's"
                 yield Finding(FAIL, text, "doveconf -n", _use_postlogin())
+
+
+def _stale(patient: Patient, found: Dovecot) -> Iterator[Finding]:
+    """Return that Dovecot goes by what its files said before, if it does."""
+    machine = patient.machine
+    read, (changed, path) = dovecot.has_read(machine), dovecot.changed(machine)
+    if read is None or changed <= read:
+        return
+    text = f"Dovecot has not read {path} as it is now, and goes by what it said before"
+    evidence = f"changed {changed - read:.0f} s after Dovecot has read its files"
+    named = list(dict.fromkeys(name for protocol in found.protocols for name in found.postlogin(protocol)))
+    known = dovecot.listens(machine, named)
+    unknown = [name for name in named if name not in known]
+    if unknown:
+        yield Finding(FAIL, f"{text}: no service {' and no '.join(unknown)}", evidence, RELOAD)
+    else:
+        yield Finding(WARN, text, evidence, RELOAD)
 
 
 def _sandbox(patient: Patient, found: Dovecot) -> Iterator[Finding]:

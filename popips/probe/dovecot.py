@@ -13,6 +13,7 @@ from popips.probe.machine import Machine
 PROGRAMS = ("/usr/sbin/dovecot", "/usr/local/sbin/dovecot", "/opt/dovecot/sbin/dovecot")
 CONF = "/etc/dovecot/dovecot.conf"
 PID = "/run/dovecot/master.pid"
+SOCKET = "/run/dovecot/config"  # made anew at each start and each reload, when the files have been read
 MAILBOXES = ("pop3", "imap")
 BROKEN = 89  # doveconf's status of a configuration that Dovecot refuses
 PAM_OPTIONS = re.compile(r"(session=|setcred=|max_requests=|cache_key=|failure_show_msg=|\*$)\S*")
@@ -90,22 +91,44 @@ def dovecot(machine: Machine) -> Dovecot | None:
         said = machine.ask("doveconf", "-nP")
         error = said.err.strip().splitlines()[-1:] if said.status == BROKEN else []
         return _parsed(machine, said.out.splitlines(), "".join(error))
-    return _parsed(machine, _from_files(machine, CONF), "") if machine.read(CONF) else None
+    return _parsed(machine, [line for _, line in _from_files(machine, CONF)], "") if machine.read(CONF) else None
 
 
-def _from_files(machine: Machine, path: str, depth: int = 0) -> Iterator[str]:
-    """Return the lines of a file, those of the files that it includes in their place."""
+def has_read(machine: Machine) -> float | None:
+    """Return when the Dovecot that runs has read its files, in seconds since the epoch; None if nobody can tell."""
+    try:
+        return os.stat(machine.path(SOCKET)).st_mtime if master(machine) else None
+    except OSError:
+        return None
+
+
+def listens(machine: Machine, services: list[str]) -> list[str]:
+    """Return those services, of sockets named after them, that a Dovecot listens for; all, if nobody can tell."""
+    named = set(re.findall(r"(?m)/dovecot/(\S+)$", machine.read("/proc/net/unix")))
+    return [name for name in services if name in named or os.path.basename(SOCKET) not in named]
+
+
+def changed(machine: Machine) -> tuple[float, str]:
+    """Return when one of its files was changed last, or put there, in seconds since the epoch, and which one."""
+    files = dict.fromkeys(path for path, _ in _from_files(machine, CONF))
+    there = (path for path in files if os.path.exists(machine.path(path)))
+    return max(((os.stat(machine.path(path)).st_ctime, path) for path in there), default=(0.0, CONF))
+
+
+def _from_files(machine: Machine, path: str, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Return the lines of a file, each with its path, those of the files that it includes in their place."""
+    yield path, ""  # an empty file is one, too
     for line in machine.read(path).splitlines() if depth < 10 else ():
         included = re.fullmatch(r"\s*!include(?:_try)?\s+(\S+)\s*", line)
         if not included:
-            yield line
+            yield path, line
             continue
         pattern = included[1] if included[1].startswith("/") else f"{os.path.dirname(path)}/{included[1]}"
         for name in machine.glob(pattern):
             yield from _from_files(machine, name, depth + 1)
 
 
-def _parsed(machine: Machine, lines: Iterator[str] | list[str], error: str) -> Dovecot:
+def _parsed(machine: Machine, lines: list[str], error: str) -> Dovecot:
     inside: list[tuple[str, int]] = []
     values, blocks, version = list[Value](), list[tuple[str, ...]](), ""
     for raw in lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -151,7 +152,8 @@ def test_what_is_wrong_is_told_and_nothing_else(tmp_path: Path, name: str) -> No
     case = CASES[name]
     checks = look(tmp_path, case)
     assert tuple(checks) == doctor_dovecot.IDS
-    assert {id: check.status for id, check in checks.items() if check.status != OK} == case.bad
+    bad = {id: check.status for id, check in checks.items() if check.status != OK}
+    assert bad == {"fresh": SKIP, **case.bad}
     for id in case.bad:
         assert case.told in checks[id].found
     said = "".join(text for check in checks.values() for text in vars(check).values())
@@ -161,6 +163,32 @@ def test_what_is_wrong_is_told_and_nothing_else(tmp_path: Path, name: str) -> No
 def test_a_host_without_dovecot_is_not_asked_for_it(tmp_path: Path) -> None:
     patient = Patient(Machine(str(tmp_path)), "/etc/popips.conf", Settings(), 0.0)
     assert {check.status for check in doctor_dovecot.look(patient)} == {SKIP}
+
+
+READ_AT = {  # a Dovecot that has read its files: when, by the clock; what it listens for; what is found
+    "after they were changed": ("1 hour", ("config",), OK, ""),
+    "before that": ("1 hour ago", ("config", "pop3-postlogin", "imap-postlogin"), WARN, "conf.d/10.conf as it is now"),
+    "before the script came": ("1 hour ago", ("config", "pop3-postlogin"), FAIL, "no service imap-postlogin"),
+    "before that, in a network of its own": ("1 hour ago", (), WARN, "conf.d/10.conf as it is now"),
+    "nobody knows when": ("", ("config",), OK, ""),
+}
+
+
+@pytest.mark.parametrize("name", READ_AT)
+def test_a_dovecot_that_has_not_read_its_files_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    moment, services, status, told = READ_AT[name]
+    monkeypatch.setattr(dovecot, "master", lambda machine: 1)
+    for folder in ("run/dovecot", "proc/net"):
+        (tmp_path / folder).mkdir(parents=True)
+    if moment:
+        subprocess.run(["touch", "-d", moment, tmp_path / "run/dovecot/config"], check=True)
+    lines = (f"0000000000000000: 2 0 00010000 0001 01 1234 /run/dovecot/{service}\n" for service in services)
+    (tmp_path / "proc/net/unix").write_text("".join(lines))
+    fresh = look(tmp_path, CASES["post-login in both"])["fresh"]
+    assert (fresh.status, told in fresh.found) == (status, True), fresh
+    assert fresh.fix == ("" if status == OK else "doveadm reload")
 
 
 MOUNTS = """21 1 0:1 / / rw,relatime shared:1 - overlay o rw

@@ -44,6 +44,12 @@ def restrictions(value: str, name: str = "smtpd_relay_restrictions") -> str:
     return f"postconf -e '{name} = {value}'; postfix reload"
 
 
+# which keeps the file's mtime
+HOOK_BEHIND_DOVECOTS_BACK = (
+    "mv /etc/dovecot/conf.d/99-popips.conf /etc/popips.away; systemctl restart dovecot; "
+    "mv /etc/popips.away /etc/dovecot/conf.d/99-popips.conf"
+)
+
 ANYWHERE = [
     Mistake("conf", conf("wndow = 5m"), "unknown key 'wndow'"),
     Mistake("conf", conf("# mine") + "; chmod 0666 /etc/popips.conf", "others may write it"),
@@ -62,6 +68,8 @@ ANYWHERE = [
     ),
     Mistake("expirer.run", f"touch -d '1 hour ago' {STAMPS}/.expire", "for 60 minutes"),
     Mistake("expirer.run", "rm /etc/popips.conf.lane", "each login starts Python"),
+    Mistake("dovecot.fresh", "echo >> /etc/dovecot/dovecot.conf", "has not read /etc/dovecot/dovecot.conf as it is"),
+    Mistake("dovecot.fresh", HOOK_BEHIND_DOVECOTS_BACK, "no service pop3-postlogin and no imap-postlogin"),
     Mistake("hook.programs", "chmod 0600 /usr/local/libexec/popips/popips-postlogin", "not everybody may run it"),
     Mistake("hook.programs", "chmod 0777 /usr/local/libexec/popips/popips-hook", "others may write it"),
     Mistake("hook.programs", "rm /usr/local/lib/popips/popips-postlogin.pyc", "a login takes longer"),
@@ -139,6 +147,9 @@ OWNS = [  # a map of popips' own, which sendmail asks
     ),
 ]
 OVERRIDE = "postconf -P smtp/inet/smtpd_relay_restrictions=permit_mynetworks,reject; postfix reload"
+BEHIND_POSTFIXS_BACK = (  # nothing tells a change within the second of a reload from one before it
+    "until [ $(ps -o etimes= -C qmgr) -gt 2 ]; do sleep 0.1; done; postconf -P smtp/inet/smtpd_helo_required=no"
+)
 POSTFIX = [
     Mistake("mta.asks", "sed -i '/^mta\\|^map\\|^own_map/d' /etc/popips.conf", "mta = sendmail"),
     Mistake("mta.asks", restrictions("permit_mynetworks, reject_unauth_destination"), "does not ask the map"),
@@ -155,6 +166,7 @@ POSTFIX = [
     Mistake("mta.order", restrictions(f"reject_rbl_client dnsbl.example, {ASKS}"), "dnsbl.example"),
     Mistake("mta.asks", restrictions(f"check_client_access hash:/etc/postfix/nosuch, {ASKS}"), "cannot read a table"),
     Mistake("mta.fresh", "postfix stop", "does not run"),
+    Mistake("mta.fresh", BEHIND_POSTFIXS_BACK, "has not read master.cf"),
     Mistake("map.there", "rm /var/lib/popips/popips.db", "is not there"),
     Mistake("map.owner", "chmod 0666 /var/lib/popips/popips.db", "any user may write it"),
     Mistake("map.owner", "chown alice /var/lib/popips/popips.db", "its owner is user"),
