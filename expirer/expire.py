@@ -10,13 +10,14 @@ import time
 from dataclasses import replace
 
 from expirer import drop, fleet, metrics, notice, sessions, starter
-from popips import command, denials, fate, grant, lane, last_run, parsers, policy, progress, run, watch
+from popips import command, denials, fate, grant, lane, last_run, parsers, policy, progress, requests, run, watch
 from popips.configuration import load
 from popips.elsewhere import NOBODY, Others
 from popips.grant import Outcome
 from popips.log import ERROR, Log
 from popips.login import Login
-from popips.maps import MapError
+from popips.maps import MapError, Missing
+from popips.probe import sendmail
 from popips.probe.machine import Machine
 from popips.settings import Settings
 from popips.site import Site, site
@@ -60,7 +61,14 @@ def _work(options: argparse.Namespace, log: Log) -> int:
             return _dry(host, told)
         with run.alone(host.folder) as is_alone:
             if is_alone:
-                _run(host, told, options.metrics)
+                try:
+                    _run(host, told, options.metrics)
+                except Missing:
+                    if not _is_unused(host):
+                        raise
+                    if sys.stderr.isatty():  # and not the timer or cron, each minute until somebody sets it up
+                        sys.stderr.write(f"{PROGRAM}: nothing is set up yet: popips-db setup says what is needed\n")
+                    return os.EX_NOINPUT
             elif dead := watch.expirer_is_dead(host.folder, host.now):
                 told.say(ERROR, f"error: another run hangs: {dead}")
     # without the lock: where the users' data base, or who reads our output, hangs, expiry must go on
@@ -69,6 +77,13 @@ def _work(options: argparse.Namespace, log: Log) -> int:
     if options.verbose:
         sys.stdout.writelines(f"{line}\n" for line in told.lines)
     return os.EX_OK
+
+
+def _is_unused(host: Site) -> bool:
+    """Whether popips was installed, and no more: nothing is set, no sendmail is here, and nobody has logged in."""
+    given = vars(host.settings).keys() - {"path", "identity"}
+    logins = requests.count(host.folder) or any(True for _ in host.folder.scan())
+    return not (given or logins or os.path.exists(sendmail.CF))
 
 
 class _Told:

@@ -269,6 +269,17 @@ def test_the_install_speaks_of_sendmails_map_only_where_that_is_asked(root: Root
     assert ("makemap" in said, "popips-db setup says" in said) == (says, True), said
 
 
+def test_a_run_is_silent_until_somebody_sets_something_up(root: Root) -> None:
+    root.do("apt-get -q -y --no-download install python3-bsddb3; dpkg -i /popips.deb")
+    stamp = "/var/lib/popips/stamps/203.0.113.10"
+    lines = ("popips-expire", f"touch {stamp}; popips-expire", f"rm {stamp}; popips-expire")
+    runs = [root.run(line) for line in lines]
+    root.do("dpkg -P popips")
+    assert [done.returncode for done in runs] == [66] * 3
+    assert "/etc/mail/access.db" in runs[1].stderr
+    assert runs[0].stderr + runs[2].stderr == ""
+
+
 def test_a_purge_takes_the_journals_of_maps_that_were_named_once(installed: Root) -> None:
     installed.do(
         "mkdir /srv/map; cp /etc/mail/access.db /srv/map/old.db; echo map = hash:/srv/map/old > /etc/popips.conf\n"
