@@ -40,10 +40,10 @@ def parser() -> argparse.ArgumentParser:
         "Remove the grants whose last login is older than the window, and put back those that the map has lost. "
         "To be run every minute, by the systemd timer or by cron.",
     )
-    made.add_argument("-n", "--dry-run", action="store_true", help="print what would be done, change nothing")
+    made.add_argument("-n", "--dry-run", action="store_true", help="print what would be done, and change nothing")
     made.add_argument("-v", "--verbose", action="store_true", help="print what is done")
     made.add_argument("--window", metavar="TIME", help="instead of the window of the configuration: 90s, 15m, 2h, 1d")
-    measured = "write what the run did there, as Prometheus' node exporter reads it: a name that ends in .prom"
+    measured = "write metrics of the run to FILE, for Prometheus' node exporter; its name ends in .prom"
     made.add_argument("--metrics", metavar="FILE", type=os.path.abspath, help=measured)
     return made
 

@@ -44,19 +44,19 @@ def parser() -> argparse.ArgumentParser:
         PROGRAM,
         "Grant the addresses of the logins in a log that comes on standard input: "
         "tail -n 0 -F FILE | popips-follow --format dovecot. "
-        "What becomes of them is told in the log, not here. "
+        "What happens to them is logged, not printed. "
         "See SETTING IT UP in popips-follow(8), also for the journal. "
-        "A hook is better, where the server can run one: see popips-hook and popips-postlogin.",
+        "If the server can run a hook, use that instead: see popips-hook and popips-postlogin.",
     )
     which = made.add_mutually_exclusive_group(required=True)
-    names = f"whose lines: {', '.join(formats.names())}; or own, for follow_pattern"
+    names = f"the server: {', '.join(formats.names())}; or own, for follow_pattern"
     which.add_argument("--format", metavar="NAME", help=names)
-    tried = "print the lines that this would match as follow_pattern, `PROGRAM: REGEX$`; grant nothing"
+    tried = "print the lines that this would match as follow_pattern, `PROGRAM: REGEX$`, and grant nothing"
     which.add_argument("--try", dest="attempt", metavar="PATTERN", help=tried)
     made.add_argument("--journal", action="store_true", help="the lines are what journalctl writes as JSON")
     unit = "with --journal: the server's unit; may be given more than once, and is needed for a pattern of your own"
     made.add_argument("--unit", action="append", default=[], metavar="UNIT", help=unit)
-    made.add_argument("-n", "--dry-run", action="store_true", help="print the logins, grant nothing")
+    made.add_argument("-n", "--dry-run", action="store_true", help="print the logins, and grant nothing")
     return made
 
 

@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     return command.parser(
         PROGRAM,
-        "Answer sendmail and Postfix whom to relay for, by the stamps, until it gets SIGTERM; SIGHUP has it read its "
+        "Tell sendmail or Postfix which addresses may relay, until it gets SIGTERM; on SIGHUP it reads its "
         "configuration again. See popips-mapd(8) for the lines of sendmail.mc and main.cf, and the units of systemd.",
     )
 

@@ -50,8 +50,8 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     return command.parser(
         PROGRAM,
-        "Tell other hosts of the logins here, and this one of theirs, through a Valkey or Redis server, until it gets "
-        "SIGTERM. See popips-share(8) for the server, and the unit of systemd.",
+        "Tell other hosts of the logins on this one, and this one of theirs, through a Valkey or Redis server, until "
+        "it gets SIGTERM. See popips-share(8) for the server, and the unit of systemd.",
     )
 
 

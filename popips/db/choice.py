@@ -15,9 +15,13 @@ from popips.site import Site
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose grants."""
-    parser.add_argument("--user", metavar="USER", help="the grants of a user: of whom logged in last there")
+    parser.add_argument(
+        "--user",
+        metavar="USER",
+        help="the grants of a user: those of addresses from which that user was the last to log in",
+    )
     parser.add_argument("--network", metavar="ADDRESS/BITS", help="the grants in a network")
-    lost = "records that look like a grant, and belong to no login and no record of yours"
+    lost = "records that look like a grant, but belong neither to a login nor to you"
     parser.add_argument("--orphans", action="store_true", help=lost)
 
 

@@ -11,7 +11,7 @@ from popips.db import choice, end, report, words
 from popips.db.task import Task
 from popips.login import word
 
-HELP = "delete records and their stamps"
+HELP = "delete records, and end the grants that go with them"
 
 
 def options(parser: argparse.ArgumentParser) -> None:

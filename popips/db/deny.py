@@ -17,8 +17,8 @@ from popips.login import word
 from popips.policy import Bars
 from popips.site import Site
 
-HELP = "keep an address or network out, or list who is"
-KEEP_OUT = "no login opens the relay for it, and what grants it has end; for ever, or for 90s, 15m, 2h, 1d, 1w"
+HELP = "keep an address or network out, or list the denials"
+KEEP_OUT = "no login opens the relay for it, and its grants end; for ever, or for 90s, 15m, 2h, 1d, 1w"
 
 
 def options(parser: argparse.ArgumentParser) -> None:

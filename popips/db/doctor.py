@@ -16,19 +16,19 @@ if TYPE_CHECKING:  # the other verbs need not wait for what is imported for a lo
     from popips.doctor.check import Check
     from popips.probe.machine import Machine
 
-HELP = "look for what keeps logins from opening the relay, and say how to mend it"
+HELP = "check for anything that keeps logins from opening the relay, and say how to mend it"
 COLOURS = {"fail": "31", "warn": "33", "ok": "32", "skip": "2"}  # by status, in the order of what is printed
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
-    parser.epilog = "It changes nothing. The status is 0 if no check fails, else 1."
+    parser.epilog = "It changes nothing. The exit status is 0 if no check fails, else 1."
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--only", metavar="ID,...", help="only these checks; map stands for all of map.*")
     parser.add_argument("--strict", action="store_true", help="a warning counts as a failure")
-    logs_in = "log in, too, with the password asked for or piped in, and with a wrong one; end what that grants"
+    logs_in = "also log in, with a password that is asked for or piped in, and with a wrong one; end that grant"
     parser.add_argument("--login", metavar="USER", help=logs_in)
-    parser.add_argument("--root", metavar="DIR", default="", help="the files of a host below DIR; none of it is run")
+    parser.add_argument("--root", metavar="DIR", default="", help="check the files of a host in DIR; run nothing in it")
 
 
 def work(options: argparse.Namespace) -> int:

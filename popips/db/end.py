@@ -13,7 +13,7 @@ from popips.db.task import Task
 from popips.login import word
 from popips.site import Site
 
-HELP = "end grants at once; records of yours stay"
+HELP = "end grants at once; your own records are kept"
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from popips.maps.text import Text
 from popips.settings import Settings
 from popips.site import Site
 
-HELP = "grant addresses, or put permanent records"
+HELP = "grant addresses, or insert permanent records"
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all verbs."""
-    made = command.parser(PROGRAM, "List, insert and delete records of a map, and grants; keep addresses out.")
+    made = command.parser(PROGRAM, "Set popips up, check it, and manage grants, denials and the records of maps.")
     named = "a map (hash or btree) instead of the one in the configuration"
     made.add_argument("-m", dest="map", metavar="TYPE:PATH", help=named)
     verbs = made.add_subparsers(dest="verb", required=True, metavar="VERB")

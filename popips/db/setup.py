@@ -13,7 +13,7 @@ from popips.db import doctor
 from popips.db.report import complain
 from popips.probe.machine import Machine
 
-HELP = "make Dovecot, the MTA and the timer use popips, and take that back"
+HELP = "make Dovecot, the MTA and the timer use popips, or undo that"
 
 IN_A_FLEET = (
     "popips-share runs here: the end of all grants would be told to the other hosts, and logins there would go on to "
@@ -26,13 +26,13 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--dry-run", action="store_true", help="print what --apply would do (the default)")
-    what.add_argument("--apply", action="store_true", help="do it, and look at it with doctor")
-    what.add_argument("--undo", action="store_true", help="put back what --apply has changed, and end all grants")
+    what.add_argument("--apply", action="store_true", help="do it, then run doctor")
+    what.add_argument("--undo", action="store_true", help="undo what --apply has changed, and end all grants")
     parser.add_argument("--mta", choices=("sendmail", "postfix"), help="the MTA (default: what is installed)")
     of_maps = "sendmail's access map, one of popips' own, or popips-mapd in its place"
     parser.add_argument("--map", choices=("access", "own", "mapd"), help=of_maps)
     parser.add_argument("--hook", choices=("postlogin", "pam"), help="what runs at each login (default: postlogin)")
-    parser.add_argument("--force", action="store_true", help="with --undo: also what others have changed since")
+    parser.add_argument("--force", action="store_true", help="with --undo: also undo what others have changed since")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

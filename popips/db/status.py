@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from popips.db.state import State
     from popips.probe.fleet import Fleet
 
-HELP = "tell in one screen whether logins open the relay"
+HELP = "show on one screen whether logins open the relay"
 EVERY = 2.0  # seconds between two looks
 JUDGED_FOR = 30.0  # seconds that the doctor's checks count for: they ask other programs
 HOSTS = 5  # of the fleet, that are named
@@ -31,9 +31,9 @@ EVENTS = ("granted", "renewed", "static", "refused", "deferred", "removed", "res
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
-    parser.epilog = "The status is 0 if logins open the relay, else 1: then popips-db doctor tells why."
+    parser.epilog = "The exit status is 0 if logins open the relay, else 1: then popips-db doctor says why."
     shape.option(parser)
-    parser.add_argument("--watch", action="store_true", help="again and again, until it is interrupted")
+    parser.add_argument("--watch", action="store_true", help="refresh the screen until it is interrupted")
 
 
 def work(task: Task) -> int:

@@ -11,12 +11,12 @@ from popips.db import deny, report, words
 from popips.db.task import Task
 from popips.login import word
 
-HELP = "end what deny began"
+HELP = "lift a denial"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
-    parser.add_argument("text", metavar="ADDRESS[/BITS]", help="as it was denied")
+    parser.add_argument("text", metavar="ADDRESS[/BITS]", help="exactly as it was denied")
 
 
 def work(task: Task) -> int:

@@ -18,7 +18,7 @@ from popips.settings import Settings
 from popips.site import Site
 from popips.stamps import Stamp
 
-HELP = "tell who opened the relay for an address, or why it is not"
+HELP = "say who opened the relay for an address, or why it is not open"
 GRANTS = (fate.LEAVE, fate.SETTLE, fate.RENEW)  # of an address that has a stamp
 GRANTED, OPEN, CLOSED = "granted", "open", "closed"
 IN_WORDS = {GRANTED: "granted", OPEN: "open until the next run of popips-expire", CLOSED: "not granted"}

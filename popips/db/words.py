@@ -8,7 +8,7 @@ import sys
 from popips import address, command, form
 from popips.settings import Settings
 
-FROM_STANDARD_INPUT = "Where an argument is -, arguments are read from standard input, one on a line."
+FROM_STANDARD_INPUT = "If an argument is -, arguments are read from standard input, one per line."
 OF_RECORDS = FROM_STANDARD_INPUT[:-1] + "; for ins a line is ADDRESS or KEY VALUE."
 
 
