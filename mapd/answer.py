@@ -23,7 +23,7 @@ from popips.stamps.folder import Folder
 TAG = "ipv6:"  # before an IPv6 address in sendmail's keys
 NOBODY, NO_OTHERS = "nobody relays", "no login on another host counts"
 AGAIN = {
-    NOBODY: "whoever has a grant relays again",
+    NOBODY: "clients with a grant can relay again",
     NO_OTHERS: "logins on other hosts count again",
 }
 Answer = Callable[[bytes, float], bytes]  # from a request, and the time in seconds since the epoch

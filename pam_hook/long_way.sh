@@ -27,7 +27,7 @@ attempt() {
         status=$?
     fi
     if [ $status -ge 128 ]; then
-        complain 'the process that was to grant it crashed; is the map damaged? make it anew'
+        complain 'the process that was to grant it crashed; is the map damaged? rebuild it'
     elif [ $status -gt 0 ]; then
         complain "$python cannot run $lib/$program, status $status; install popips again"
     fi

@@ -82,7 +82,7 @@ def run(program: str, work: Callable[[], int], told: Told | None = None) -> int:
         return status
     if -status in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL):
         return 128 - status
-    text = f"libdb crashed ({signal.strsignal(-status)}): the map is damaged; make it anew with makemap"
+    text = f"libdb crashed ({signal.strsignal(-status)}): the map is damaged; rebuild it with makemap"
     return _fail(program, os.EX_DATAERR, text, told)
 
 

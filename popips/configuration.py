@@ -88,7 +88,9 @@ def _apart(settings: Settings, places: Mapping[str, str]) -> None:
         return
     wrong = "share_from" if "share_from" in places else "stamps"
     cure = f"name another folder as {wrong}, {getattr(Settings, wrong)} for instance"
-    raise SettingsError(f"{places[wrong]}: {told} (share_from) and {stamps} (stamps) lie within each other: {cure}")
+    raise SettingsError(
+        f"{places[wrong]}: {told} (share_from) and {stamps} (stamps) must be two separate folders: {cure}"
+    )
 
 
 def _is_within(one: str, other: str) -> bool:
@@ -111,7 +113,7 @@ def _agreed(path: str, given: dict[str, object]) -> dict[str, object]:
         raise SettingsError(f"{path}: map: sendmail asks no {place.kind} that popips can change: {cure}")
     if place.kind in BY_POSTMAP and not is_own:
         cure = "set own_map = yes, and name a map that holds nothing else"
-        raise SettingsError(f"{path}: map: {place.kind} is made anew as a whole: {cure}")
+        raise SettingsError(f"{path}: map: {place.kind} can only be written as a whole: {cure}")
     if is_postfix:
         for name in ("key", "compressed_ipv6"):
             if name in given:

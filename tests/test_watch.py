@@ -264,4 +264,4 @@ def test_a_crash_of_libdb_is_an_error_with_a_cure(installed: Installed, program:
     command = [str(crashing), "-c", str(installed.site.conf), *(["lst"] if program == "popips-db" else [])]
     done = subprocess.run(command, env=CRON_ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 65
-    assert f"{program}: libdb crashed (Segmentation fault): the map is damaged; make it anew" in done.stderr
+    assert f"{program}: libdb crashed (Segmentation fault): the map is damaged; rebuild it" in done.stderr

@@ -112,7 +112,7 @@ class Place:
     def cure(self) -> str:
         """Return how the admin gets a map that can be used."""
         if self.own:
-            return "popips-expire makes it anew"
+            return "popips-expire rebuilds it"
         if self.source.endswith(tuple(kind.suffix for kind in KINDS.values() if kind.has_file)):
             return f"is it the right path? {self.source} is a map's own name"  # which makemap would overwrite
         if not os.path.isdir(self.folder):

@@ -90,7 +90,7 @@ class Writer(Base):
     def __init__(self, task: Task) -> None:
         if not task.place.own:
             cure = "popips changes only one with own_map = yes"
-            raise MapError(f"{task.place}: postmap makes it anew as a whole; {cure}")
+            raise MapError(f"{task.place}: postmap can only write it as a whole; {cure}")
         super().__init__(task)
 
     def change(self, step: Callable[[Records], None], secure: Callable[[], None]) -> None:

@@ -41,7 +41,7 @@ class Host:
         """Return the path of an installed program, as sbin/popips-db; raise ByHand if it is not there."""
         path = f"{self.prefix}/{name}"
         if not os.access(path, os.X_OK):
-            raise ByHand(f"{path} is missing: install popips anew")
+            raise ByHand(f"{path} is missing: reinstall popips")
         return path
 
     def restart(self, unit: str) -> Command:
@@ -71,7 +71,7 @@ def contrib(path: str) -> str:
         with open(f"{ROOM}/contrib/{path}", encoding="utf-8") as file:
             return file.read()
     except OSError as error:
-        raise ByHand(f"{error.filename}: {error.strerror}: install popips anew") from None
+        raise ByHand(f"{error.filename}: {error.strerror}: reinstall popips") from None
 
 
 def lines(text: str) -> list[str]:

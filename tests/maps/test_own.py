@@ -98,7 +98,7 @@ def test_damage_deep_in_the_map_is_unsound(own: Files, monkeypatch: pytest.Monke
             raise error
 
         monkeypatch.setattr(database.Records, "get", fail)
-        with own.writer() as writer, pytest.raises(Unsound, match="popips-expire makes it anew"):
+        with own.writer() as writer, pytest.raises(Unsound, match="popips-expire rebuilds it"):
             writer.change(asking, nothing)
 
 
