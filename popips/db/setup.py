@@ -57,11 +57,12 @@ def _set_up(options: argparse.Namespace) -> int:
     from popips.setup.step import Choice
 
     record, machine = Record(), Machine()
-    found = plan(machine, Choice(options.conf, options.mta or "", options.map or "", options.hook or ""))
+    choice = Choice(options.conf, options.mta or "", options.map or "", options.hook or "")
+    found = plan(machine, choice)
     found = replace(found, steps=tuple(apply.continued(found.steps, record.waiting)))
     said = {"done": _word(options), **show.value(machine, found), "failed": []}
     if found.by_hand or not options.apply:
-        _print(options, *show.words(machine, found))
+        _print(options, *show.words(machine, found), *show.end(found, choice, options.apply))
         return _end(options, said, 1 if found.by_hand else os.EX_OK)
     if found.steps:
         try:

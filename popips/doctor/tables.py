@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 
+from popips.command import UsageError
 from popips.doctor.check import Patient
 from popips.maps import MapError, Place, exists
 from popips.probe.machine import Machine
-from popips.probe.postfix import LISTS, MAIN, Config, Restriction, parsed
+from popips.probe.postfix import LISTS, Config, Restriction, parsed
 
 OURS = "/var/lib/popips/"  # nothing of the admin's lies there
 AGAIN = "popips-expire; postfix reload"  # a smtpd that has found no map asks for none until it ends
@@ -24,13 +25,14 @@ def asked_instead(patient: Patient) -> str:
     there = _asked(patient.postfix)
     if patient.settings.map.name in there:
         return ""
+    its = _put_by_setup(patient.machine, there)
     for table in there:
         try:
             place = Place.parse(table)
         except MapError:
             continue
         is_made = exists(patient.machine.path(place.path)) or not exists(patient.here.map.path)
-        if is_made and (place.path.startswith(OURS) or table in _put_by_setup(patient.machine, there)):
+        if is_made and (place.path.startswith(OURS) or table in its):
             own = "" if patient.settings.map.own else f"{patient.set_line('own_map', 'yes')}; "
             return f"{patient.set_line('map', place.name)}; {own}{AGAIN}"
     return ""
@@ -74,15 +76,10 @@ def _asked(config: Config) -> list[str]:
     return [each.of.removeprefix("proxy:") for each in entries if each.name == "check_client_access"]
 
 
-def _put_by_setup(machine: Machine, there: list[str]) -> list[str]:
-    """Return the tables that main.cf did not name before `popips-db setup` wrote it, by the copy that this has kept."""
-    import json
+def _put_by_setup(machine: Machine, tables: list[str]) -> list[str]:
+    from popips.setup.postfix import put_here
 
-    from popips.setup.record import FOLDER
-
-    said = machine.read(f"{FOLDER}/state.json")
-    entries = json.loads(said)["entries"] if said else []
-    kept = next((entry["before"][MAIN]["what"] for entry in entries if MAIN in entry["before"]), "")
-    before = machine.read(f"{FOLDER}/copies/{kept}") if kept else ""
-    had = {word for each in parsed(before) for word in (each.name, each.of)}
-    return [table for table in there if before and table not in had]
+    try:
+        return put_here(machine, tables)
+    except UsageError:  # by a newer popips
+        return []

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from tempfile import TemporaryDirectory
 
 from popips.probe import mapd
 from popips.probe.machine import Machine
-from popips.probe.postfix import CLOSE, LISTS, MAIN, RECIPIENT, RELAY, config, is_loopback, listen_to_all, written
+from popips.probe.postfix import (
+    CLOSE,
+    LISTS,
+    MAIN,
+    RECIPIENT,
+    RELAY,
+    Restriction,
+    config,
+    is_loopback,
+    listen_to_all,
+    parsed,
+    written,
+)
+from popips.setup.record import FOLDER, Record
 from popips.setup.step import ByHand, Run, Step, Write
 from popips.setup.there import Host, text
 
@@ -23,17 +37,19 @@ def steps(host: Host) -> list[Step]:
     set_ = machine.ask("postconf", "-n")
     if set_.status:
         raise ByHand(f"postconf -n: {set_.err.strip() or 'failed'}")
-    by_mapd = not host.settings.map.row.has_file
-    if by_mapd and any(mapd.is_asked(host.settings, each) for each in config(machine).restrictions(RELAY)):
-        return []
-    overridden = config(machine).overrides.intersection((RELAY, RECIPIENT))
+    by_mapd, now = not host.settings.map.row.has_file, config(machine)
+    overridden = now.overrides.intersection((RELAY, RECIPIENT))
     if overridden:
+        if all(any(_asks(host, each) for each in now.restrictions(list_)) for list_ in overridden):
+            return []
         question = mapd.QUESTION if by_mapd else f"check_client_access {name}"
         raise ByHand(f"master.cf sets {min(overridden)} for port 25: put {question} there")
     had, new = {list_: written(machine, list_) for list_ in (RELAY, RECIPIENT)}, {}
+    tables = {each.of for list_ in LISTS for each in now.restrictions(list_)}
+    old = [table for table in put_here(machine, tables) if table != name]  # popips.conf names another map by now
     for list_, said in had.items():
         if list_ == RELAY or _closing(said) is not None:
-            new[list_] = (with_mapd(said) if by_mapd else with_check(said, name)) if said or list_ == RECIPIENT else ""
+            new[list_] = _asking(host, _without(said, old)) if said or list_ == RECIPIENT else ""
     if not any(new.values()):
         raise ByHand(f"{RELAY} is empty, and {RECIPIENT} refuses nobody: that is another set-up than setup knows")
     changed = {list_: value for list_, value in new.items() if value != had[list_]}
@@ -49,6 +65,32 @@ def steps(host: Host) -> list[Step]:
         Write(PART, MAIN, _edited(machine, edited)),
         *([Run(PART, again, undo=(again,))] if running else []),
     ]
+
+
+def put_here(machine: Machine, tables: Iterable[str]) -> list[str]:
+    """Return those of the tables that main.cf did not name before a set-up wrote it. Raise UsageError."""
+    before = Record(machine.path(FOLDER)).before(MAIN)
+    had = {word for each in parsed(before) for word in (each.name, each.of)}
+    return [table for table in tables if before and table not in had]
+
+
+def _asks(host: Host, entry: Restriction) -> bool:
+    of = host.settings
+    return entry.asks(of.map.name) if of.map.row.has_file else mapd.is_asked(of, entry)
+
+
+def _asking(host: Host, said: str) -> str:
+    """Return restrictions that ask the map of popips.conf; raise ByHand."""
+    if host.settings.map.row.has_file:
+        return with_check(said, host.settings.map.name)
+    return said if any(_asks(host, each) for each in parsed(said)) else with_mapd(said)
+
+
+def _without(said: str, tables: list[str]) -> str:
+    """Return restrictions that ask none of these tables."""
+    for table in tables:
+        said = re.sub(rf"\bcheck_client_access\s+{re.escape(table)}(,|\s|$)\s*", "", said)
+    return said.rstrip(", \t")
 
 
 def with_check(said: str, name: str) -> str:

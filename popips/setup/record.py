@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from popips.command import UsageError
 from popips.files import opened
-from popips.setup.kept import FILE, Kept, beside, discard, look, put
+from popips.setup.kept import FILE, NONE, Kept, beside, discard, look, put
 from popips.setup.step import Command, Run
 
 FOLDER = "/var/lib/popips/setup"
@@ -76,6 +76,15 @@ class Record:
     def copies(self) -> str:
         """The folder of the copies, each named by its content's sha256."""
         return f"{self.folder}/copies"
+
+    def before(self, path: str) -> str:
+        """Return the text that a file of the set-up had before it, see os.fsdecode(); "" if it was not there."""
+        first = next((entry.before[path] for entry in self.entries if path in entry.before), Kept(NONE))
+        try:
+            with open(f"{self.copies}/{first.what}", "rb") as file:
+                return os.fsdecode(file.read()) if first.kind == FILE else ""
+        except OSError:
+            return ""
 
     def save(self) -> None:
         """Bring it to the disk, and drop the copies that nobody needs any more."""

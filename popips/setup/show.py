@@ -5,20 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 from difflib import unified_diff
 
+from popips.plural import counted
 from popips.probe.machine import Machine
-from popips.setup.step import Plan, Run, Step
+from popips.setup.step import Choice, Plan, Run, Step
 from popips.setup.there import text
 
 
 def words(machine: Machine, plan: Plan) -> Iterator[str]:
     """Return the lines that tell what would be done."""
     if plan.says:
-        yield f"for {plan.says}: " + (f"{len(plan.steps)} steps" if plan.steps else "nothing to do")
+        steps = (
+            "nothing is done" if plan.by_hand else counted(len(plan.steps), "step") if plan.steps else "nothing to do"
+        )
+        yield f"for {plan.says}: {steps}"
     for step in plan.steps:
         yield title(step)
         if not isinstance(step, Run):
             yield from diff(text(machine, step.path), step.text, step.path)
     yield from comments(plan)
+
+
+def end(plan: Plan, choice: Choice, is_apply: bool) -> Iterator[str]:
+    """Return the line that says that nothing was changed, and how to go on."""
+    given = {"--mta": choice.mta, "--map": choice.map, "--hook": choice.hook}
+    again = "".join(f" {option} {word}" for option, word in given.items() if word)
+    if plan.by_hand:
+        yield f"nothing was changed: when that is done by hand, popips-db setup{' --apply' * is_apply}{again}"
+    elif plan.steps:
+        yield f"nothing was changed: popips-db setup --apply{again} does this"
 
 
 def comments(plan: Plan) -> Iterator[str]:

@@ -333,15 +333,22 @@ BY_MAPD = [
 OTHER_CONF = {"/etc/popips.conf": f"mta = postfix\n{OWN_CONF.replace(OWN, 'hash:/var/lib/popips/other')}"}
 ELSEWHERE = "check_client_access hash:/srv/mail/grants"
 KEPT = "0123"
+ENTRY = {"part": "postfix", "before": {postfix.MAIN: {"kind": "file", "what": KEPT}}}
 OF_SETUP = {  # setup has put Postfix's question into main.cf
     "/srv/mail/grants.db": "",
-    "/var/lib/popips/setup/state.json": json.dumps({"entries": [{"before": {postfix.MAIN: {"what": KEPT}}}]}),
+    "/var/lib/popips/setup/state.json": json.dumps({"version": 1, "entries": [ENTRY], "waiting": []}),
     f"/var/lib/popips/setup/copies/{KEPT}": f"{RELAY} = {MY}, check_client_access hash:/srv/mail/bad, {CLOSE}\n",
 }
 WHICH_IS_WRONG = [
     Case("main.cf asks ours", main_cf() | OTHER_CONF, FAIL, "does not ask", f"|map = {OWN}|' /etc/popips.conf; popips"),
     Case("by proxymap", main_cf(f"{ASKS.replace(' ', ' proxy:')}, {CLOSE}") | OTHER_CONF, FAIL, fix=f"|map = {OWN}|'"),
     Case("as setup has it", main_cf(f"{ELSEWHERE}, {CLOSE}") | OF_SETUP, FAIL, fix="|map = hash:/srv/mail/grants|'"),
+    Case(
+        "as a newer setup has it",
+        main_cf(f"{ELSEWHERE}, {CLOSE}") | OF_SETUP | {"/var/lib/popips/setup/state.json": '{"version": 2}'},
+        FAIL,
+        fix=f"{ELSEWHERE}, {ASKS}, {CLOSE}'",
+    ),
     Case("an admin's", main_cf(f"{ELSEWHERE}, {CLOSE}"), FAIL, fix=f"{ELSEWHERE}, {ASKS}, {CLOSE}'"),
     Case(
         "an admin's of before setup",

@@ -136,6 +136,8 @@ def test_the_package_is_set_up_and_put_back(boot: Boot, release: str, shared: Pa
     with boot(layer) as host:
         host.copy(deb, "/root/popips/build/popips_0_all.deb")
         follow(host, [line for line in PACKAGE if line != "make deb"])
+        assert host.run("systemctl start popips-expire").returncode == 0
+        assert host.logged("popips-expire") == [], "nothing is set up yet"
         before = etc(host)
         assert "enable --now popips-expire.timer" not in host.run(APPLY).stdout
         told = json.loads(host.run(f"{DOCTOR} --json").stdout)["checks"]
@@ -255,6 +257,17 @@ def test_what_somebody_else_has_added_stays(boot: Boot) -> None:
         assert host.do("postconf -n message_size_limit", "cat /etc/popips.conf").endswith("= 12345678\nwindow = 20m\n")
         assert "popips" not in host.read("/etc/postfix/main.cf")
         assert (host.login("imaps", V4), host.rcpt(V4)) == ("ok", "454")
+
+
+def test_a_map_that_gives_way_to_popips_mapd_is_asked_no_more(boot: Boot) -> None:
+    with installed(boot, "postfix") as host:
+        before = etc(host)
+        assert "has not read" not in host.do(APPLY), "doctor looks at once at what was started anew"
+        host.do("sed -i -e 's/^ *map *=.*/map = mapd/' -e '/^ *own_map *=/d' /etc/popips.conf", f"{APPLY} --map mapd")
+        said = host.do(ASKED)
+        assert ("check_client_access" in said, "unix:popips/policy" in said) == (False, True), said
+        host.do(f"{UNDO} --force")
+        assert etc(host) ^ before == set()
 
 
 def test_what_somebody_else_has_changed_is_left_to_him(boot: Boot) -> None:

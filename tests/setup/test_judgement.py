@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
+from popips.maps import Place
 from popips.probe import mapd
-from popips.probe.machine import Machine
+from popips.probe.machine import Answer, Machine
 from popips.probe.sendmail import parsed
 from popips.settings import Settings
-from popips.setup import conf, expirer, pam, postfix, sendmail
-from popips.setup.step import ByHand, Choice, Write
+from popips.setup import conf, expirer, pam, postfix, sendmail, show
+from popips.setup.step import ByHand, Choice, Plan, Write
 from popips.setup.there import Host
 from tests.box import ROOT
 from tests.doctor.hosts import WITH_SENDMAIL
@@ -89,6 +91,68 @@ BY_MAPD = {  # as main.cf has them: as they are to be with popips-mapd
 @pytest.mark.parametrize("said", BY_MAPD)
 def test_postfix_asks_popips_mapd_where_strangers_are_refused(said: str) -> None:
     assert postfix.with_mapd(said) == BY_MAPD[said]
+
+
+OTHER = "hash:/srv/mail/grants"
+OF_OTHERS = {  # restrictions that ask a map which popips.conf names no more: as they are without that
+    f"permit_mynetworks, check_client_access {OTHER}, reject": "permit_mynetworks, reject",
+    f"permit_mynetworks check_client_access  {OTHER}\treject": "permit_mynetworks reject",
+    f"check_client_access {OTHER},reject": "reject",
+    f"permit_mynetworks, check_client_access {OTHER}": "permit_mynetworks",
+    f"check_client_access {OTHER}2, check_client_access hash:/a, reject": None,
+}
+
+
+@pytest.mark.parametrize("said", OF_OTHERS)
+def test_a_map_that_is_no_more_is_asked_no_more(said: str) -> None:
+    assert postfix._without(said, [OTHER]) == (OF_OTHERS[said] or said)
+
+
+class Says(Machine):
+    """A machine whose programs say this, by the command's first two words."""
+
+    said: ClassVar[dict[str, str]] = {}
+
+    def ask(self, *command: str, typed: str = "", patience: float = 0.0) -> Answer:
+        return Answer(0, self.said.get(" ".join(command[:2]), ""), "")
+
+
+OVERRIDDEN = {  # what master.cf says for port 25, by map and whether that is done
+    f"permit_mynetworks,{CHECK.replace(' ', ',')},reject": (MAP, True),
+    "permit_mynetworks,check_client_access,hash:/a,reject": (MAP, False),
+    f"permit_mynetworks,{QUESTION},reject": ("mapd", True),
+    "permit_mynetworks,reject": ("mapd", False),
+}
+
+
+@pytest.mark.parametrize("said", OVERRIDDEN)
+def test_what_master_cf_says_itself_is_the_admins_to_write(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    name, is_done = OVERRIDDEN[said]
+    of_25 = f"smtp/inet/smtpd_relay_restrictions = {said}\n"
+    monkeypatch.setattr(Says, "said", {"postconf -x": "mynetworks = 127.0.0.0/8\n", "postconf -Px": of_25})
+    host = Host(Says(), Settings().replace(mta="postfix", map=Place.parse(name)), None, "postlogin")
+    if is_done:
+        assert postfix.steps(host) == []
+    else:
+        with pytest.raises(ByHand, match="for port 25: put"):
+            postfix.steps(host)
+
+
+STEP = Write("mta", "/etc/x", "")
+TOLD = {  # a plan, whether it is to be done: the first line, and the last
+    "to be done": (Plan("it", (STEP,)), False, "for it: 1 step", "setup --apply --map own --hook pam does this"),
+    "there": (Plan("it"), False, "for it: nothing to do", "for it: nothing to do"),
+    "by hand": (Plan("it", by_hand=("x",)), False, "for it: nothing is done", "popips-db setup --map own --hook pam"),
+    "by hand, told to": (Plan("", by_hand=("x",)), True, "by hand: x", "popips-db setup --apply --map own --hook pam"),
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_a_plan_says_what_is_done_and_how_to_go_on(name: str) -> None:
+    plan, is_apply, first, last = TOLD[name]
+    said = [*show.words(Machine(), plan), *show.end(plan, Choice("", map="own", hook="pam"), is_apply)]
+    assert (said[0], said[-1].endswith(last)) == (first, True), said
+    assert said[-1].startswith("nothing was changed: ") == (name != "there")
 
 
 LINE = "FEATURE(`drac', `hash -o /var/lib/popips/popips.db')dnl"
