@@ -66,6 +66,12 @@ def test_one_record_is_one(site: Site) -> None:
     assert ": 1 record; " in screen(site, WELL)["map"]
 
 
+def test_where_there_is_no_map_no_record_is_spoken_of(site: Site) -> None:
+    site.configure(map="mapd")
+    site.login(A)
+    assert screen(site, WELL)["map"] == "mapd: no map, popips-mapd answers by the stamps; asked by sendmail"
+
+
 def test_a_map_that_cannot_be_read_is_no_relay_that_is_open(site: Site) -> None:
     site.login(A)
     site.db.unlink()
@@ -151,6 +157,8 @@ def test_colour_and_width_are_a_terminals(installed: Installed) -> None:
     assert (code, first.startswith("\x1b[31mNOT open"), first.endswith("\x1b[0m")) == (1, True, True)
     screen = lines[lines.index(first) :]
     assert max(len(re.sub(r"\x1b\[\d*m", "", line)) for line in screen) <= 50
+    whole = next(line for line in installed.run("popips-db", "status").stdout.splitlines() if line.startswith("map "))
+    assert "".join(whole.split()) in "".join(text.split()), "nothing is cut"
     assert any(line.strip().startswith("12m00s-15m00s") and line.endswith("#") for line in screen)
     assert "\x1b" not in shown(command, NO_COLOR="1")[1]
 

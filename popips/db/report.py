@@ -68,11 +68,6 @@ def local(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
-def counted(number: int, what: str) -> str:
-    """Return a number of things, by the name of one of them."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def span(seconds: float) -> str:
     """Return how long something lasts, in words."""
     minutes, rest = divmod(round(seconds), 60)

@@ -9,11 +9,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from popips.db import grants, report, shape
 from popips.db.task import Task
 from popips.login import word
+from popips.plural import counted
 
 if TYPE_CHECKING:
     from popips.db.state import State
@@ -25,6 +27,7 @@ JUDGED_FOR = 30.0  # seconds that the doctor's checks count for: they ask other 
 HOSTS = 5  # of the fleet, that are named
 LONGEST = 100  # characters of an error
 WIDEST = 40  # columns of a bar
+NARROW = 20  # columns of a screen that has room for a line's name and a word
 CLEAR = "\x1b[H\x1b[2J"
 EVENTS = ("granted", "renewed", "static", "refused", "deferred", "removed", "restored", "error")
 
@@ -66,16 +69,17 @@ def lines(seen: State) -> Iterator[str]:
     yield report.painted(seen.verdict, report.GREEN if seen.is_well else report.RED)
     for name, text in _rows(seen):
         line = report.printable(f"{name:<10}{text}".encode())
-        yield line[:width] if width else line
+        yield from wrap(line, max(width, NARROW), subsequent_indent=" " * 10) if width else [line]
     if any(bar.grants for bar in seen.left):
         yield from _histogram(seen, max(1, min(WIDEST, (width or 80) - 24)))
 
 
 def _rows(seen: State) -> Iterator[tuple[str, str]]:
     place, states = seen.settings.map, seen.states
-    own = ", popips' own" if place.own else ""
-    there = report.counted(seen.records, "record") if seen.records is not None else "cannot be read"
-    yield "map", f"{place}: {there}{own}; {seen.asked_by}"
+    there = counted(seen.records, "record") if seen.records is not None else "cannot be read"
+    there += ", popips' own" if place.own else ""
+    there = there if place.row.has_file else "no map, popips-mapd answers by the stamps"
+    yield "map", f"{place}: {there}; {seen.asked_by}"
     counts = {"live": states[grants.GRANTED], **{state: states[state] for state in grants.OTHERS}}
     counts = {**counts, "denied": seen.denied, "orphans": seen.orphans}
     yield "grants", ", ".join(f"{name} {count}" for name, count in counts.items())
@@ -85,8 +89,8 @@ def _rows(seen: State) -> Iterator[tuple[str, str]]:
     if seen.fleet:
         yield "fleet", _fleet(seen.fleet, seen.now)
     if seen.logged:
-        counted = seen.logged.events()
-        events = ", ".join(f"{event} {counted[event]}" for event in EVENTS)
+        number = seen.logged.events()
+        events = ", ".join(f"{event} {number[event]}" for event in EVENTS)
         yield "last hour", f"{events} ({seen.logged.where})"
     else:
         yield "last hour", "nobody keeps the log here, or it cannot be read"
@@ -95,9 +99,9 @@ def _rows(seen: State) -> Iterator[tuple[str, str]]:
     yield "versions", ", ".join(f"{name} {version}" for name, version in seen.versions.items())
 
 
-def _top(counted: Counter[str], most: int) -> str:
-    named = ", ".join(f"{word(name)} {count}" for name, count in counted.most_common(most))
-    return named + (f" and {len(counted) - most} more" if len(counted) > most else "") or "none"
+def _top(grants_of: Counter[str], most: int) -> str:
+    named = ", ".join(f"{word(name)} {count}" for name, count in grants_of.most_common(most))
+    return named + (f" and {len(grants_of) - most} more" if len(grants_of) > most else "") or "none"
 
 
 def _expirer(seen: State) -> str:
@@ -118,7 +122,7 @@ def _fleet(told: Fleet, now: float) -> str:
         f"{word(host.name)} live {host.live}, heard {report.span(max(0.0, now - host.heard))} ago, lag {host.lag:.2f} s"
         for host in told.hosts[:HOSTS]
     ]
-    more = [f"{report.counted(len(told.hosts) - HOSTS, 'more host')}"] if told.hosts[HOSTS:] else []
+    more = [f"{counted(len(told.hosts) - HOSTS, 'more host')}"] if told.hosts[HOSTS:] else []
     error = [f"error: {_cut(told.error)}"] if told.error else []
     return "; ".join([how, *error, *(hosts or ["no other host heard"]), *more])
 
