@@ -18,10 +18,10 @@ def look(patient: Patient) -> Iterator[Check]:
     """Look at what Postfix does with the map."""
     this = _Postfix(patient)
     yield judged("mta.asks", ASKED, this.answers(), list(this.wrong_asks()))
-    yield judged("mta.order", ORDER, "", list(this.wrong_order()))
+    yield judged("mta.order", ORDER, "nothing refuses before it is asked", list(this.wrong_order()))
     if patient.machine.runs:
-        fresh = "Postfix runs with the main.cf that there is"
-        yield judged("mta.fresh", fresh, fresh, list(_stale(patient)))
+        fresh = "Postfix runs with the main.cf and master.cf that there are"
+        yield judged("mta.fresh", fresh, "it has read them since their last change", list(_stale(patient)))
     else:
         yield skipped("mta.fresh", "only files are here")
 

@@ -28,12 +28,17 @@ def look(patient: Patient) -> Iterator[Check]:
     cf = patient.cf
     assert cf is not None
     yield judged("mta.asks", ASKED, _answers(patient), list(_wrong_asks(patient, cf)))
-    yield judged("mta.order", ORDER, "", list(_wrong_order(patient, cf)))
-    if patient.machine.runs:
-        fresh = "sendmail runs with the .cf that there is"
-        yield judged("mta.fresh", fresh, fresh, list(_stale(patient, cf)))
+    yield judged("mta.order", ORDER, "nothing refuses before it is asked", list(_wrong_order(patient, cf)))
+    yield from fresh(patient)
+
+
+def fresh(patient: Patient) -> Iterator[Check]:
+    """Look whether sendmail runs, by the .cf that there is."""
+    if patient.cf and patient.machine.runs:
+        wanted = "sendmail runs with the .cf that there is"
+        yield judged("mta.fresh", wanted, "it was started after the last change", list(_stale(patient, patient.cf)))
     else:
-        yield skipped("mta.fresh", "only files are here")
+        yield skipped("mta.fresh", "only files are here" if patient.machine.root else f"there is no {sendmail.CF}")
 
 
 # ---- mta.asks

@@ -49,7 +49,7 @@ class Finding:
 def judged(id: str, wanted: str, well: str, findings: list[Finding]) -> Check:
     """Return the check that findings amount to, as bad as the worst; well: what is found where there are none."""
     if not findings:
-        return Check(id, OK, well or wanted, wanted)
+        return Check(id, OK, well, wanted)
     worst = [each for each in findings if each.status == FAIL] or findings
     told = {
         part: list(dict.fromkeys(getattr(each, part) for each in findings if getattr(each, part)))

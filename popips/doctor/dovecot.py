@@ -45,12 +45,29 @@ def look(patient: Patient) -> Iterator[Check]:
         "proxies": "only your own proxies may report a client's address",
         "services": "only_services in popips.conf names the services that Dovecot reports",
     }
+    well = _well(patient, found)
     looks = (_hook, _stale, _sandbox, _cache, _anonymous, _allow_nets, _proxies, _services)
     for name, one in zip(IDS, looks):
         if one is _stale and not dovecot.master(patient.machine):
             yield skipped(f"dovecot.{name}", "only files are here" if patient.machine.root else "Dovecot does not run")
         else:
-            yield judged(f"dovecot.{name}", wanted[name], "", list(one(patient, found)))
+            yield judged(f"dovecot.{name}", wanted[name], well[name], list(one(patient, found)))
+
+
+def _well(patient: Patient, found: Dovecot) -> dict[str, str]:
+    """Return what is found where nothing is wrong, by id."""
+    after, of_pam, only = by_postlogin(found), by_pam(patient, found), patient.settings.only_services
+    folders = dict.fromkeys((patient.settings.map.folder, patient.settings.stamps))
+    return {
+        "hook": f"{POSTLOGIN} after {' and '.join(after)}" if after else f"{HOOK} in PAM: {', '.join(of_pam)}",
+        "fresh": "it has read them since their last change",
+        "sandbox": " and ".join(filter(None, folders)) if after or of_pam else "no hook is here",
+        "cache": f"auth_cache_size = {found.get('auth_cache_size') or '0'}" if of_pam else "PAM runs no hook",
+        "anonymous": f"auth_mechanisms = {' '.join(_mechanisms(found)) or 'plain'}",
+        "allow_nets": f"{POSTLOGIN} runs last" if after or not of_pam else "neither allow_nets nor nologin",
+        "proxies": "no network is trusted",
+        "services": f"only_services = {' '.join(sorted(only))}" if only else "only_services is not set",
+    }
 
 
 def by_postlogin(found: Dovecot) -> list[str]:
@@ -171,9 +188,13 @@ def _cache(patient: Patient, found: Dovecot) -> Iterator[Finding]:
     yield Finding(FAIL, text, "doveconf -n", fix)
 
 
-def _anonymous(patient: Patient, found: Dovecot) -> Iterator[Finding]:
+def _mechanisms(found: Dovecot) -> list[str]:
     listed = [value.name for value in found.values if value.blocks == ("auth_mechanisms",) and value.text == "yes"]
-    mechanisms = found.get("auth_mechanisms").split() or listed
+    return found.get("auth_mechanisms").split() or listed
+
+
+def _anonymous(patient: Patient, found: Dovecot) -> Iterator[Finding]:
+    mechanisms = _mechanisms(found)
     if "anonymous" in mechanisms:
         others = " ".join(name for name in mechanisms if name != "anonymous") or "plain"
         fix = f"{echoed(f'auth_mechanisms = {others}')} > {CONFD}/99-popips-anonymous.conf; {RESTART}"

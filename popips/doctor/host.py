@@ -36,7 +36,8 @@ def look(patient: Patient) -> Iterator[Check]:
     else:
         yield skipped("clock", "only files are here")
         yield skipped("log", "only files are here")
-    yield judged("hook.programs", "hooks that only root can change and everybody can run", "", list(_programs(machine)))
+    wanted = "hooks that only root can change and everybody can run"
+    yield judged("hook.programs", wanted, _run_by(machine), list(_programs(machine)))
     yield _apparmor(machine)
 
 
@@ -99,6 +100,11 @@ def _programs(machine: Machine) -> Iterator[Finding]:
             yield Finding(FAIL, f"{path}: not popips' own program: no login is granted", file, there.install_again())
         elif not os.path.exists(machine.path(python := said[1])):
             yield Finding(FAIL, f"{path}: there is no {python}, which it starts", file, "apt-get install -y python3")
+
+
+def _run_by(machine: Machine) -> str:
+    """Return which hooks are told to run, and by which file."""
+    return "; ".join(f"{path}, by {file}" for path, file in _named(machine).items()) or "no file names one"
 
 
 def _missing(machine: Machine, path: str, file: str) -> Finding:

@@ -21,6 +21,7 @@ from popips.maps.kinds import MOST
 from popips.maps.seal import AHEAD, SECOND
 from popips.maps.text import Text
 from popips.paste import quoted
+from popips.plural import counted
 from popips.probe import sendmail, units
 
 OWN_MAP = "/var/lib/popips/popips.db"
@@ -46,11 +47,12 @@ def look(patient: Patient) -> Iterator[Check]:
     yield judged("map.key", "keys and values in the form that the MTA looks up", this.of_key(), list(this.wrong_key()))
     yield judged("map.lock", "the map can be locked", "no process keeps it locked", list(this.wrong_lock()))
     yield judged(
-        "map.journal", "a journal owned by root, with no unfinished change in it", "", list(this.wrong_journal())
+        "map.journal",
+        "a journal owned by root, with no unfinished change in it",
+        this.of_journal(),
+        list(this.wrong_journal()),
     )
-    yield judged(
-        "map.ahead", "timestamps that are not in the future", "its timestamp is not in the future", list(this.ahead())
-    )
+    yield judged("map.ahead", "timestamps that are not in the future", this.of_age(), list(this.ahead()))
     yield judged("map.size", f"less than {BIG >> 20} MiB, or own_map = yes", this.of_size(), list(this.wrong_size()))
     yield judged("map.pending", "every record of its text", this.of_text(), list(this.pending()))
 
@@ -196,6 +198,9 @@ class _Map:
         evidence = ", ".join(f"{name} (process {pid})" for name, pid in zip(names, holders))
         yield Finding(FAIL, self.inside.error.partition("; ")[0], evidence, fix)
 
+    def of_journal(self) -> str:
+        return f"{self.place.journal}: nothing is left in it" if _state(self.here.journal) else "no journal yet"
+
     def wrong_journal(self) -> Iterator[Finding]:
         path = self.place.journal
         state = _state(self.here.journal)
@@ -210,6 +215,10 @@ class _Map:
 
     # ---- map.ahead, map.size, map.pending
 
+    def of_age(self) -> str:
+        assert self.state
+        return f"changed {max(0.0, self.patient.now - self.state.st_mtime):.0f} s ago"
+
     def ahead(self) -> Iterator[Finding]:
         assert self.state
         ahead = self.state.st_mtime - self.patient.now
@@ -223,7 +232,7 @@ class _Map:
     def of_size(self) -> str:
         assert self.state
         records = self.inside.records
-        told = f", {records} record{'s' * (records > 1)}" if records else ""
+        told = f", {counted(records, 'record')}" if records else ""
         return f"{self.state.st_size >> 10} KiB{told}"
 
     def wrong_size(self) -> Iterator[Finding]:

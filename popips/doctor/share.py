@@ -22,6 +22,7 @@ from popips.stamps import DENIED, StampError
 IDS = ("engine", "hosts", "folder")
 LATE = 30.0  # seconds that an entry may be on its way
 NAMESAKE = 3600.0  # seconds since it was heard that another host of that name counts
+LOG = "journalctl -t popips-share -n 20 tells more"
 IN_MEMORY = ("tmpfs", "ramfs")
 
 
@@ -37,7 +38,7 @@ def look(patient: Patient) -> Iterator[Check]:
     yield judged("share.engine", "popips-share runs, and has its server", is_there, list(_wrong_engine(patient, seen)))
     heard = ", ".join(f"{host.name} {patient.now - host.heard:.0f} s ago" for host in seen.hosts)
     wanted = "other hosts are heard, and soon"
-    yield judged("share.hosts", wanted, heard, list(_wrong_hosts(patient, seen)))
+    yield judged("share.hosts", wanted, heard or "none is heard, see share.engine", list(_wrong_hosts(patient, seen)))
     wanted = f"{of.share_from}: a folder in memory that only popips-share may write to"
     yield judged("share.folder", wanted, of.share_from, list(_wrong_folder(patient)))
 
@@ -50,15 +51,18 @@ def _wrong_engine(patient: Patient, seen: Fleet) -> Iterator[Finding]:
     elif not seen.connected:
         since = f" for {_ago(patient, seen.since)}" if seen.since is not None else ""
         found = f"popips-share has no connection to {seen.engine}{since}: no login is told to others, and none comes"
-        yield Finding(
-            WARN, found, seen.error, f"grep -n '^share' {quoted(patient.conf)}; journalctl -t popips-share -n 20"
-        )
+        yield Finding(WARN, found, f"{seen.error}; {_lines(patient)}; {LOG}")
     elif seen.error:
         found = f"popips-share has trouble with {seen.engine}"
-        yield Finding(WARN, found, seen.error, "journalctl -t popips-share -n 20")
+        yield Finding(WARN, found, f"{seen.error}; {LOG}")
     if seen.connected and not patient.settings.share_password_file and not _is_here(patient.settings.share):
         found = f"{seen.engine} asks this host for no password: whoever reaches it opens the relay of all hosts"
-        yield Finding(WARN, found, f"{patient.conf}: share_password_file is not set", "man popips-share")
+        yield Finding(WARN, found, f"{patient.conf}: share_password_file is not set; popips-share(8) has how to")
+
+
+def _lines(patient: Patient) -> str:
+    """Return the command that shows what popips.conf says of the fleet."""
+    return f"grep -n '^[[:blank:]]*share' {quoted(patient.conf)}"
 
 
 def _is_here(share: str) -> bool:
@@ -77,7 +81,7 @@ def _wrong_hosts(patient: Patient, seen: Fleet) -> Iterator[Finding]:
     of = patient.settings
     if not seen.hosts and not seen.is_silent(patient.now):
         found = f"no other host has been heard in {of.share_stream}: has each the same share and share_stream?"
-        yield Finding(WARN, found, fix=f"grep -n '^share' {quoted(patient.conf)}")
+        yield Finding(WARN, found, _lines(patient))
     for host in seen.hosts:
         if host.name == seen.name and patient.now - host.heard < NAMESAKE:
             found = f"another host calls itself {host.name}, too: each of the two undoes what the other denies"
@@ -85,7 +89,7 @@ def _wrong_hosts(patient: Patient, seen: Fleet) -> Iterator[Finding]:
             yield Finding(FAIL, found, f"heard {_ago(patient, host.heard)} ago; the cure is for one of the two", fix)
         if host.lag > LATE:
             found = f"{host.name}: its last login took {host.lag:.0f} s to come here"
-            yield Finding(WARN, found, fix=f"ssh {quoted(host.name)} popips-db doctor --only share,clock")
+            yield Finding(WARN, found, f"ssh {quoted(host.name)} popips-db doctor --only share,clock tells more")
 
 
 def _wrong_folder(patient: Patient) -> Iterator[Finding]:

@@ -31,7 +31,12 @@ def look(patient: Patient) -> Iterator[Check]:
     if not os.path.isdir(here):
         yield from (skipped(f"stamps.{id}", "there is no stamp folder") for id in ("times", "room"))
         return
-    yield judged("stamps.times", "a file system with timestamps finer than a second", "", list(_wrong_times(patient)))
+    yield judged(
+        "stamps.times",
+        "a file system with timestamps finer than a second",
+        "it keeps fractions",
+        list(_wrong_times(patient)),
+    )
     yield judged("stamps.room", "room for stamps, map and journal", _of_room(patient), list(_wrong_room(patient)))
 
 

@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from popips.doctor.check import Check
+from popips.doctor.check import OK, Check
 from popips.doctor.looks import examine
 from popips.probe.machine import Machine
 
@@ -86,4 +86,6 @@ class Host:
         """Return what doctor says, by id."""
         found = examine(self.machine, "/etc/popips.conf", time.time())
         assert len({check.id for check in found}) == len(found)
+        echoes = [check for check in found if check.status == OK and check.found in ("", check.wanted)]
+        assert not echoes, "what is well was found, and not only wanted"
         return {check.id: check for check in found}

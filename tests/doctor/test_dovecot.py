@@ -154,6 +154,7 @@ def test_what_is_wrong_is_told_and_nothing_else(tmp_path: Path, name: str) -> No
     assert tuple(checks) == doctor_dovecot.IDS
     bad = {id: check.status for id, check in checks.items() if check.status != OK}
     assert bad == {"fresh": SKIP, **case.bad}
+    assert not [check for check in checks.values() if check.status == OK and check.found in ("", check.wanted)]
     for id in case.bad:
         assert case.told in checks[id].found
     said = "".join(text for check in checks.values() for text in vars(check).values())

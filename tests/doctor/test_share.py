@@ -129,13 +129,19 @@ def just_silent(others: From) -> None:
 START = ("popips-share",)  # of the command that starts it, which depends on what runs the host
 CASES: list[tuple[Callable[[From], None], str, str, tuple[str, ...], tuple[str, ...]]] = [
     (silent, "engine", WARN, ("popips-share says nothing for 10 minutes",), START),
-    (without_password, "engine", WARN, ("asks this host for no password",), ("man popips-share",)),
+    (without_password, "engine", WARN, ("asks this host for no password", "popips-share(8)"), ()),
     (just_silent, "engine", WARN, ("popips-share says nothing for 61 seconds",), START),
     (never, "engine", WARN, ("popips-share has never said anything", ".fleet: "), START),
-    (cut_off, "engine", WARN, (f"no connection to {SHARE} for 10 minutes", "Connection refused"), ("popips.conf",)),
-    (in_trouble, "engine", WARN, (f"trouble with {SHARE}", "OOM command"), ("journalctl -t popips-share",)),
-    (alone, "hosts", WARN, ("no other host has been heard in popips:log",), ("grep -n '^share' ",)),
-    (slow, "hosts", WARN, (f"{OTHER}: its last login took 99 s",), (f"ssh {OTHER} popips-db doctor",)),
+    (
+        cut_off,
+        "engine",
+        WARN,
+        (f"no connection to {SHARE} for 10 minutes", "Connection refused; grep -n", "; jour"),
+        (),
+    ),
+    (in_trouble, "engine", WARN, (f"trouble with {SHARE}", "OOM command", "journalctl -t popips-share"), ()),
+    (alone, "hosts", WARN, ("no other host has been heard in popips:log", "grep -n '^[[:blank:]]*share' "), ()),
+    (slow, "hosts", WARN, (f"{OTHER}: its last login took 99 s", f"ssh {OTHER} popips-db doctor"), ()),
     (
         namesake,
         "hosts",
@@ -166,6 +172,7 @@ def test_what_is_wrong_is_named_with_its_cure(
         assert text.format(**names) in f"{check.found}; {check.evidence}", check
     for text in fixes:
         assert text.format(**names) in check.fix, check
+    assert bool(check.fix) == bool(fixes), "what only shows something mends nothing"
 
 
 def test_the_cure_of_a_folder_that_others_may_write_to_is_a_cure(others: From) -> None:
@@ -188,10 +195,10 @@ def test_a_name_that_no_host_can_have_comes_into_no_command(others: From, name: 
     its = {"heard": NOW, "lag": 99, "live": 1}
     write(others, hosts={OTHER: its, name: its})
     found = checks(others)
-    assert found["share.hosts"].fix == f"ssh {OTHER} popips-db doctor --only share,clock"
+    assert found["share.hosts"].evidence == f"ssh {OTHER} popips-db doctor --only share,clock tells more"
     assert (found["share.engine"].status, found["share.engine"].evidence) == (
         WARN,
-        "left out 1 by a name that no host can have",
+        "left out 1 by a name that no host can have; journalctl -t popips-share -n 20 tells more",
     )
 
 
