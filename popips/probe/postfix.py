@@ -13,8 +13,16 @@ from popips.probe.machine import Machine
 
 FOLDER, MAIN, MASTER = "/etc/postfix", "/etc/postfix/main.cf", "/etc/postfix/master.cf"
 RELAY, RECIPIENT = "smtpd_relay_restrictions", "smtpd_recipient_restrictions"
+CLASSES, DEEPEST = "smtpd_restriction_classes", 10
 LISTS = ("smtpd_client_restrictions", "smtpd_helo_restrictions", "smtpd_sender_restrictions", RELAY, RECIPIENT)
-OTHERS = ("mynetworks", "inet_interfaces", "smtpd_delay_reject", "postscreen_dnsbl_sites", "postscreen_dnsbl_action")
+OTHERS = (
+    CLASSES,
+    "mynetworks",
+    "inet_interfaces",
+    "smtpd_delay_reject",
+    "postscreen_dnsbl_sites",
+    "postscreen_dnsbl_action",
+)
 # what Postfix has built in, for a host whose programs cannot be asked: postconf(5)
 DEFAULTS = {
     RELAY: "permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination",
@@ -73,7 +81,18 @@ class Config:
 
     def restrictions(self, name: str) -> list[Restriction]:
         """Return the entries of a list."""
-        return parsed(self.values.get(name, ""))
+        return self.expanded(parsed(self.values.get(name, "")))
+
+    def expanded(self, entries: list[Restriction], depth: int = 0) -> list[Restriction]:
+        """Return entries, and in the place of each class of restrictions what it stands for, as smtpd does."""
+        named = {word.lower(): word for word in re.split(r"[\s,]+", self.values.get(CLASSES, "")) if word}
+        found: list[Restriction] = []
+        for each in entries:
+            if each.name in named and depth < DEEPEST:
+                found += self.expanded(parsed(self.values.get(named[each.name], "")), depth + 1)
+            else:
+                found.append(each)
+        return found
 
 
 def is_there(machine: Machine) -> bool:
@@ -97,6 +116,9 @@ def config(machine: Machine) -> Config:
     service, screened = _at_port_25(machine.ask("postconf", "-M").out)
     of_service = re.findall(rf"^{re.escape(service)}/(\w+) *= *(.*?)\s*$", machine.ask("postconf", "-Px").out, re.M)
     own = {name: value for name, value in of_service if name in names}
+    if values.get(CLASSES):
+        classes = re.split(r"[\s,]+", values[CLASSES])
+        values |= dict(re.findall(r"^(\S+) *= *(.*?)\s*$", machine.ask("postconf", "-x", *classes).out, re.M))
     error = said.err.strip() if said.status or not values else ""
     return Config({**values, **own}, frozenset(own), error, service, screened)
 

@@ -168,6 +168,7 @@ def judge(host: Host, case: Case) -> None:
 
 
 RELAY, RECIPIENT, CLIENT = (f"smtpd_{name}_restrictions" for name in ("relay", "recipient", "client"))
+CLASS = "smtpd_restriction_classes = other, mine\n"
 MY, CLOSE = "permit_mynetworks", "reject_unauth_destination"
 
 
@@ -214,6 +215,19 @@ POSTFIX = [
         "does not ask the map",
         f"{ASKS}, {CLOSE}'",
     ),
+    Case("a class that asks", main_cf(f"{MY}, mine, {CLOSE}", more=f"{CLASS}mine = {ASKS}\n"), OK),
+    Case("a class that refuses", main_cf(f"{MY}, {ASKS}, mine", more=f"{CLASS}mine = {CLOSE}\n"), OK),
+    Case(
+        "a class that refuses first",
+        main_cf(f"{MY}, mine, {ASKS}", more=f"{CLASS}mine = {CLOSE}\n"),
+        FAIL,
+        f"behind {CLOSE}",
+        f"{MY}, {ASKS}, mine'",
+    ),
+    Case(
+        "a class that permits", main_cf(f"mine, {ASKS}, {CLOSE}", more=f"{CLASS}mine = permit\n"), FAIL, "open to all?"
+    ),
+    Case("a class of itself", main_cf(f"{MY}, {ASKS}, mine, {CLOSE}", more=f"{CLASS}mine = mine\n"), OK),
     Case("in the recipients' list", main_cf("", f"{MY}, {ASKS}, {CLOSE}"), OK),
     Case(
         "refused by the recipients' list",
