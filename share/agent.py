@@ -5,15 +5,14 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from popips.elsewhere import own_name
 from popips.log import ERROR, INFO, WARNING, Log
 from popips.settings import Settings
-from popips.stamps import StampError
-from share import denied, entry
+from share import entry
 from share.clock import Clock
-from share.denied import TooMany
+from share.denying import Denying
 from share.engine import Engine, EngineError, Entries, Full, Reader
 from share.entry import DENIALS, END, LOGIN, Entry, Future, Garbage
 from share.fleet import Fleet
@@ -43,8 +42,7 @@ class Agent:
         self._begin = b""  # the ID from which on the stream is read
         self._seen = self._last_own = b""  # IDs of the last entry that was read, and of our last one
         self._is_heard = self._is_shaken = False  # whether the stream was read since, and the connection lost just now
-        self._denials_changed = self._ask_denials = True
-        self._unheard = self._untold = ""  # why the denials of others, and those of this host, are not heeded
+        self._denying = Denying(self._knows, self.name, self._clock)
         self._retry = self._write_again = self._checked = self._swept = self._said = NEVER  # by time.monotonic()
         self._wake, waker = socket.socketpair()
         self.waker = waker  # who writes a byte to it, from any thread, ends the wait of turn()
@@ -57,6 +55,10 @@ class Agent:
     def close(self) -> None:
         """End; what is told stays."""
         self._drop()
+        try:
+            self._fleet.end(self._knows.told, self._clock.now())
+        except OSError:
+            pass  # then it is silent from now on
         self._knows.close()
         self._wake.close()
         self.waker.close()
@@ -77,9 +79,9 @@ class Agent:
         now = self._clock.now()
         if self._clock.has_moved():
             self._knows.sweep(now)  # or an end of the future would hide each login until then
-            self._denials_changed = self._ask_denials = True  # they are over by this host's clock
+            self._denying.begin()  # they are over by this host's clock
         changes, are_denials_changed = self._knows.here.changes(now)
-        self._denials_changed |= are_denials_changed
+        self._denying.changed |= are_denials_changed
         for change in changes:
             self._knows.notice(change, now)
         try:
@@ -92,7 +94,7 @@ class Agent:
         """Return for how many seconds nothing is to be done unless something happens."""
         if self._engine is None:
             return self._retry - time.monotonic()
-        if self._is_heard and (self._knows.ready or self._ask_denials or self._denials_changed):
+        if self._is_heard and (self._knows.ready or self._denying.is_due()):
             return self._write_again - time.monotonic()
         at = self._knows.next()
         return TURN if at is None else at - self._clock.now()
@@ -130,7 +132,7 @@ class Agent:
             engine.close()
             raise
         self._engine, self._checked, self._is_heard = engine, time.monotonic(), False
-        self._denials_changed = self._ask_denials = True
+        self._denying.begin()
         return engine
 
     def _has_lost(self, engine: Engine) -> bool:
@@ -175,7 +177,7 @@ class Agent:
             except Full:
                 self._begin_anew(engine)
             self._is_shaken = False
-            self._say(self._unheard or self._untold)
+            self._say(self._denying.trouble)
         if time.monotonic() - self._checked > CHECK or self._is_ahead(self._last):
             self._check(engine)
 
@@ -225,9 +227,9 @@ class Agent:
             elif its.host != self.name or self._is_namesake():
                 written = self._clock.here(entry.milliseconds(number) / 1000)
                 # what was written before this program was started took no time
-                self._fleet.heard(its.host, written, now - written if self._knows.is_complete else 0.0)
+                self._fleet.heard(its, written, now - written if self._knows.is_complete else 0.0)
             if its.sign == DENIALS:
-                self._ask_denials |= its.host != self.name  # or hosts of one name would answer each other for ever
+                self._denying.ask |= its.host != self.name  # or hosts of one name would answer each other for ever
                 continue
             then, is_live = min(self._clock.here(its.time), now), its.sign == LOGIN
             event = Event(then, is_live, its.user, its.service, its.host, is_own)
@@ -252,8 +254,9 @@ class Agent:
 
     def _tell(self, engine: Engine) -> None:
         """Write what is new here, and whom it keeps out, for the others."""
-        if self._ask_denials or self._denials_changed:
-            self._share_denials(engine)
+        if self._denying.is_due():
+            self._denying.share(engine, lambda: self._add(engine, [self._entry(DENIALS, "", self._now())]))
+            self._fleet.know(self._denying.hosts)
         while self._knows.ready:
             batch = dict(list(self._knows.ready.items())[:MOST])
             self._add(engine, [self._entry(LOGIN if its.is_live else END, name, its) for name, its in batch.items()])
@@ -264,30 +267,8 @@ class Agent:
         since = self._clock.there(now) - self._settings.window - KEEP
         self._last_own = engine.add([entry.pack(its, now) for its in entries], since)
 
-    def _share_denials(self, engine: Engine) -> None:
-        fields, self._unheard = engine.denied(), ""
-        try:
-            self._knows.told.deny(denied.merged(fields, self.name, self._clock.now(), self._clock.here))
-        except TooMany as error:  # what was known before holds
-            self._unheard = f"{engine.denials}: denials on other hosts count no more as they change: {error}"
-        self._ask_denials = False
-        self._tell_denials(engine, fields)
-        self._denials_changed = False
-
-    def _tell_denials(self, engine: Engine, fields: Mapping[bytes, bytes]) -> None:
-        self._untold = ""
-        try:
-            own = denied.pack(self._knows.here.denied(), self._clock.there)
-            there = fields.get(self.name.encode(), b"")
-            if own == there and not self._denials_changed:  # else who noted them there may not have come to tell of it
-                return
-            if len(own) > len(there):  # fewer are told, however many the others have
-                denied.bound(denied.with_own(fields, self.name, own))
-        except (StampError, TooMany) as error:  # what was told before holds
-            self._untold = f"the other hosts do not hear what is denied here now: {error}"
-        else:
-            engine.deny(self.name, own)
-            self._add(engine, [self._entry(DENIALS, "", Event(self._clock.now(), False, UNKNOWN, UNKNOWN, self.name))])
+    def _now(self) -> Event:
+        return Event(self._clock.now(), False, UNKNOWN, UNKNOWN, self.name)
 
     def _entry(self, sign: str, name: str, event: Event) -> Entry:
         return Entry(sign, name, event.time, event.user, event.service, event.host, self._knows.told.id)

@@ -5,7 +5,7 @@ A field's lines are those of the file .denied in the stamp folder, but for the t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from popips.denials import FEWER, FOR_EVER, LARGEST, MOST, Denial
 from popips.login import ELSEWHERE, plain
@@ -24,28 +24,38 @@ def pack(denied: Iterable[Denial], there: Convert) -> bytes:
     return "".join(sorted(_moved(one, there, "").pack() for one in denied)).encode()
 
 
-def merged(fields: Mapping[bytes, bytes], but: str, now: float, here: Convert) -> bytes:
-    """Return whom the hosts keep out, but for one of them, in the form of the file .denied.
+def heeded(fields: Mapping[bytes, bytes], known: Mapping[str, bytes], but: str, now: float) -> dict[str, bytes]:
+    """Return what each host tells but for one of them, and of those that have no field what was known of them.
+
+    now: by the server's clock.
+    """
+    there = of_hosts(fields)
+    gone = {host: _live(lines, now) for host, lines in known.items() if host not in there}
+    return {host: lines for host, lines in {**gone, **there}.items() if lines and host != but}
+
+
+def merged(told: Mapping[str, bytes], now: float, here: Convert) -> bytes:
+    """Return whom the hosts keep out, in the form of the file .denied.
 
     here: from the server's clock to this host's, which says now. What is no denial is left out. Raise TooMany.
     """
-    told = {host: lines for host, lines in _by_host(fields).items() if host != but}
     bound(told)
-    found: dict[str, Denial] = {}
+    found: dict[tuple[str, str], Denial] = {}
     for host, lines in told.items():
-        for line in lines.decode("ascii", "replace").splitlines():
-            one = _unpacked(line)
-            if one is None:
-                continue
-            one = _moved(one, here, f"{ELSEWHERE}{host}")
-            if one.until > now and (one.text not in found or found[one.text].until < one.until):
-                found[one.text] = one
-    return "".join(found[text].pack() for text in sorted(found)).encode()
+        for one in _unpacked(lines):
+            moved, key = _moved(one, here, f"{ELSEWHERE}{host}"), (one.text, host)
+            if moved.until > now and (key not in found or found[key].until < moved.until):
+                found[key] = moved
+    return "".join(found[key].pack() for key in sorted(found)).encode()
 
 
-def with_own(fields: Mapping[bytes, bytes], host: str, own: bytes) -> dict[str, bytes]:
-    """Return what the hosts tell, and a host its own anew."""
-    return {**_by_host(fields), host: own}
+def by_hosts(data: bytes, there: Convert) -> dict[str, bytes]:
+    """Return what merged() has made, by host, as each would tell it; there: from this host's clock to the server's."""
+    found: dict[str, list[Denial]] = {}
+    for one in _unpacked(data):
+        if one.host:
+            found.setdefault(one.host, []).append(Denial(one.text, one.until, plain(one.by.rpartition(ELSEWHERE)[0])))
+    return {host: pack(denied, there) for host, denied in found.items()}
 
 
 def bound(told: Mapping[str, bytes]) -> None:
@@ -59,20 +69,24 @@ def bound(told: Mapping[str, bytes]) -> None:
     raise TooMany(f"{number} denials, most of them by {first}; hosts can heed {MOST}: {cure}")
 
 
-def _by_host(fields: Mapping[bytes, bytes]) -> dict[str, bytes]:
+def of_hosts(fields: Mapping[bytes, bytes]) -> dict[str, bytes]:
     """Return what the hosts tell; a field that is none's is left out."""
     named = ((field.decode("ascii", "replace"), lines) for field, lines in fields.items())
     return {host: lines for host, lines in named if 0 < len(host) <= LONGEST_NAME and not host.strip(SERVICE)}
 
 
-def _unpacked(line: str) -> Denial | None:
-    try:
-        text, until, by = line.split(" ")
-        if len(until) > LONGEST:
-            return None
-        return Denial(text, FOR_EVER if until == "-" else int(until), plain(by))
-    except ValueError:  # address.Refused is one, too
-        return None
+def _live(lines: bytes, now: float) -> bytes:
+    return "".join(one.pack() for one in _unpacked(lines) if one.until > now).encode()
+
+
+def _unpacked(lines: bytes) -> Iterator[Denial]:
+    for line in lines.decode("ascii", "replace").splitlines():
+        try:
+            text, until, by = line.split(" ")
+            if len(until) <= LONGEST:
+                yield Denial(text, FOR_EVER if until == "-" else int(until), plain(by))
+        except ValueError:  # address.Refused is one, too
+            pass
 
 
 def _moved(one: Denial, to: Convert, behind: str) -> Denial:

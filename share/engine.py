@@ -15,6 +15,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from popips import denials
 from popips.paste import quoted
 from popips.settings import Settings
 from share.entry import FIELD
@@ -25,6 +26,7 @@ TIMEOUT = 3.0  # seconds for an answer
 CONNECT = 1.0  # seconds for a connection
 PAUSE = 0.01  # seconds between two reads: what comes meanwhile comes in one answer
 WAITING = 4  # answers that are read ahead
+LARGEST = 4 * denials.LARGEST  # bytes at the server of all that hosts deny, with what it needs besides
 
 CERTIFICATE = (
     "its certificate must be for the name in share, and of an authority that this host trusts: put that one's into "
@@ -64,6 +66,10 @@ class EngineError(Exception):
     def __init__(self, text: str, is_lost: bool) -> None:
         super().__init__(text)
         self.is_lost = is_lost
+
+
+class TooLarge(EngineError):
+    """What is there takes more memory than hosts have for it."""
 
 
 class Full(EngineError):
@@ -134,17 +140,18 @@ class Engine:
             client.delete(self.stream)
 
     def denied(self) -> dict[bytes, bytes]:
-        """Return whom each host keeps out."""
+        """Return whom each host keeps out; raise TooLarge before any of it is read."""
         with self.asking() as client:
+            size = client.memory_usage(self.denials, samples=0) or 0
+            if size > LARGEST:
+                cure = "see who has written what there, and take it out by HSET, as popips-share(8) has it"
+                raise TooLarge(f"they take {size} bytes at the server, hosts read {LARGEST}: {cure}", is_lost=False)
             return dict(client.hgetall(self.denials))
 
     def deny(self, host: str, data: bytes) -> None:
-        """Note whom this host keeps out."""
+        """Note whom this host keeps out, be it nobody: who has no field has not said."""
         with self.asking() as client:
-            if data:
-                client.hset(self.denials, host, data)
-            else:
-                client.hdel(self.denials, host)
+            client.hset(self.denials, host, data)
 
     def reader(self, cursor: bytes, wake: Callable[[], object]) -> Reader:
         """Return what reads the entries behind this ID, started."""

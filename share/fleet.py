@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from popips.probe.fleet import SCHEMA
+from share.entry import Entry
 from share.told import Told
 
 SOON = 1.0  # seconds between two changes of the file
+ENDED = "popips-share was ended"
 ALIVE = 10.0  # seconds after which it is written whether or not there is news
 
 
@@ -26,12 +28,24 @@ class Fleet:
         self._name, self._engine = name, engine
         self._is_connected, self._since, self._error = False, now, ""
         self._hosts: dict[str, Heard] = {}
+        self._namesake = ""  # which of the hosts of this one's name was heard last
+        self._known: list[str] = []
         self._written, self._is_news = float("-inf"), True
 
-    def heard(self, host: str, written: float, lag: float) -> None:
+    def heard(self, its: Entry, written: float, lag: float) -> None:
         """Note when another host has written an entry, and how many seconds it took."""
-        self._hosts[host] = Heard(written, max(0.0, lag))
+        self._hosts[its.host] = Heard(written, max(0.0, lag))
+        if its.host == self._name:
+            self._namesake = its.by
+        elif its.by and its.by == self._namesake:  # it has another name by now
+            self._hosts.pop(self._name, None)
+            self._namesake = ""
         self._is_news = True
+
+    def know(self, hosts: list[str]) -> None:
+        """Note which other hosts have told the server of their denials, be it long ago."""
+        self._is_news |= hosts != self._known
+        self._known = hosts
 
     def state(self, is_connected: bool, error: str, now: float) -> bool:
         """Note whether the server is there, and what is wrong; return whether that is news."""
@@ -41,6 +55,12 @@ class Fleet:
             self._since = now
         self._is_connected, self._error, self._is_news = is_connected, error, True
         return True
+
+    def end(self, told: Told, now: float) -> None:
+        """Write that this host is no longer connected. Raise OSError."""
+        self.state(False, ENDED, now)
+        self._written = float("-inf")
+        self.write(told, now)
 
     def write(self, told: Told, now: float) -> None:
         """Write the file, if it is time for that. Raise OSError."""
@@ -60,6 +80,8 @@ class Fleet:
                 "error": self._error,
                 "written": now,
                 "hosts": hosts,
+                "known": self._known,
+                "id": told.id,
             }
         )
         self._written, self._is_news = now, False

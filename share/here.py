@@ -9,7 +9,7 @@ from popips import address, denials
 from popips.denials import Denial
 from popips.login import ELSEWHERE
 from popips.settings import Settings
-from popips.stamps import DENIED, StampError
+from popips.stamps import DENIED, DENIED_ELSEWHERE, StampError
 from popips.stamps.folder import Folder
 from share.ledger import UNKNOWN, Event
 from share.watch import Lost, Watch
@@ -86,6 +86,10 @@ class Here:
     def denied(self) -> list[Denial]:
         """Return whom the admin of this host keeps out. Raise StampError if nobody can tell."""
         return denials.load(self._folder)
+
+    def denied_elsewhere(self) -> bytes:
+        """Return whom other hosts keep out, as the last run knew. Raise StampError."""
+        return denials.pack(denials.load(self._folder, False, DENIED_ELSEWHERE))
 
 
 def _same(one: Folder, other: Folder) -> bool:

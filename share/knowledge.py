@@ -121,6 +121,10 @@ class Knowledge:
                 elif name not in self.told.events:  # else it is of another host of that name
                     del self._known[name]
 
+    def denied_before(self) -> bytes:
+        """Return whom the others kept out, as this host knew before now; after a boot only the last run knew."""
+        return self.here.denied_elsewhere() if self.told.denied is None else self.told.denied
+
     # ---- what is to be told
 
     def next(self) -> float | None:

@@ -277,6 +277,10 @@ def test_where_what_others_told_cannot_be_believed_lst_and_why_say_so(installed:
 LINES: dict[str, tuple[dict[str, object], str]] = {
     "well": ({}, f"connected to {SHARE} as {MINE} for 3m20s; {OTHER} live 12, heard 0m05s ago, lag 0.01 s"),
     "alone": ({"hosts": {}}, f"connected to {SHARE} as {MINE} for 3m20s; no other host heard"),
+    "not heard": (
+        {"known": ["mx3", OTHER, "\x1b[2J"]},
+        f"connected to {SHARE} as {MINE} for 3m20s; {OTHER} live 12, heard 0m05s ago, lag 0.01 s; mx3 not heard yet",
+    ),
     "cut off": (
         {"connected": False, "error": "Connection refused"},
         f"NOT connected to {SHARE} as {MINE} for 3m20s; error: Connection refused; {OTHER} live 12,",

@@ -120,11 +120,13 @@ def _fleet(told: Fleet, now: float) -> str:
     how = f"{'connected to' if told.connected else 'NOT connected to'} {told.engine} as {word(told.name)}{since}"
     hosts = [
         f"{word(host.name)} live {host.live}, heard {report.span(max(0.0, now - host.heard))} ago, lag {host.lag:.2f} s"
-        for host in told.hosts[:HOSTS]
+        for host in told.hosts
     ]
-    more = [f"{counted(len(told.hosts) - HOSTS, 'more host')}"] if told.hosts[HOSTS:] else []
+    heard = {host.name for host in told.hosts}
+    hosts += [f"{word(name)} not heard yet" for name in told.known if name not in heard]
+    more = [f"{counted(len(hosts) - HOSTS, 'more host')}"] if hosts[HOSTS:] else []
     error = [f"error: {_cut(told.error)}"] if told.error else []
-    return "; ".join([how, *error, *(hosts or ["no other host heard"]), *more])
+    return "; ".join([how, *error, *(hosts[:HOSTS] or ["no other host heard"]), *more])
 
 
 def _cut(text: str) -> str:

@@ -79,13 +79,14 @@ def _start(patient: Patient) -> str:
 
 def _wrong_hosts(patient: Patient, seen: Fleet) -> Iterator[Finding]:
     of = patient.settings
-    if not seen.hosts and not seen.is_silent(patient.now):
+    if not (seen.hosts or seen.known) and not seen.is_silent(patient.now):
         found = f"no other host has been heard in {of.share_stream}: has each the same share and share_stream?"
         yield Finding(WARN, found, _lines(patient))
     for host in seen.hosts:
         if host.name == seen.name and patient.now - host.heard < NAMESAKE:
             found = f"another host calls itself {host.name}, too: each of the two undoes what the other denies"
-            fix = f"{patient.set_line('share_name', f'{host.name[: LONGEST_NAME - 2]}-2')}; {_start(patient)}"
+            other = f"-{seen.id or 2}"  # the same cure on both would give them one name again
+            fix = f"{patient.set_line('share_name', host.name[: LONGEST_NAME - len(other)] + other)}; {_start(patient)}"
             yield Finding(FAIL, found, f"heard {_ago(patient, host.heard)} ago; the cure is for one of the two", fix)
         if host.lag > LATE:
             found = f"{host.name}: its last login took {host.lag:.0f} s to come here"

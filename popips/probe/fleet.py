@@ -19,7 +19,7 @@ SERVICE = f"{PROGRAM}.service"
 FILE = ".fleet"
 LARGEST = 1 << 20  # bytes
 SCHEMA = 1
-SILENT = 60.0  # seconds after which popips-share counts as dead: it writes every ten
+SILENT = 30.0  # seconds after which popips-share counts as dead: it writes every ten
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Host:
 class Fleet:
     """What popips-share says. name: what the others call this host; engine: the server by which they tell each other.
 
-    since: from when on that is connected, or is not; None where popips-share says nothing, and error says why.
+    since: from when on that is connected, or is not; None where popips-share says nothing, and error says why. known:
+    other hosts, heard or not. id: what tells this one from another of its name.
     """
 
     name: str
@@ -49,6 +50,8 @@ class Fleet:
     error: str
     written: float | None = None
     hosts: list[Host] = field(default_factory=list)
+    known: list[str] = field(default_factory=list)
+    id: str = ""
 
     def is_silent(self, now: float) -> bool:
         """Whether popips-share has died, or never was there."""
@@ -100,6 +103,8 @@ def _fleet(told: dict[str, object]) -> Fleet:
         if _is_a_hosts(name)
     ]
     odd = len(told["hosts"]) - len(hosts)
+    names, its = told.get("known", []), str(told.get("id", ""))
+    known = [name for name in names if _is_a_hosts(name)] if isinstance(names, list) else []
     errors = [str(told["error"]), f"left out {odd} by a name that no host can have" if odd else ""]
     return Fleet(
         str(told["name"]),
@@ -109,6 +114,8 @@ def _fleet(told: dict[str, object]) -> Fleet:
         "; ".join(filter(None, errors)),
         _number(told["written"]),
         hosts,
+        known,
+        its if _is_a_hosts(f"x{its}") else "",
     )
 
 

@@ -81,12 +81,17 @@ def alone(others: From) -> None:
     write(others, hosts={})
 
 
+def test_a_host_that_has_not_logged_anybody_in_since_is_there_all_the_same(others: From) -> None:
+    write(others, hosts={}, known=[OTHER])
+    assert checks(others)["share.hosts"].status == OK
+
+
 def slow(others: From) -> None:
     write(others, hosts={OTHER: {"heard": NOW, "lag": 99, "live": 1}})
 
 
 def namesake(others: From) -> None:
-    write(others, hosts={"mx1": {"heard": NOW - 60, "lag": 0.01, "live": 1}})
+    write(others, hosts={"mx1": {"heard": NOW - 60, "lag": 0.01, "live": 1}}, id="-Aa_")
 
 
 def writable(others: From) -> None:
@@ -123,14 +128,14 @@ def long_namesake(others: From) -> None:
 
 
 def just_silent(others: From) -> None:
-    write(others, written=NOW - 61)
+    write(others, written=NOW - 31)
 
 
 START = ("popips-share",)  # of the command that starts it, which depends on what runs the host
 CASES: list[tuple[Callable[[From], None], str, str, tuple[str, ...], tuple[str, ...]]] = [
     (silent, "engine", WARN, ("popips-share says nothing for 10 minutes",), START),
     (without_password, "engine", WARN, ("asks this host for no password", "popips-share(8)"), ()),
-    (just_silent, "engine", WARN, ("popips-share says nothing for 61 seconds",), START),
+    (just_silent, "engine", WARN, ("popips-share says nothing for 31 seconds",), START),
     (never, "engine", WARN, ("popips-share has never said anything", ".fleet: "), START),
     (
         cut_off,
@@ -147,7 +152,7 @@ CASES: list[tuple[Callable[[From], None], str, str, tuple[str, ...], tuple[str, 
         "hosts",
         FAIL,
         ("another host calls itself mx1, too", "heard 60 seconds ago"),
-        ("share_name = mx1-2", *START),
+        ("share_name = mx1--Aa_", *START),
     ),
     (long_namesake, "hosts", FAIL, ("another host calls itself mmm",), (f"share_name = {'m' * 98}-2",)),
     (writable, "folder", FAIL, ("{from}: others may write to it",), ("chmod go-w {from}",)),

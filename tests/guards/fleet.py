@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.guards import Guard
 
 READ, TAKEN, ANSWER, RUN = "popips/elsewhere.py", "expirer/fleet.py", "mapd/answer.py", "popips/run.py"
+OF_TOLD = "tests/test_fleet_told.py::test_"
 OF_RUNS, OF_MAPD = "tests/test_fleet.py::test_", "tests/mapd/test_elsewhere.py::test_"
 NEWEST = f"{OF_MAPD}the_newest_of_both_decides_unless_somebody_denies_it"
 BELIEVED = f"{OF_RUNS}where_the_folder_cannot_be_believed_that_is_said_and_nothing_here_is_lost"
@@ -180,6 +181,24 @@ GUARDS = (
         "popips/revoke.py",
         {"            elsewhere.end(site.settings, ended, time.time())\n": "            pass\n"},
         f"{OF_RUNS}what_the_admin_ends_while_popips_share_does_not_run_stays_ended[end 192.0.2.10]",
+    ),
+    Guard(
+        "popips-db end names the logins on other hosts that are left",
+        "popips/db/end.py",
+        {"    if name_elsewhere(task, site):\n        return 1\n": ""},
+        f"{OF_TOLD}a_choice_of_grants_names_the_logins_on_other_hosts_that_are_left[--all-mapd]",
+    ),
+    Guard(
+        "what a run has refused of other hosts is not said to wait for the next",
+        "popips/db/known.py",
+        {"told.came >= self._since and ": ""},
+        f"{OF_TOLD}what_the_next_run_takes_up_is_shown_as_pending_until_it_has",
+    ),
+    Guard(
+        "what a denial has ended of other hosts stays ended when it is lifted",
+        "popips/db/deny.py",
+        {"    elsewhere.end(site.settings, there, site.now)  # or": "    # or"},
+        f"{OF_TOLD}a_login_elsewhere_that_a_denial_ends_is_named_and_stays_ended",
     ),
     Guard(
         "what the admin takes out here is not opened again by a login elsewhere before that",

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from tests.guards import Guard
 
-AGENT = "share/agent.py"
+AGENT, DENYING = "share/agent.py", "share/denying.py"
+DOWN = "tests/share/test_agent.py::test_denials_of_a_host_that_is_down_hold_when_the_server_comes_back_without_them"
+RENAMED = (
+    "tests/share/test_agent.py::"
+    "test_denials_that_another_host_of_that_name_has_overwritten_are_told_again_when_it_gets_another"
+)
 FUTURE = "tests/share/test_share.py::test_a_stream_whose_last_entry_is_of_the_future_is_begun_anew"
 FULL = "tests/share/test_share.py::test_a_stream_that_has_given_ids_of_the_future_is_begun_anew"
 NAMESAKES = "tests/share/test_agent.py::test_hosts_of_one_name_hear_each_other_and_end_nothing_but_their_own"
@@ -96,27 +101,75 @@ GUARDS = (
     ),
     Guard(
         "more denials than each login can look through are not told",
-        "share/agent.py",
-        {"                denied.bound(denied.with_own(fields, self.name, own))\n": "                pass\n"},
+        DENYING,
+        {"                denied.bound(": "                len("},
         "tests/share/test_agent.py::test_more_denials_than_hosts_can_heed_leave_those_in_force_that_were_known",
     ),
     Guard(
         "who lifts a denial is heard, however many the others have",
-        "share/agent.py",
-        {"if len(own) > len(there):": "if own:"},
+        DENYING,
+        {'if len(own) > len(there or b""):': "if own:"},
         "tests/share/test_agent.py::test_who_has_more_denials_than_hosts_can_heed_may_lift_some",
     ),
     Guard(
         "a denial reaches the others if its host is lost before it has told of it",
-        AGENT,
-        {"if own == there and not self._denials_changed:": "if own == there:"},
+        DENYING,
+        {"            if not self.changed:  # else": "            if own == there or not self.changed:  # else"},
         f"{LOST}[killed]",
     ),
     Guard(
         "denials that the server has lost are told again",
-        AGENT,
-        {"        self._tell_denials(engine": "        self._denials_changed and self._tell_denials(engine"},
+        DENYING,
+        {"        self._tell(engine": "        self.changed and self._tell(engine"},
         "tests/share/test_agent.py::test_denials_that_the_server_has_lost_are_told_again",
+    ),
+    Guard(
+        "denials of a host that is down hold when the server comes back without them",
+        DENYING,
+        {"denied.heeded(fields, self._known,": "denied.heeded(fields, {},"},
+        f"{DOWN}[goes on]",
+    ),
+    Guard(
+        "so they do after a boot",
+        "share/knowledge.py",
+        {"self.here.denied_elsewhere() if": 'b"" if'},
+        f"{DOWN}[is booted]",
+    ),
+    Guard(
+        "who denies nobody any more says so, for nothing is no answer",
+        "share/engine.py",
+        {"            client.hset(self.denials": "            data and client.hset(self.denials"},
+        f"{DOWN}[goes on]",
+    ),
+    Guard(
+        "what changes at the server without a word is heard within a minute",
+        DENYING,
+        {" or time.monotonic() - self._asked > AGAIN": ""},
+        "tests/share/test_agent.py::test_what_changes_at_the_server_without_a_word_is_heard_in_time",
+    ),
+    Guard(
+        "two of one name that deny others do not answer each other for ever",
+        DENYING,
+        {" or time.monotonic() - self._answered < AGAIN:": ":"},
+        "tests/share/test_agent.py::test_two_of_one_name_that_deny_others_do_not_answer_each_other_for_ever",
+    ),
+    Guard(
+        "of two of one name nobody warns when one has another",
+        "share/fleet.py",
+        {"            self._hosts.pop(self._name, None)\n": ""},
+        RENAMED,
+    ),
+    Guard(
+        "denials that take too much memory are not read",
+        "share/engine.py",
+        {"if size > LARGEST:": "if size < 0:"},
+        "tests/share/test_agent.py::test_denials_that_take_too_much_memory_are_not_read_and_all_else_goes_on",
+    ),
+    Guard(
+        "a popips-share that was ended is not connected",
+        "share/agent.py",
+        {"            self._fleet.end(": "            str("},
+        "tests/share/test_share.py::test_sigterm_ends_it_and_what_was_told_stays",
     ),
     Guard(
         "a stream whose last entry is of the future is begun anew",
@@ -181,7 +234,7 @@ GUARDS = (
     Guard(
         "denials on other hosts end by this host's clock, also when it is put",
         "share/agent.py",
-        {"self._denials_changed = self._ask_denials = True  # they are over": "pass  # they are over"},
+        {"self._denying.begin()  # they are over": "pass  # they are over"},
         PUT_BACK,
     ),
     Guard(

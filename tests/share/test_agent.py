@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,11 +15,14 @@ import pytest
 
 from popips import configuration, denials
 from popips.log import Log
+from share import denying
 from share.agent import Agent
-from share.engine import COUNT, Engine, EngineError
+from share.engine import COUNT, LARGEST, Engine, EngineError
 from share.watch import Lost, Watch
 from tests.share import LIMIT, STREAM, V6, A, B, C, Host, Server, wait
 from tests.share.conftest import Servers
+
+DENIED = f"{STREAM}:denied"
 
 
 class Lines(Log):
@@ -148,7 +152,7 @@ def test_more_denials_than_hosts_can_heed_leave_those_in_force_that_were_known(s
     until(lambda: "most of them by pop3; " in two.host.error, one, two)
     two.login(A)
     until(lambda: one.host.hears(A) == "live", one, two)  # which goes on
-    server.client.hdel(f"{STREAM}:denied", "pop3")
+    server.client.hset(f"{STREAM}:denied", "pop3", "")
     server.client.xadd(STREAM, {"e": "! - 0.000 - - pop3"})
     one.host.lift(A)
     (one.host.stamps / ".denied").write_text(f"{B} - root\n")
@@ -160,8 +164,10 @@ def test_more_denials_than_hosts_can_heed_leave_those_in_force_that_were_known(s
 def test_a_denial_reaches_the_others_if_the_host_is_lost_before_it_has_told_of_it(
     server: Server, clocked: Hosts, monkeypatch: pytest.MonkeyPatch, is_killed: bool
 ) -> None:
+    monkeypatch.setattr(denying, "AGAIN", 3600.0)
     one, two = clocked("pop1", server.url), clocked("pop2", server.url)
     until(lambda: one.log.lines and two.denied.exists(), one, two)
+    until(lambda: "pop1" in two.host.fleet["hosts"], one, two)  # or what it has told before is what has two ask
     real, lost = Engine.add, list[bytes]()
 
     def add(its: Engine, lines: Sequence[bytes], since: float) -> bytes:
@@ -208,8 +214,103 @@ def test_denials_that_another_host_of_that_name_has_overwritten_are_told_again_w
         two.start()
         both = {"pop1": f"{A} - root\n", "pop1-2": f"{B} - root\n"}
         until(lambda: server.client.hgetall(f"{STREAM}:denied") == both, one, two)
+        until(lambda: list(one.host.fleet["hosts"]) == ["pop1-2"], one, two)  # and nobody warns of two any more
+        assert one.host.fleet["id"] != two.host.fleet["id"]
     finally:
         two.agent.close()
+
+
+def is_denied(one: Clocked, name: str) -> bool:
+    return one.host.denied() == [f"{name} - root@pop3"]
+
+
+def test_two_of_one_name_that_deny_others_do_not_answer_each_other_for_ever(
+    server: Server, clocked: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(denying, "AGAIN", 3600.0)
+    one = clocked("pop1", server.url)
+    until(lambda: server.client.hexists(DENIED, "pop1"), one)
+    for name in (A, B, C, V6):  # as one that is called so does whenever another host tells of its denials
+        server.client.hset(DENIED, "pop1", f"{B} - root\n")
+        server.client.xadd(STREAM, {"e": "! - 0.000 - - pop3"})
+        server.client.hset(DENIED, "pop3", f"{name} - root\n")
+        server.client.xadd(STREAM, {"e": "! - 0.000 - - pop3"})
+        until(partial(is_denied, one, name), one)
+    told = [fields["e"] for _, fields in server.client.xrange(STREAM) if "pop1/" in fields["e"]]
+    assert len(told) == 2  # when it was connected, and one answer in AGAIN seconds
+
+
+@pytest.mark.parametrize("how", ["goes on", "is started again", "is booted"])
+def test_denials_of_a_host_that_is_down_hold_when_the_server_comes_back_without_them(
+    server: Server, clocked: Hosts, how: str
+) -> None:
+    one, two = clocked("pop1", server.url), clocked("pop2", server.url, ahead=300)
+    one.host.deny(A)
+    one.host.deny(B, one.now() + 3600)
+    until(lambda: len(two.host.denied()) == 2, one, two)
+    assert one.agent and two.agent
+    one.agent.close()
+    one.agent = None
+    server.client.flushall()
+    if how != "goes on":
+        two.agent.close()
+        if how == "is booted":
+            two.denied.rename(two.host.stamps / ".denied-elsewhere")  # as the last run has noted it
+            shutil.rmtree(two.host.told)
+        two.start()
+    two.host.deny(C)
+    until(lambda: server.client.hkeys(DENIED) == ["pop2"], two)
+    server.client.xadd(STREAM, {"e": "! - 0.000 - - pop3"})
+    server.client.hset(DENIED, "pop3", f"{V6} - root\n")
+    server.client.xadd(STREAM, {"e": "! - 0.000 - - pop3"})
+    until(lambda: f"{V6} - root@pop3" in two.host.denied(), two)
+    found = {line.split(" ")[0]: line.split(" ")[1:] for line in two.host.denied()}
+    assert (sorted(found), found[A]) == (sorted([A, B, V6]), ["-", "root@pop1"])
+    assert abs(int(found[B][0]) - two.now() - 3600) < LIMIT
+    one.host.lift(A)
+    one.host.lift(B)
+    one.start()
+    until(lambda: two.host.denied() == [f"{V6} - root@pop3"], one, two)
+
+
+def test_what_changes_at_the_server_without_a_word_is_heard_in_time(
+    server: Server, clocked: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the admin lifts the denials of a host that is gone for good."""
+    one = clocked("pop1", server.url)
+    server.client.hset(DENIED, "pop3", f"{A} - root\n")
+    until(one.host.denied, one)
+    monkeypatch.setattr(denying, "AGAIN", 0.1)
+    server.client.hset(DENIED, "pop3", "")
+    until(lambda: not one.host.denied(), one)
+
+
+def test_a_host_that_was_not_heard_is_known_by_what_it_has_told_the_server(server: Server, clocked: Hosts) -> None:
+    one = clocked("pop1", server.url)
+    until(lambda: server.client.hexists(DENIED, "pop1"), one)
+    assert one.agent
+    one.agent.close()
+    one.agent = None
+    server.client.delete(STREAM)  # as after a window in which nobody has logged in
+    two = clocked("pop2", server.url)
+    until(lambda: two.log.lines and two.host.fleet["known"] == ["pop1"], two)
+    assert two.host.fleet["hosts"] == {}
+
+
+def test_denials_that_take_too_much_memory_are_not_read_and_all_else_goes_on(
+    server: Server, clocked: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = clocked("pop1", server.url), clocked("pop2", server.url)
+    one.host.deny(A)
+    until(lambda: two.host.denied() == [f"{A} - root@pop1"], one, two)
+    monkeypatch.setattr(denying, "AGAIN", 0.1)
+    server.client.hset(DENIED, "pop3", "x" * LARGEST)
+    until(lambda: "bytes at the server, hosts read " in two.host.error, one, two)
+    two.login(B)
+    until(lambda: one.host.hears(B) == "live", one, two)
+    assert two.host.denied() == [f"{A} - root@pop1"]
+    server.client.hset(DENIED, "pop3", f"{C} - root\n")
+    until(lambda: len(two.host.denied()) == 2 and not two.host.error, one, two)
 
 
 def test_who_has_more_denials_than_hosts_can_heed_may_lift_some(server: Server, clocked: Hosts) -> None:

@@ -111,5 +111,10 @@ def test_denials_of_others_are_moved_to_this_clock_and_what_is_none_is_left_out(
         b"pop3": b"192.0.2.2 1800000300 joe\n",
         b"@": b"192.0.2.5 - root\n",
     }
-    found = denied.merged(fields, "pop1", NOW, lambda there: there - 50)
-    assert found == b"192.0.2.2 1800000250 joe@pop3\n"
+    told = denied.heeded(fields, {}, "pop1", NOW + 50)
+    found = denied.merged(told, NOW, lambda there: there - 50)
+    assert found == b"192.0.2.2 1800000050 root@pop2\n192.0.2.2 1800000250 joe@pop3\n"
+    back = {"pop2": b"192.0.2.2 1800000100 root\n", "pop3": b"192.0.2.2 1800000300 joe\n"}
+    assert denied.by_hosts(found, lambda here: here + 50) == back
+    assert denied.heeded({b"pop3": b""}, back, "pop1", NOW + 99) == {"pop2": back["pop2"]}
+    assert denied.heeded({}, back, "pop1", NOW + 200) == {"pop3": back["pop3"]}  # until it is over
