@@ -59,7 +59,7 @@ def end_chosen(task: Task, site: Site) -> int:
 
 
 def name_elsewhere(task: Task, site: Site) -> int:
-    """Say of each login on another host that is chosen where it can be ended; return 1 if there is one."""
+    """Print each login on another host that is chosen, and where it can be ended; return 1 if there is one."""
     with known(site) as others:
         return report.complain(
             none(name, others.elsewhere(name)) for name in choice.elsewhere(site, others, task.options)
