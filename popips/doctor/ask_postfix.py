@@ -180,9 +180,9 @@ class _Postfix:
         """Return a list as it is."""
         return f"{name} = {', '.join(map(str, postfix.parsed(self.config.values.get(name, ''))))}"
 
-    def of_class(self, each: Restriction, is_it: Callable[[Restriction], bool]) -> bool:
-        """Whether an entry is it, or a class that holds one."""
-        return any(map(is_it, self.config.expanded([each])))
+    def first(self, entries: list[Restriction], is_it: Callable[[Restriction], bool]) -> int | None:
+        """Return the place of the first entry that is it, or a class that holds one; None if none is."""
+        return _index(entries, lambda each: any(map(is_it, self.config.expanded([each]))))
 
     def wanted(self, name: str) -> str:
         """Return a list, as it is written, that asks the map in front of what refuses strangers, and of its DNSBLs."""
@@ -192,16 +192,12 @@ class _Postfix:
         if not self.machine.runs:
             said = self.config.values.get(name, "")
         entries = [each for each in postfix.parsed(said) if not self.is_ours(each)]
-        closing = _index(entries, lambda each: self.of_class(each, lambda its: its.refuses_strangers))
+        closing = self.first(entries, lambda each: each.refuses_strangers)
         last = len(entries) if closing is None else closing
         entries = [each for i, each in enumerate(entries) if i > last or not each.permits_all]
-        stops = [
-            i
-            for i, each in enumerate(entries)
-            if self.of_class(each, lambda its: its.refuses_strangers or its.is_dnsbl)
-        ]
+        stop = self.first(entries, lambda each: each.refuses_strangers or each.is_dnsbl)
         check = Restriction("check_client_access", self.table) if self.has_map else mapd.QUESTION
-        at = stops[0] if stops else len(entries)
+        at = len(entries) if stop is None else stop
         more = [] if closing is not None or name != RELAY else [Restriction("reject_unauth_destination")]
         wanted = [*entries[:at], check, *entries[at:], *more]
         return tables.as_setup_writes(said, self.table, wanted) or ", ".join(map(str, wanted))

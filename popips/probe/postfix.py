@@ -85,7 +85,7 @@ class Config:
 
     def expanded(self, entries: list[Restriction], depth: int = 0) -> list[Restriction]:
         """Return entries, and in the place of each class of restrictions what it stands for, as smtpd does."""
-        named = {word.lower(): word for word in re.split(r"[\s,]+", self.values.get(CLASSES, "")) if word}
+        named = {word.lower(): word for word in _words(self.values.get(CLASSES, ""))}
         found: list[Restriction] = []
         for each in entries:
             if each.name in named and depth < DEEPEST:
@@ -116,16 +116,20 @@ def config(machine: Machine) -> Config:
     service, screened = _at_port_25(machine.ask("postconf", "-M").out)
     of_service = re.findall(rf"^{re.escape(service)}/(\w+) *= *(.*?)\s*$", machine.ask("postconf", "-Px").out, re.M)
     own = {name: value for name, value in of_service if name in names}
-    if values.get(CLASSES):
-        classes = re.split(r"[\s,]+", values[CLASSES])
+    if classes := _words(values.get(CLASSES, "")):
         values |= dict(re.findall(r"^(\S+) *= *(.*?)\s*$", machine.ask("postconf", "-x", *classes).out, re.M))
     error = said.err.strip() if said.status or not values else ""
     return Config({**values, **own}, frozenset(own), error, service, screened)
 
 
+def _words(text: str) -> list[str]:
+    """Return the words of a list in main.cf, which commas and blanks separate."""
+    return text.replace(",", " ").split()
+
+
 def is_loopback(interfaces: str) -> bool:
     """Whether inet_interfaces names loopback addresses only."""
-    words = interfaces.replace(",", " ").split()
+    words = _words(interfaces)
     return bool(words) and all(re.fullmatch(r"loopback-only|localhost|127\.[\d.]+|\[?::1\]?", word) for word in words)
 
 
