@@ -95,9 +95,9 @@ def dovecot(machine: Machine) -> Dovecot | None:
 
 
 def has_read(machine: Machine) -> float | None:
-    """Return when the Dovecot that runs has read its files, in seconds since the epoch; None if nobody can tell."""
+    """Return when a Dovecot has read its files last, in seconds since the epoch; None if nobody can tell."""
     try:
-        return os.stat(machine.path(SOCKET)).st_mtime if master(machine) else None
+        return os.stat(machine.path(SOCKET)).st_mtime
     except OSError:
         return None
 
