@@ -255,7 +255,7 @@ class Agent:
     def _tell(self, engine: Engine) -> None:
         """Write what is new here, and whom it keeps out, for the others."""
         if self._denying.is_due():
-            self._denying.share(engine, lambda: self._add(engine, [self._entry(DENIALS, "", self._now())]))
+            self._denying.share(engine, lambda: self._call(engine))
             self._fleet.know(self._denying.hosts)
         while self._knows.ready:
             batch = dict(list(self._knows.ready.items())[:MOST])
@@ -267,8 +267,10 @@ class Agent:
         since = self._clock.there(now) - self._settings.window - KEEP
         self._last_own = engine.add([entry.pack(its, now) for its in entries], since)
 
-    def _now(self) -> Event:
-        return Event(self._clock.now(), False, UNKNOWN, UNKNOWN, self.name)
+    def _call(self, engine: Engine) -> None:
+        """Have the others ask the server whom hosts keep out."""
+        now = Event(self._clock.now(), False, UNKNOWN, UNKNOWN, self.name)
+        self._add(engine, [self._entry(DENIALS, "", now)])
 
     def _entry(self, sign: str, name: str, event: Event) -> Entry:
         return Entry(sign, name, event.time, event.user, event.service, event.host, self._knows.told.id)
