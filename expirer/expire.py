@@ -17,7 +17,6 @@ from popips.grant import Outcome
 from popips.log import ERROR, Log
 from popips.login import Login
 from popips.maps import MapError, Missing
-from popips.probe import sendmail
 from popips.probe.machine import Machine
 from popips.settings import Settings
 from popips.site import Site, site
@@ -81,6 +80,8 @@ def _work(options: argparse.Namespace, log: Log) -> int:
 
 def _is_unused(host: Site) -> bool:
     """Whether popips was installed, and no more: nothing is set, no sendmail is here, and nobody has logged in."""
+    from popips.probe import sendmail  # which most runs need not wait for
+
     given = vars(host.settings).keys() - {"path", "identity"}
     logins = requests.count(host.folder) or any(True for _ in host.folder.scan())
     return not (given or logins or os.path.exists(sendmail.CF))
