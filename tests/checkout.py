@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from fnmatch import fnmatch
 from pathlib import Path
 
 from tests.box import ROOT
@@ -13,8 +12,4 @@ MADE = (".git", ".venv", "build", "*.egg-info", "__pycache__", ".*_cache", ".hyp
 
 def copy(target: Path) -> None:
     """Copy the checkout into a folder that need not be there yet."""
-    shutil.copytree(ROOT, target, symlinks=True, ignore=_made, dirs_exist_ok=True)
-
-
-def _made(folder: str, names: list[str]) -> set[str]:
-    return {name for name in names if any(fnmatch(name, pattern) for pattern in MADE)}
+    shutil.copytree(ROOT, target, symlinks=True, ignore=shutil.ignore_patterns(*MADE), dirs_exist_ok=True)
