@@ -77,6 +77,7 @@ def _set_up(options: argparse.Namespace) -> int:
 
 def _examined(options: argparse.Namespace, said: dict[str, object], machine: Machine) -> int:
     """Look at what was set up as doctor does; return the exit status: 1 if a check fails."""
+    _print(options, "run popips-db doctor")
     if not options.json:
         wanted = {"conf": options.conf, "json": False, "only": None, "strict": False, "login": None, "root": ""}
         return doctor.work(argparse.Namespace(**wanted))

@@ -40,15 +40,6 @@ def steps(host: Host) -> list[Step]:
     return units.enabling(PART, TIMER, missing, (end, *units.stopping(TIMER, SERVICE)))  # a run that goes on, too
 
 
-def left(host: Host) -> list[str]:
-    """Return what is left to the admin: a second expirer."""
-    jobs = by_cron(host) if host.systemd else []
-    if not jobs or not host.machine.ask("systemctl", "is-enabled", TIMER).out.startswith("enabled"):
-        return []
-    places = ", ".join(job.where for job in jobs)
-    return [f"both {TIMER} and cron run popips-expire, and one is enough: put # in front of the line {places}"]
-
-
 def by_cron(host: Host) -> list[Job]:
     """Return the lines by which cron runs popips-expire."""
     return [job for job in cron.jobs(host.machine, configuration.PATH) if job.is_run]

@@ -11,6 +11,7 @@ from popips.setup.step import ByHand, Choice, Plan, Step
 from popips.setup.there import Host
 
 MTAS = {"sendmail": sendmail, "postfix": postfix}
+HOOKS = {"postlogin": "Dovecot's post-login script", "pam": "PAM"}
 
 
 def plan(machine: Machine, choice: Choice) -> Plan:
@@ -32,9 +33,8 @@ def plan(machine: Machine, choice: Choice) -> Plan:
             steps += part(host)
         except ByHand as why:
             by_hand.append(str(why))
-    left = [] if by_hand else [*mta.left(host), *expirer.left(host), *(pam.left(host) if hook is pam else [])]
-    by = "Dovecot's post-login script" if hook is dovecot else "PAM"
-    says = f"{host.settings.mta}, {host.settings.map}, {by}"
+    left = pam.left(host) if hook is pam and not by_hand else []
+    says = f"{host.settings.mta}, {host.settings.map}, {HOOKS[host.hook]}"
     return Plan(says, () if by_hand else tuple(steps), tuple(dict.fromkeys(by_hand)), tuple(left))
 
 
@@ -43,6 +43,7 @@ def _hook(host: Host) -> str:
     there = "pam" if pam.is_hooked(host) else "postlogin" if dovecot.is_hooked(host) else ""
     if there and host.hook not in ("", there):
         raise ByHand(
-            f"the hook that is here is {there}, and one is enough: take it out, or leave --hook {host.hook} out"
+            f"the hook that is here is {HOOKS[there]}, and one is enough: if setup has put it there, popips-db setup "
+            f"--undo, and then this again; if you have, take it out; or leave --hook {host.hook} out"
         )
     return there or host.hook or "postlogin"

@@ -1,4 +1,4 @@
-"""Postfix: where its restrictions ask the map, and where a DNSBL would refuse before that."""
+"""Postfix: where its restrictions ask the map, in front of the DNSBLs that would refuse before that."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from popips.probe.postfix import (
     RELAY,
     Restriction,
     config,
-    is_loopback,
-    listen_to_all,
     parsed,
     written,
 )
@@ -125,23 +123,6 @@ def _with(said: str, check: str) -> str:
         index -= 2  # the test, and the list that it asks
     at = words[index].start()
     return f"{said[:at]}{check}{', ' if ',' in said else ' '}{said[at:]}"
-
-
-def left(host: Host) -> list[str]:
-    """Return what is left to the admin: DNSBLs that would refuse a granted client, and a Postfix for this host only."""
-    machine, name = host.machine, host.settings.map.name
-    told = []
-    for list_ in LISTS:
-        said = machine.ask("postconf", "-xh", list_).out
-        dnsbl, ours = DNSBL.search(said), said.find(name)
-        if dnsbl and not 0 <= ours < dnsbl.start() and (list_ not in (RELAY, RECIPIENT) or not _closing(said)):
-            told.append(
-                f"{list_} asks a DNSBL, which refuses a listed client in spite of its grant: "
-                f"check_client_access {name} in front of that lets it in"
-            )
-    if is_loopback(machine.ask("postconf", "-xh", "inet_interfaces").out):
-        told.append(f"Postfix listens on loopback only, and serves nobody else: {listen_to_all(machine)}")
-    return told
 
 
 def _closing(said: str) -> int | None:

@@ -7,7 +7,7 @@ import re
 from tempfile import TemporaryDirectory
 
 from popips.probe.machine import Machine
-from popips.probe.sendmail import CF, FOLDER, MC, listen_to_all, parsed
+from popips.probe.sendmail import CF, FOLDER, MC, parsed
 from popips.setup.step import ByHand, Command, Run, Step, Write
 from popips.setup.there import Host, contrib, text
 
@@ -82,16 +82,6 @@ def with_line(source: str, line: str) -> str:
     if found := MAILERS.search(source):
         return f"{source[: found.start()]}{line}\n{source[found.start() :]}"
     raise ByHand(f"{MC} has no MAILER_DEFINITIONS; put in front of the mailers: {line}")
-
-
-def left(host: Host) -> list[str]:
-    """Return what is left to the admin: to let others than this host talk to sendmail."""
-    told = []
-    if parsed(text(host.machine, CF)).is_local_only:
-        told.append(f"sendmail listens on loopback only, and serves nobody else: {listen_to_all(host.machine)}")
-    if host.systemd and host.machine.ask("systemctl", "is-enabled", "sendmail").out.strip() == "disabled":
-        told.append("sendmail is not started at boot: systemctl enable --now sendmail")
-    return told
 
 
 def _waiting(machine: Machine) -> list[str]:

@@ -68,7 +68,7 @@ def _undo(record: Record, say: Say, is_forced: bool) -> list[str]:
         )
     for path, text in left.items():
         if text is not None:
-            say(f"leave in {path} what others have changed there since")
+            say(f"keep in {path} the lines that others have added since")
             others.leave(record, path, text)
     trouble = take_back(record, 0, say, is_forced)
     if not trouble or is_forced:
@@ -119,7 +119,7 @@ def _take_back(entries: list[Entry], copies: str, say: Say, is_forced: bool) -> 
     stale = [change for change in its if change.is_made and not change.is_ours]
     for change in its:
         if not change.is_back and not change.is_ours and (copy := _aside(change.path)):
-            say(f"keep {copy}")
+            say(f"keep a copy of {change.path} as it is now: {copy}")
         if change in stale:
             continue
         if not change.is_back:

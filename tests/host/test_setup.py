@@ -227,7 +227,7 @@ def test_cures_that_were_pasted_do_not_keep_undo_from_its_work(boot: Boot, name:
         assert host.login("imaps", V4) == "ok"
         assert host.rcpt(V4) == "250"
         told = host.do(UNDO)
-        assert ("leave in /etc/mail/sendmail.mc" in told) == (name == "own")
+        assert ("keep in /etc/mail/sendmail.mc" in told) == (name == "own")
         assert "ReadWritePaths=-/etc/stamps" in host.read("/etc/systemd/system/dovecot.service.d/popips.conf")
         assert not host.path("/etc/dovecot/conf.d/99-popips.conf").exists()
         assert (
@@ -389,8 +389,6 @@ def test_a_sendmail_for_its_own_host_only_is_named(boot: Boot, release: str) -> 
         follow(host, INSTALL)
         said = json.loads(host.do(f"{SETUP} --json"))
         assert said["schema"] == 1 and said["ok"]
-        assert any("sendmail listens on loopback only" in line for line in said["left"])
-        assert any("not started at boot" in line for line in said["left"]) == (release == "trixie")
         done = host.run(APPLY)
         assert done.returncode == 1  # doctor has the last word
         assert ("NOT open to logins: " in done.stdout, "mta.listens: sendmail listens on" in done.stdout) == (

@@ -17,8 +17,6 @@ from popips.setup import conf, expirer, pam, postfix, sendmail, show
 from popips.setup.step import ByHand, Choice, Plan, Write
 from popips.setup.there import Host
 from tests.box import ROOT
-from tests.doctor.hosts import WITH_SENDMAIL
-from tests.doctor.hosts import Host as Doctored
 
 MAP = "hash:/var/lib/popips/popips"
 CHECK = f"check_client_access {MAP}"
@@ -285,12 +283,3 @@ def test_how_another_map_comes_into_popips_conf_is_said_and_works(tmp_path: Path
     command = str(error.value).partition("in its place, ")[2].rpartition(", or leave")[0]
     subprocess.run(["sh", "-ec", command], check=True)
     assert str(conf.host(Machine(), Choice(str(path), map="mapd")).settings.map) == "mapd"
-
-
-def test_setup_and_doctor_have_one_command_for_an_mta_that_serves_its_host_alone(tmp_path: Path) -> None:
-    cf = WITH_SENDMAIL["/etc/mail/sendmail.cf"] + "O DaemonPortOptions=Name=MTA, Port=smtp, Addr=127.0.0.1\n"
-    cf = cf.replace("O DaemonPortOptions=Family=inet6, Name=MTA, Port=smtp\n", "")
-    its = Doctored(tmp_path, {**WITH_SENDMAIL, "/etc/mail/sendmail.cf": cf})
-    fix = its.checks()["mta.listens"].fix
-    (told,) = sendmail.left(Installed(its.machine, Settings(), None, ""))
-    assert fix and told.endswith(fix)
