@@ -26,11 +26,14 @@ def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield made
 
 
-INSTALL = """
-export DEBIAN_FRONTEND=noninteractive
-apt-get -q -y --no-download install python3-bsddb3
+MAKE_MAP = """
 mkdir -p /etc/mail
 python3 -c 'import bsddb3; bsddb3.hashopen("/etc/mail/access.db", "n")[b"192.0.2"] = b"REJECT"'
+"""
+INSTALL = f"""
+export DEBIAN_FRONTEND=noninteractive
+apt-get -q -y --no-download install python3-bsddb3
+{MAKE_MAP}
 dpkg -i /popips.deb
 """
 KEYS = """
@@ -254,6 +257,7 @@ def test_it_is_removed_where_it_is_not_in_use(installed: Root) -> None:
 
 SAYS_MAKEMAP = {  # where the package is installed, and whether it names sendmail's map and how to make it
     "nothing is set": ("true", False),
+    "sendmail and its map": (MAKE_MAP, False),
     "sendmail": ("mkdir -p /etc/mail; touch /etc/mail/sendmail.cf", True),
     "settings": ("mkdir -p /etc/mail; echo 'window = 5m' > /etc/popips.conf", True),
     "settings, and no folder for the map": ("echo 'window = 5m' > /etc/popips.conf", False),
