@@ -171,7 +171,7 @@ def test_what_others_have_added_stays_and_all_else_is_undone(host: Path) -> None
         (host / name).write_text(f"{text}mine = yes\n")
         (host / name).chmod(0o600)
     undone = run("undo", host)
-    assert (undone.returncode, f"leave in {host / EDITED} " in undone.stdout) == (0, True)
+    assert (undone.returncode, f"keep in {host / EDITED} " in undone.stdout) == (0, True)
     assert texts(host) == {**BEFORE, EDITED: "a = b\nmine = yes\n", FRESH: "mine = yes\n"}
     assert {(host / name).stat().st_mode & 0o777 for name in (EDITED, FRESH)} == {0o600}
 
