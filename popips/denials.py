@@ -7,7 +7,7 @@ denial, under the writers' lock of the map, has made its grant by then, and that
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from stat import S_ISREG
 
 from popips import address
@@ -46,9 +46,11 @@ class Denial:
 class Denied:
     """Denials by their networks: a look-up costs as much among a hundred thousand as among ten of the same sizes."""
 
-    def __init__(self, denials: Iterable[Denial]) -> None:
+    def __init__(self, own: Iterable[Denial], others: Collection[Denial] = ()) -> None:
+        """Take this host's own, and those of others."""
+        self._others = others
         self._of_size: dict[tuple[int, int], dict[int, Denial]] = {}  # by the bytes of an address, and the bits
-        for one in denials:
+        for one in (*own, *others):
             its = one.network
             there = self._of_size.setdefault((len(its.first), its.bits), {})
             if its.prefix not in there or there[its.prefix].until < one.until:
@@ -62,6 +64,10 @@ class Denied:
             if found and found.until > now:
                 return found
         return None
+
+    def cure(self, denial: Denial) -> str:
+        """Return the command that lets them in again, and on which host it is to be typed if that is another one."""
+        return f"popips-db undeny {denial.text}{f' on {denial.host}' if denial in self._others else ''}"
 
 
 def load(folder: Folder, strictly: bool = True, file: str = DENIED, most: int = OWN) -> list[Denial]:

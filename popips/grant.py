@@ -24,8 +24,8 @@ VERDICTS = {
     fate.RENEW: (RENEWED, ""),
     fate.STATIC: (STATIC, "the admin has a record on it"),
     fate.YIELD: (STATIC, "the admin has a record on it"),
-    fate.REFUSE: (REFUSED, "denied just now"),
-    fate.BAR: (REFUSED, "denied just now"),
+    fate.REFUSE: (REFUSED, "denied just now: popips-db why says by whom"),
+    fate.BAR: (REFUSED, "denied just now: popips-db why says by whom"),
     fate.STUCK: (REFUSED, "its stamp may not be changed: lsattr(1) tells whether it is immutable"),
 }
 AT_WORK = 10.0  # seconds that a granter goes on for others

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from signal import SIG_DFL, SIGALRM, alarm, signal
 
 from popips import address, denials
@@ -59,17 +59,22 @@ def bars(site: Site, known: Denied | None = None) -> Bars:
         if address.is_in(name, site.settings.never):  # this host itself, for instance
             return NEVER
         denial = there.of(name, site.now)
-        return f"{denial.text} is denied by {denial.by}" if denial else ""
+        return f"{told(denial)}: {there.cure(denial)}" if denial else ""
 
     return reason
 
 
-def denied(site: Site, strictly: bool, others: Iterable[Denial] | None = None) -> Denied:
+def told(denial: Denial) -> str:
+    """Return who keeps whom out."""
+    return f"{denial.text} is denied by {denial.by}"
+
+
+def denied(site: Site, strictly: bool, others: Collection[Denial] | None = None) -> Denied:
     """Return whom the admin keeps out, and whom other hosts do, as far as the last run of popips-expire knew.
 
     Raise StampError; strictly: also if a line of the admin's list cannot be read. others: what is known of them by now.
     """
-    return Denied([*denials.load(site.folder, strictly), *(elsewhere(site) if others is None else others)])
+    return Denied(denials.load(site.folder, strictly), elsewhere(site) if others is None else others)
 
 
 def elsewhere(site: Site) -> list[Denial]:

@@ -35,7 +35,9 @@ def test_a_denied_address_loses_its_grant_and_gets_no_other(either: Site) -> Non
         assert [denial.text for denial in denials.load(folder)] == ["192.0.2.8/30"]
     assert either.names() == {V6}
     assert either.login(A) == REFUSED
-    assert [outcome.reason for _, outcome in either.told] == ["192.0.2.8/30 is denied by admin"]
+    assert [outcome.reason for _, outcome in either.told] == [
+        "192.0.2.8/30 is denied by admin: popips-db undeny 192.0.2.8/30"
+    ]
     either.expire()
     assert either.records() == {"ipv6:2001:db8:0:0:0:0:0:10": "RELAY"}
 
@@ -168,7 +170,7 @@ def test_a_denial_that_comes_between_the_login_and_its_grant_counts(
     deny_list = denials.Denial(A, denials.FOR_EVER, "admin").pack()
     (site.stamps / ".denied").write_text(deny_list)
     assert site.login(A) == REFUSED
-    assert [outcome.reason for _, outcome in site.told] == ["denied just now"]
+    assert [outcome.reason for _, outcome in site.told] == ["denied just now: popips-db why says by whom"]
     assert (site.names(), site.records()) == (set(), {})
 
 

@@ -226,7 +226,7 @@ def test_whom_another_host_denies_is_told_with_its_name(installed: Installed, wi
     without_map.deny(A)
     installed.run("popips-expire")
     said = installed.run("popips-db", "why", A).stdout
-    assert f"not granted: {A} is denied by root@{OTHER}; lifted there, on {OTHER}: popips-db undeny {A}; " in said
+    assert f"not granted: {A} is denied by root@{OTHER}: popips-db undeny {A} on {OTHER}; " in said
 
 
 def test_an_end_is_no_reason_where_a_denial_is_and_both_come_from_the_host_that_denies(
@@ -238,7 +238,7 @@ def test_an_end_is_no_reason_where_a_denial_is_and_both_come_from_the_host_that_
     without_map.tell(A, age=60, is_live=False)  # by which the grants there have ended
     (installed.site.stamps / ".denied-elsewhere").write_bytes((without_map.path / ".denied").read_bytes())
     said = installed.run("popips-db", "why", A).stdout
-    assert f"not granted: 192.0.2.0/28 is denied by root@{OTHER}; lifted there, on {OTHER}: popips-db undeny" in said
+    assert f"not granted: 192.0.2.0/28 is denied by root@{OTHER}: popips-db undeny 192.0.2.0/28 on {OTHER}" in said
 
 
 def test_deny_lists_whom_other_hosts_keep_out_and_undeny_says_where_that_is_lifted(

@@ -110,7 +110,7 @@ def test_why_says_until_when_an_address_is_denied(installed: Installed) -> None:
     for span, until in (("for 1d", r" until \d{4}-\d\d-\d\dT[\d:]+Z"), ("", "")):
         installed.run("popips-db", "deny", A, *span.split())
         told = installed.run("popips-db", "why", A).stdout.partition("\n")[0]
-        assert re.fullmatch(rf"{A}: not granted: {A} is denied by \S+{until}", told), told
+        assert re.fullmatch(rf"{A}: not granted: {A} is denied by \S+{until}: popips-db undeny {A}", told), told
 
 
 def test_popips_db_tells_why(installed: Installed) -> None:

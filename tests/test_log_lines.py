@@ -165,8 +165,9 @@ def refused(reason: str, user: str = "alice") -> str:
 
 BANNED = [  # lines of an address that fail2ban is to count
     refused("an anonymous login: everybody could open the relay by it", "anonymous"),
-    refused("203.0.113.0/24 is denied by root"),
-    refused("denied just now"),
+    refused("203.0.113.0/24 is denied by root: popips-db undeny 203.0.113.0/24"),
+    refused("203.0.113.9 is denied by root@mx2: popips-db undeny 203.0.113.9 on mx2"),
+    refused(grant.VERDICTS[fate.BAR][1]),
 ]
 SPARED = [  # lines of an address that it must leave alone
     refused(policy.NEVER),
@@ -176,7 +177,7 @@ SPARED = [  # lines of an address that it must leave alone
     refused("/var/lib/popips/stamps: Read-only file system; Dovecot's unit has ProtectSystem"),
     refused("x", f'x%20reason="an%20anonymous%20login:{A}'),
     f"granted: address={A} user=alice service=imap map=hash:/etc/mail/access.db",
-    f'error: x refused: address={A} user=x service=x map=x reason="denied just now"',
+    f'error: x refused: address={A} user=x service=x map=x reason="{grant.VERDICTS[fate.BAR][1]}"',
 ]
 
 

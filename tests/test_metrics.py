@@ -54,7 +54,7 @@ LINES = [  # what a line of the log says, and what it counts for
     (f"static: address={A} user=alice service=pop3 map=-", 'logins_total{outcome="static"}'),
     (f'deferred: address={A} user=alice service=pop3 map=- reason="x"', 'logins_total{outcome="deferred"}'),
     (refused("in a network of `never`"), 'refused_total{reason="never"}'),
-    (refused("192.0.2.0/24 is denied by root"), 'refused_total{reason="denied"}'),
+    (refused("192.0.2.0/24 is denied by root: popips-db undeny 192.0.2.0/24"), 'refused_total{reason="denied"}'),
     (refused("an anonymous login: everybody could open the relay by it"), 'refused_total{reason="anonymous"}'),
     (refused("smtp is not one of only_services: add it"), 'refused_total{reason="only_services"}'),
     (refused("eve is not in the group mail (only_group), or there is none"), 'refused_total{reason="only_group"}'),

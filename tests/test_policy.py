@@ -127,7 +127,7 @@ def test_a_grant_in_a_network_that_is_of_never_by_now_ends_with_the_next_run(sit
         (grant.Outcome(RENEWED, A, f"{B} removed: max_per_user: alice"), "no", INFO),
         (grant.Outcome(grant.STATIC, A, "the admin has a record on it"), "no", INFO),
         (grant.Outcome(REFUSED, A, policy.NEVER), "no", INFO),
-        (grant.Outcome(REFUSED, A, "denied just now"), "no", WARNING),
+        (grant.Outcome(REFUSED, A, "denied just now: popips-db why says by whom"), "no", WARNING),
         (grant.Outcome(grant.DEFERRED, A, "somebody else keeps it locked"), "no", WARNING),
     ],
 )

@@ -108,16 +108,13 @@ def _why(site: Site, records: Records, name: str, told: Last | None) -> Why:
 
 
 def _barred(site: Site, name: str) -> str:
-    """Return why nobody at an address gets a grant, and how that is lifted on another host, "" if somebody may."""
-    others = policy.elsewhere(site)
-    denied = policy.denied(site, strictly=True, others=others)
+    """Return why nobody at an address gets a grant, and how that is lifted, "" if somebody may."""
+    denied = policy.denied(site, strictly=True)
     barred, denial = policy.bars(site, denied)(name), denied.of(name, site.now)
     if barred == policy.NEVER:
         return f"{barred}: {_of_never(site.settings, name)}"
     if denial and denial.until != denials.FOR_EVER:
-        barred += f" until {report.moment(denial.until)}"
-    if denial and denial in others:
-        barred += f"; lifted there, on {denial.host}: popips-db undeny {denial.text}"
+        return f"{policy.told(denial)} until {report.moment(denial.until)}: {denied.cure(denial)}"
     return barred
 
 
