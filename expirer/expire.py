@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 
 from expirer import drop, fleet, metrics, notice, sessions, starter
-from popips import command, denials, fate, grant, lane, last_run, parsers, policy, progress, requests, run, watch
+from popips import command, denials, fate, grant, lane, last_run, parsers, policy, progress, run, watch
 from popips.configuration import load
 from popips.elsewhere import NOBODY, Others
 from popips.grant import Outcome
@@ -63,10 +63,12 @@ def _work(options: argparse.Namespace, log: Log) -> int:
                 try:
                     _run(host, told, options.metrics)
                 except Missing:
-                    if not _is_unused(host):
+                    from popips.probe import unused  # which most runs need not wait for
+
+                    if not unused.is_unused(Machine(), conf):
                         raise
                     if sys.stderr.isatty():  # and not the timer or cron, each minute until somebody sets it up
-                        sys.stderr.write(f"{PROGRAM}: nothing is set up yet: popips-db setup says what is needed\n")
+                        sys.stderr.write(f"{PROGRAM}: {unused.TOLD}: {unused.SETUP} says what is needed\n")
                     return os.EX_NOINPUT
             elif dead := watch.expirer_is_dead(host.folder, host.now):
                 told.say(ERROR, f"error: another run hangs: {dead}")
@@ -76,15 +78,6 @@ def _work(options: argparse.Namespace, log: Log) -> int:
     if options.verbose:
         sys.stdout.writelines(f"{line}\n" for line in told.lines)
     return os.EX_OK
-
-
-def _is_unused(host: Site) -> bool:
-    """Whether popips was installed, and no more: nothing is set, no sendmail is here, and nobody has logged in."""
-    from popips.probe import sendmail  # which most runs need not wait for
-
-    given = vars(host.settings).keys() - {"path", "identity"}
-    logins = requests.count(host.folder) or any(True for _ in host.folder.scan())
-    return not (given or logins or os.path.exists(sendmail.CF))
 
 
 class _Told:

@@ -34,7 +34,7 @@ DIALOGUES: list[tuple[str, list[Turn]]] = [
                 "popips-db: 192.0.2.1 example.com: not in {text}: write it",
             ),
             ("lst 192.0.2.1 EXAMPLE.com", "", 0, "192.0.2.1\tRELAY\nexample.com\tREJECT\n", ""),
-            ("lst --grants", "", 0, "", "popips-db: no grants\n"),
+            ("lst --grants", "", 0, "", "popips-db: no grants: popips-db doctor says whether logins open the relay\n"),
             ("lst nix", "", 1, "", "popips-db: nix: no such record in hash:{db}\n"),
             ("del 192.0.2.1 nix", "", 1, "deleted: 192.0.2.1\n", "popips-db: nix: no such record in hash:{db}\n"),
             ("lst", "", 0, "example.com\tREJECT\n", ""),

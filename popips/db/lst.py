@@ -93,8 +93,18 @@ def _grants(site: Site, wanted: set[str], as_json: bool) -> int:
         )
         sys.stdout.writelines(_table([head, *(_row(site, one, report.local(one.last)) for one in shown)]))
     if not (names or wanted):
-        report.complain(["no grants"])
+        report.complain([f"no grants: {_why_none(site)}"])
     return report.complain(f"{name}: no grant" for name in missing)
+
+
+def _why_none(site: Site) -> str:
+    """Return what to type where there are no grants at all."""
+    from popips.probe import unused  # which all other calls need not wait for
+    from popips.probe.machine import Machine
+
+    if unused.is_unused(Machine(), site.settings):
+        return f"{unused.TOLD}, {unused.SETUP} says what is needed"
+    return "popips-db doctor says whether logins open the relay"
 
 
 def _row(site: Site, one: Listed, last: str) -> tuple[str, ...]:
