@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from popips.doctor import conf, dovecot, expirer, host, maps, mta, pam, share, stamps, ways
+from popips.doctor import conf, dovecot, expirer, host, maps, mta, pam, share, stamps, unused, ways
 from popips.doctor.check import Check, Look, Patient
 from popips.probe.machine import Machine
 
 LOOKS: tuple[Look, ...] = (  # a row each: a function that yields checks, see popips.doctor.check
     conf.look,
+    mta.look,
     maps.look,
     stamps.look,
-    mta.look,
     dovecot.look,
     pam.look,
     expirer.look,
@@ -26,7 +26,8 @@ def examine(machine: Machine, path: str, now: float) -> list[Check]:
         return [_as_the_host_says(machine, found)]
     patient = Patient(machine, path, found, now)
     checks = [check for look in LOOKS for check in look(patient)]
-    return [_as_the_host_says(machine, check) for check in (*checks, *ways.look(patient, checks))]
+    checks += ways.look(patient, checks)
+    return [_as_the_host_says(machine, check) for check in unused.told(patient, checks)]
 
 
 def _as_the_host_says(machine: Machine, check: Check) -> Check:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from stat import S_IMODE, S_ISREG
 
-from popips.doctor import ask_postfix, ask_sendmail, mapd, tables
+from popips.doctor import ask_postfix, ask_sendmail, mapd, mta, tables
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, skipped
 from popips.doctor.inside import Inside
 from popips.doctor.inside import look as look_inside
@@ -31,7 +31,10 @@ IDS = ("format", "owner", "key", "lock", "journal", "ahead", "size", "pending")
 
 
 def look(patient: Patient) -> Iterator[Check]:
-    """Look at the map, and at what lies beside it."""
+    """Look at the map, and at what lies beside it; but not at one of another MTA than the host's."""
+    if mta.another(patient):
+        yield from (skipped(f"map.{id}", f"see {mta.IDS[0]}") for id in ("there", *IDS))
+        return
     if not patient.settings.map.row.has_file:
         yield from mapd.look_for_it(patient, IDS)
         return
@@ -108,9 +111,7 @@ class _Map:
         newest = next((table for libdb, table in VERSIONS.items() if self._libdb().startswith(libdb)), {})
         version = self._version()
         if version > newest.get(self.place.kind, version):
-            found = (
-                f"{self.place.path} has version {version} of {self.place.kind}, and libdb {self._libdb()} of the MTA"
-            )
+            found = f"{self.place.path} has version {version} of {self.place.kind}, and the MTA's libdb {self._libdb()}"
             yield Finding(FAIL, f"{found} reads {newest[self.place.kind]}", fix=self.anew)
 
     def _version(self) -> int:

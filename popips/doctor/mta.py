@@ -16,7 +16,7 @@ IDS = ("mta.asks", "mta.order", "mta.fresh")
 
 def look(patient: Patient) -> Iterator[Check]:
     """Look at the MTA that popips.conf names, if that is the one that is here."""
-    other = _other(patient)
+    other = another(patient)
     if other:
         yield judged(IDS[0], "the MTA that popips.conf names", "", [other])
         yield from (skipped(id, "see mta.asks") for id in (*IDS[1:], listens.ID))
@@ -30,7 +30,7 @@ def look(patient: Patient) -> Iterator[Check]:
     yield from listens.look(patient)
 
 
-def _other(patient: Patient) -> Finding | None:
+def another(patient: Patient) -> Finding | None:
     """Return what is wrong if another MTA is here than popips.conf says."""
     machine, conf = patient.machine, patient.conf
     here = [

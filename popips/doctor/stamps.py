@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from stat import S_IMODE, S_ISDIR, S_ISVTX
 
 from popips import denials
+from popips.doctor import mta
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, skipped
 from popips.doctor.maps import open_folders
 from popips.doctor.there import sbin
@@ -113,6 +114,8 @@ def _wrong_room(patient: Patient) -> Iterator[Finding]:
 
 def _places(patient: Patient) -> list[tuple[str, str]]:
     of, here = patient.settings, patient.here
+    if mta.another(patient):  # whose map is of no use here
+        return [(of.stamps, here.stamps)]
     return list({of.stamps: here.stamps, of.map.folder: here.map.folder}.items())
 
 

@@ -29,6 +29,11 @@ def sbin(name: str) -> str:
     return quoted(path) if is_installed() and os.path.exists(path) else name
 
 
+def set_up() -> str:
+    """Return the command that sets popips up, or puts back what is missing of that."""
+    return f"{sbin('popips-db')} setup --apply"
+
+
 def contrib(path: str) -> str:
     """Return the path of a sample, as a word to paste."""
     installed = f"{_prefix()}/share/doc/popips/contrib/{path}"

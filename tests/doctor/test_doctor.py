@@ -18,7 +18,18 @@ from popips.doctor.check import FAIL, OK, SKIP, WARN, Check, Patient
 from popips.probe.cron import CRONTAB
 from popips.probe.machine import Machine
 from popips.settings import Settings
-from tests.doctor.hosts import CRON_LINE, DRAC_CF, OWN_CONF, STAMPS, UNITS, WITH_SENDMAIL, Files, Host
+from tests.doctor.hosts import (
+    CRON_LINE,
+    DRAC_CF,
+    OWN_CONF,
+    SENDMAIL_CF,
+    STAMPS,
+    UNITS,
+    WITH_POSTFIX,
+    WITH_SENDMAIL,
+    Files,
+    Host,
+)
 
 Change = Callable[[Host], object]
 ACCESS, JOURNAL, CONF = "/etc/mail/access.db", "/etc/mail/access.db.popips", "/etc/popips.conf"
@@ -309,6 +320,9 @@ def test_no_cure_makes_a_map_of_nothing_where_its_records_stand_nowhere_else(tmp
 # ---- what it prints
 
 
+OF_EXPIRER = (f"{UNITS}/popips-expire.timer", f"{UNITS}/timers.target.wants/popips-expire.timer")
+
+
 def doctor(host: Host, capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     status = main.main(["-c", "/etc/popips.conf", "doctor", "--root", str(host.folder), *words])
     said = capfd.readouterr()
@@ -356,6 +370,48 @@ def test_no_way_by_which_logins_come_is_a_failure() -> None:
     }
     dropped = replace(here, settings=Settings().replace(drop="/srv/drop"))
     assert next(ways.look(dropped, said["none"])).found == "the folder /srv/drop"
+
+
+UNUSED: dict[str, tuple[Files, bool]] = {  # what there is beside a stock Postfix, and whether nothing is set up there
+    "nothing": ({}, True),
+    "the package's settings": ({CONF: "# window = 15m\n"}, True),
+    "a setting": ({CONF: "window = 5m\n"}, False),
+    "a login": ({f"{STAMPS}/192.0.2.1": ""}, False),
+    "a login that waits": ({f"{STAMPS}/.requests/192.0.2.1-1": ""}, False),
+    "sendmail's map": ({ACCESS: ""}, False),
+    "sendmail": ({"/etc/mail/sendmail.cf": SENDMAIL_CF}, False),
+}
+
+
+@pytest.mark.parametrize("what", UNUSED)
+def test_where_nothing_is_set_up_one_check_says_so_and_none_judges_what_a_set_up_makes(
+    tmp_path: Path, what: str
+) -> None:
+    files, is_unused = UNUSED[what]
+    stock = {**WITH_POSTFIX, "/etc/dovecot/dovecot.conf": "protocols = imap\n"}
+    host = Host(tmp_path, stock, without=(CONF, *OF_EXPIRER, f"{CONF}.lane"))
+    for path, text in files.items():
+        host.write(path, text)
+    found = host.checks()
+    told = {check.found for check in found.values() if check.status == FAIL}
+    assert (told == {"popips is not set up"}) == is_unused, found
+    if is_unused:
+        assert found["mta.asks"].fix.endswith("popips-db setup --apply")
+        skips = {id for id, check in found.items() if check.found == "popips is not set up, see mta.asks"}
+        assert {"map.there", "stamps.room", "mta.order", "dovecot.hook", "expirer.started", "hook.logins"} <= skips
+        assert (found["dovecot.proxies"].status, found["conf"].status) == (OK, OK), "that is no part of a set-up"
+
+
+def test_the_map_of_an_mta_that_is_not_here_is_not_judged(tmp_path: Path) -> None:
+    found = Host(tmp_path, {**WITH_POSTFIX, CONF: "window = 5m\n"}).checks()
+    assert (found["mta.asks"].status, found["mta.asks"].found) == (
+        FAIL,
+        f"postfix is the MTA here, and {CONF} says mta = sendmail",
+    )
+    assert {found[id].status for id in found if id.startswith("map.")} == {SKIP}
+    assert (found["stamps.room"].status, "/etc/mail" in found["stamps.room"].found) == (OK, False)
+    ids = [id for id in found if id.startswith(("mta.", "map."))]
+    assert ids[0] == "mta.asks", "what the others hang on comes first"
 
 
 def test_its_json_is_the_contracts(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -192,6 +192,19 @@ def test_each_mistake_is_found_and_its_fix_works(boot: Boot, name: str) -> None:
         assert (host.rcpt(V6), host.rcpt(OTHER_V6)) == ("250", SETUPS[name].denied), host.run("popips-db doctor").stdout
 
 
+@pytest.mark.parametrize("layer", ["postfix"])
+def test_one_fix_sets_up_what_is_not_yet_and_what_was_undone(boot: Boot, layer: str) -> None:
+    with boot(layer) as host:
+        follow(host, INSTALL)
+        for _ in range(2):
+            assert "popips is not set up" in host.run("popips-db lst --grants").stderr
+            (check,) = failures(host, strictly=True).values()
+            assert (check["id"], check["found"]) == ("mta.asks", "popips is not set up")
+            host.do(check["fix"])
+            assert failures(host, strictly=True) == {}
+            host.do("popips-db setup --undo")
+
+
 def test_logins_pass_again_at_once_where_the_hook_is_gone(boot: Boot) -> None:
     with boot("sendmail") as host:
         follow(host, [*INSTALL, *SETUPS["access"].commands])
