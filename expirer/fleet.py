@@ -47,18 +47,17 @@ class Fleet(Others):
     def heard(self) -> Heard:
         """Return all that is to be taken up, first for those whose grants are due soonest. Raise StampError."""
         site, self._now = self._site, time.clock_gettime_ns(COARSE)
-        since = elsewhere.taken_up(site.folder, self._now)
+        since, has_file = elsewhere.taken_up(site.folder, self._now), site.form.place.row.has_file
         logins: list[tuple[float, str]] = []
         ended: dict[str, float] = {}
         with Elsewhere(site.settings.share_from) as there:
             for name, told in there.all():
-                if not self._counts(told):
-                    continue
-                stamp = site.folder.get(name)
+                stamp, counts = site.folder.get(name), self._counts(told)
                 if not told.is_live:
-                    if stamp and stamp.time <= told.time:
+                    is_ahead = stamp and stamp.time > site.now + ONE_RUN  # of before the clock was put back, as the end
+                    if stamp and stamp.time <= told.time and (counts or is_ahead):
                         ended[name] = told.time
-                elif told.came >= since and site.form.place.row.has_file and not (stamp and stamp.time >= told.time):
+                elif counts and told.came >= since and has_file and not (stamp and stamp.time >= told.time):
                     logins.append((stamp.time if stamp else site.now, name))
         return Heard(self._read(sorted(logins)), ended)
 

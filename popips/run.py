@@ -145,8 +145,12 @@ class _Run:
             self.clear_up(found)
             renewed = others.renewed(found.due)
             self.settle([*(name for name in found.due if name not in renewed), *found.unsettled])
-            heard = heard or self.hear(told, others)  # however much it is, it keeps open none but those
+            if heard is None:
+                heard = self.hear(told, others)  # however much it is, it keeps open none but those renewed
+                self.end(heard.ended)
             self.settle(renewed)
+            for name in found.ahead:  # now that what was ended elsewhere is: these would look like later logins
+                self.site.folder.renew(name, None, self.site.now)
             if found.is_whole:
                 break
             found = self.look()
@@ -155,8 +159,6 @@ class _Run:
             seen.keep(site, saw, "" if site.form.place.own else self.look_at_all())
         over = limits.surplus(site)
         self.settle(over, limits.bars(site, over))
-        for fates in in_turns(site, heard.ended, _ended(site, heard.ended)):
-            self.run.note({name: fate.ELSEWHERE for name, what in fates.items() if what == fate.BAR})
         self.run.stuck = sorted(site.folder.stuck.difference(found.foreign))
         with site.writer() as writer:
             writer.show()
@@ -192,16 +194,19 @@ class _Run:
             self.run.behind = str(error)
         return heard
 
+    def end(self, ended: Mapping[str, float]) -> None:
+        """End the grants that have been ended on other hosts."""
+        for fates in in_turns(self.site, ended, _ended(self.site, ended)):
+            self.run.note({name: fate.ELSEWHERE for name, what in fates.items() if what == fate.BAR})
+
     def look(self, bound: Bound = WHOLE) -> Survey:
         """Return what is in the stamp folder."""
         now = self.site.now
         return survey(self.site.folder, now - self.site.settings.window, now + ONE_RUN, bound)
 
     def clear_up(self, found: Survey) -> None:
-        """Note what there is, and mend what is odd: a stamp from the future counts as made now."""
+        """Note what there is, and take away what is odd."""
         self.run.live, self.run.foreign = found.live, found.foreign
-        for name in found.ahead:
-            self.site.folder.renew(name, None, self.site.now)
         for file in found.told:
             if not self.is_told(file):
                 try:
@@ -268,9 +273,8 @@ def plan(site: Site, told: grant.Told, others: Others = NOBODY) -> Run:
         there.pop(name, None)
     if not (site.form.place.own or is_known):
         one.run.orphans = orphans.news(site, is_dry=True)
-    over = limits.surplus(site, there=there.values())
-    one.run.note(dict.fromkeys(over, fate.BAR))
-    ended = {name for name, last in heard.ended.items() if name in there and there[name].last <= last}
-    one.run.note(dict.fromkeys(ended.difference(over), fate.ELSEWHERE))
+    ended = [name for name, last in heard.ended.items() if name in there and there[name].last <= last]
+    one.run.note({name: fate.ELSEWHERE for name in ended if there.pop(name)})
+    one.run.note(dict.fromkeys(limits.surplus(site, there=there.values()), fate.BAR))
     one.run.foreign = found.foreign
     return one.run

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
+from dataclasses import replace
 
 from popips.settings import Settings
 from popips.stamps import StampError
 from share.here import Change, Here
-from share.ledger import SAME, UNKNOWN, Event, is_newer, when
+from share.ledger import SAME, UNKNOWN, Event, covering, is_newer, when
 from share.limits import Holders
 from share.told import Told
 
@@ -46,6 +47,9 @@ class Knowledge:
     def notice(self, change: Change, now: float) -> None:
         """Take up what became of a stamp."""
         if change.now:
+            known = self._known.get(change.name)
+            if known and known.time > now + SAME and change.now.time <= now:  # it is of before the clock was put back
+                self._learn(change.name, replace(known, time=change.now.time - ENDED))
             if is_newer(change.now, self._known.get(change.name)):
                 self._holders.note(change.name, change.now)
                 self._limit(change.now.user, now)
@@ -81,8 +85,12 @@ class Knowledge:
     def hear(self, news: Mapping[str, Event], now: float) -> None:
         """Take up what the stream says, this host's own events among it. Raise OSError for share_from."""
         for name, event in news.items():
-            if is_newer(event, self._known.get(name)):
-                self._learn(name, event)
+            known = self._known.get(name)
+            is_after = (
+                event.is_live and known and known.time > now + SAME
+            )  # and that is of before the clock was put back
+            if is_after or is_newer(event, known):
+                self._learn(name, covering(event, self.here.logins.get(name), now))
                 self._limit(event.user, now)
 
     def _learn(self, name: str, event: Event) -> None:
@@ -90,7 +98,9 @@ class Knowledge:
         self._known[name] = event
         here = self.here.logins.get(name)
         self._holders.note(name, here if here and is_newer(here, event) else event)
-        if not event.is_live or (is_newer(event, here) and not event.is_own):  # else the stamp says so
+        there = self.told.events.get(name)
+        hides = there is not None and there.time > event.time  # an end that covers a stamp of the future
+        if not event.is_live or ((hides or is_newer(event, here)) and not event.is_own):  # else the stamp says so
             self.told.put(name, event)
 
     def _limit(self, user: str, now: float) -> None:
@@ -149,7 +159,7 @@ class Knowledge:
     def sweep(self, now: float) -> None:
         """Forget what is due, or of the future. Raise OSError for share_from, StampError if it is another folder."""
         before = now - self._settings.window
-        self.told.sweep(before, now)
+        self.told.sweep(before, now, self.here.logins)
         self.here.forget(before)
         known = {name: event for name, event in self._known.items() if before < event.time <= now + SAME}
         # a login here that is of the future is told anew; what others have told of it is of now

@@ -6,7 +6,7 @@ hear of them. All times are by this host's clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 UNKNOWN = "-"  # who has logged in, and by which service, where nobody says
 SAME = 1.0  # seconds: a login is told with its age in milliseconds, so one that is told twice is not quite the same
@@ -35,6 +35,13 @@ def is_newer(event: Event, known: Event | None) -> bool:
     if event.is_live and known.is_live:
         return False
     return event.time > known.time or (event.time == known.time and not event.is_live)
+
+
+def covering(event: Event, login: Event | None, now: float) -> Event:
+    """Return the event; an end, so that it covers the login before it on this host, should that be of the future."""
+    if event.is_live or login is None or login.time <= now:
+        return event
+    return replace(event, time=max(event.time, login.time))
 
 
 def when(last: float, known: Event | None, now: float, window: float) -> float | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from stat import S_ISREG
 
@@ -20,7 +21,7 @@ from popips.probe.fleet import FILE
 from popips.settings import Settings
 from popips.stamps import DENIED, NEW, SETTLED, UNSETTLED
 from share.identity import identity
-from share.ledger import SAME, Event
+from share.ledger import SAME, Event, covering
 
 OPEN = 0o644  # the mode of files that say nothing of users
 
@@ -106,14 +107,21 @@ class Told:
                 os.utime(fd, (time, time))
         os.rename(NEW, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
 
-    def sweep(self, before: float, now: float) -> None:
-        """Remove what was told of times before that; what is of the future counts as of now: the clock was put back."""
+    def sweep(self, before: float, now: float, here: Mapping[str, Event]) -> None:
+        """Remove what was told of times before that; what is of the future counts as of now: the clock was put back.
+
+        here: the logins on this host; what has ended one of the future covers that, until it is of the future no more.
+        """
         for name, event in list(self.events.items()):
             if event.time <= before:
                 self._remove(name)
                 self._note(name, None)
             elif event.time > now + SAME:
-                self.put(name, replace(event, time=now))
+                last, new = here.get(name), replace(event, time=now)
+                if last and last.time <= event.time:
+                    new = covering(new, last, now)
+                if new != event:
+                    self.put(name, new)
 
     def _remove(self, name: str) -> None:
         try:

@@ -183,6 +183,34 @@ def test_what_is_ended_elsewhere_ends_here_but_not_a_later_login(fleet: Fleet) -
     assert A in fleet.site.records()
 
 
+@pytest.mark.parametrize("step", [30, HOUR], ids=["half a minute", "an hour"])
+def test_what_was_ended_elsewhere_stays_ended_when_the_clock_is_put_back(fleet: Fleet, step: float) -> None:
+    for name in (A, B, C):
+        fleet.installed.pam(name)
+        fleet.installed.age(name, minutes=-step / 60)
+    fleet.tell(A, age=-step - 5, is_live=False)  # as it was told, or at the time of the stamp
+    fleet.tell(B, age=-step + 5, is_live=False)  # and there was a login after that
+    would, said = fleet.run("-n"), fleet.run()
+    assert [line.partition(" map=")[0] for line in said] == [f"removed: address={A}"]
+    assert would == [f"would be {line}" for line in said]
+    assert sorted(fleet.site.records()) == [B, C]
+    assert fleet.run() == []
+    assert all((fleet.site.stamps / name).stat().st_mtime < time.time() + 60 for name in (B, C))
+
+
+def test_what_is_ended_elsewhere_counts_no_more_for_max_per_user(fleet: Fleet) -> None:
+    for name in (A, B):
+        fleet.installed.pam(name)
+    fleet.installed.age(A, minutes=1)
+    fleet.run()
+    fleet.configure(max_per_user="1")
+    fleet.tell(B, is_live=False)
+    would, said = fleet.run("-n"), fleet.run()
+    assert [line.partition(" map=")[0] for line in said] == [f"removed: address={B}"]
+    assert would == [f"would be {line}" for line in said]
+    assert sorted(fleet.site.records()) == [A]
+
+
 def test_who_logs_in_while_a_run_ends_what_another_host_has_ended_keeps_his_grant(site: Site) -> None:
     for name in (A, B):
         site.login(name)

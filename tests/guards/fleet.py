@@ -11,6 +11,7 @@ NEWEST = f"{OF_MAPD}the_newest_of_both_decides_unless_somebody_denies_it"
 BELIEVED = f"{OF_RUNS}where_the_folder_cannot_be_believed_that_is_said_and_nothing_here_is_lost"
 DENIED = f"{OF_RUNS}whom_another_host_denies_loses_his_grant_and_gets_no_other_until_that_is_lifted"
 FULL = f"{OF_RUNS}where_the_memory_of_what_is_told_is_full_all_ends_that_is_to_end"
+BACK = f"{OF_RUNS}what_was_ended_elsewhere_stays_ended_when_the_clock_is_put_back"
 ONCE = f"{OF_RUNS}a_run_takes_up_each_login_once_and_keeps_the_later_of_two"
 
 GUARDS = (
@@ -139,6 +140,21 @@ GUARDS = (
         "popips/seen.py",
         {"(DENIED, DENIED_ELSEWHERE))": "(DENIED,))"},
         DENIED,
+    ),
+    Guard(
+        "a stamp of the future that another host has ended is ended, and not renewed",
+        TAKEN,
+        {"(counts or is_ahead)": "counts"},
+        f"{BACK}[an hour]",
+    ),
+    Guard(
+        "what another host has ended is ended before stamps of the future are renewed",
+        RUN,
+        {
+            "                self.end(heard.ended)\n": "",
+            "        over = limits": "        self.end(heard.ended)\n        over = limits",
+        },
+        f"{BACK}[an hour]",
     ),
     Guard(
         "what is due ends before what other hosts tell is looked through",

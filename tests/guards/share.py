@@ -16,6 +16,7 @@ NAMESAKES = "tests/share/test_agent.py::test_hosts_of_one_name_hear_each_other_a
 
 LOST = "tests/share/test_agent.py::test_a_denial_reaches_the_others_if_the_host_is_lost_before_it_has_told_of_it"
 
+ENDED = "tests/share/test_agent.py::test_what_was_ended_elsewhere_stays_ended_when_the_clock_is_put_back"
 PUT_BACK = (
     "tests/share/test_agent.py::test_a_clock_that_is_put_back_hides_nothing_that_comes_and_loses_nothing_that_was_told"
 )
@@ -222,7 +223,7 @@ GUARDS = (
     Guard(
         "what this host has told before is not told to itself after a boot",
         "share/knowledge.py",
-        {"(is_newer(event, here) and not event.is_own)": "not event.is_own"},
+        {"((hides or is_newer(event, here)) and not event.is_own)": "not event.is_own"},
         "tests/share/test_agent.py::test_what_a_host_wrote_before_it_was_booted_is_no_other_host",
     ),
     Guard(
@@ -230,6 +231,42 @@ GUARDS = (
         "share/agent.py",
         {"self._knows.sweep(now)  # or an end": "pass  # or an end"},
         PUT_BACK,
+    ),
+    Guard(
+        "what was ended elsewhere before the clock was put back covers the login here that is of the future",
+        "share/told.py",
+        {"                    new = covering(new, last, now)\n": "                    pass\n"},
+        ENDED,
+    ),
+    Guard(
+        "what ends a login here that is of the future covers it",
+        "share/knowledge.py",
+        {"covering(event, self.here.logins.get(name), now)": "event"},
+        ENDED,
+    ),
+    Guard(
+        "what was ended before somebody logged in does not cover that login when the clock is put back",
+        "share/told.py",
+        {"                if last and last.time <= event.time:\n": "                if last:\n"},
+        ENDED,
+    ),
+    Guard(
+        "an end that covers a login of the future hides no login here after that",
+        "share/knowledge.py",
+        {"if known and known.time > now + SAME and change": "if not known and change"},
+        ENDED,
+    ),
+    Guard(
+        "nor one on another host",
+        "share/knowledge.py",
+        {"            if is_after or is_newer": "            if is_newer"},
+        ENDED,
+    ),
+    Guard(
+        "nor does the stamp that it covers",
+        "share/knowledge.py",
+        {"((hides or is_newer(event, here))": "(is_newer(event, here)"},
+        ENDED,
     ),
     Guard(
         "denials on other hosts end by this host's clock, also when it is put",
@@ -240,7 +277,7 @@ GUARDS = (
     Guard(
         "what others told stays when the clock is put back",
         "share/told.py",
-        {"                self.put(name, replace(event, time=now))": "                self._remove(name)"},
+        {"                    self.put(name, new)": "                    self._remove(name)"},
         "tests/share/test_told.py::test_what_is_due_goes_and_what_is_of_the_future_is_of_now",
     ),
     Guard(

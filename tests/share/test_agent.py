@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from popips import configuration, denials
+from popips.elsewhere import Elsewhere
 from popips.log import Log
 from share import denying
 from share.agent import Agent
@@ -119,6 +120,36 @@ def test_a_clock_that_is_put_back_hides_nothing_that_comes_and_loses_nothing_tha
     until(lambda: abs(int(two.host.denied()[0].split(" ")[1]) - two.now() - 3600) < LIMIT, one, two)
     one.login(B)
     until(lambda: two.host.hears(B) == "live", one, two)
+
+
+def test_what_was_ended_elsewhere_stays_ended_when_the_clock_is_put_back(server: Server, clocked: Hosts) -> None:
+    """A stamp here is of the future then, until a run has seen it; what ends it covers it, and no login after that."""
+    one, two = clocked("pop1", server.url), clocked("pop2", server.url, ahead=30)
+
+    def end(name: str) -> None:
+        with Elsewhere(str(one.host.told)) as told:
+            told.end(name, "pop1", one.now())
+        assert one.agent
+        one.agent.close()
+        one.start()
+        until(lambda: two.host.hears(name) == "ended", one, two)
+
+    last = {name: two.login(name) for name in (A, B, C, V6)}
+    until(lambda: all(one.host.hears(name) == "live" for name in last), one, two)
+    for name in (A, C):
+        end(name)
+    last[C] = two.login(C)
+    until(lambda: one.host.hears(C) == "live", one, two)
+    two.ahead = 0
+    for name in (B, V6):
+        end(name)
+    covered = {name: two.host.time(name) >= then for name, then in last.items()}
+    assert covered == {A: True, B: True, C: False, V6: True}
+    now = two.login(A)
+    one.login(B)
+    until(lambda: one.host.hears(A) == two.host.hears(B) == "live", one, two)
+    assert two.host.time(A) < now
+    assert two.host.hears(V6) == "ended"
 
 
 def test_whom_the_others_deny_is_written_down_when_the_server_was_asked_and_not_before(

@@ -15,7 +15,7 @@ def test_what_is_due_goes_and_what_is_of_the_future_is_of_now(tmp_path: Path) ->
     told = Told(str(tmp_path / "from"))
     for name, time in (("192.0.2.1", DUE), ("192.0.2.2", NOW), ("192.0.2.3", NOW + 3600)):
         told.put(name, Event(time, True, "alice", "imap", "pop1"))
-    told.sweep(DUE, NOW)  # the clock was an hour ahead, and has been put right
+    told.sweep(DUE, NOW, {})  # the clock was an hour ahead, and has been put right
     there = {path.name: path.stat().st_mtime for path in (tmp_path / "from").glob("192.*")}
     assert there == {"192.0.2.2": NOW, "192.0.2.3": NOW}
     assert told.live == {"pop1": 2}
