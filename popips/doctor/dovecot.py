@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 
 from popips.doctor import there
+from popips.doctor.by_setup import or_by_hand
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, added, judged, skipped
 from popips.paste import echoed, quoted
 from popips.probe import dovecot, pam, units
@@ -92,8 +93,9 @@ def _has_line(patient: Patient, service: str) -> bool:
     return any(is_hook(line) for lines in stacks.values() for line in lines)
 
 
-def _use_postlogin() -> str:
-    return f"cp {there.contrib('dovecot/postlogin.conf')} {CONFD}/99-popips.conf; {RESTART}"
+def _use_postlogin(patient: Patient) -> str:
+    path = f"{CONFD}/99-popips.conf"
+    return or_by_hand(patient, path, f"cp {there.contrib('dovecot/postlogin.conf')} {path} && {RESTART}")
 
 
 def _hook(patient: Patient, found: Dovecot) -> Iterator[Finding]:
@@ -106,16 +108,18 @@ def _hook(patient: Patient, found: Dovecot) -> Iterator[Finding]:
         yield Finding(WARN, both, fix=f"sed -i '/{HOOK}/d' {files}")
     missing = [name for name in found.protocols if name not in after]
     if missing and not of_pam:
-        yield Finding(FAIL, f"no hook runs after logins by {' and '.join(missing)}", "doveconf -n", _use_postlogin())
+        yield Finding(
+            FAIL, f"no hook runs after logins by {' and '.join(missing)}", "doveconf -n", _use_postlogin(patient)
+        )
     elif of_pam and not after and (without := [name for name in found.pam_services if name not in of_pam]):
         said = f"Dovecot asks the PAM service {' and '.join(without)}, which has no line of popips-hook"
-        yield Finding(FAIL, said, "doveconf passdb", _use_postlogin())
+        yield Finding(FAIL, said, "doveconf passdb", _use_postlogin(patient))
     for protocol in after:
         for name in found.postlogin(protocol):
             user = found.get(f"service {name}", "user") or "$default_internal_user"
             if POSTLOGIN in found.get(f"service {name}", "executable") and user != "root":
                 text = f"service {name}: {POSTLOGIN} runs as {user}, and map and stamps are root's"
-                yield Finding(FAIL, text, "doveconf -n", _use_postlogin())
+                yield Finding(FAIL, text, "doveconf -n", _use_postlogin(patient))
 
 
 def _stale(patient: Patient, found: Dovecot) -> Iterator[Finding]:
@@ -211,7 +215,7 @@ def _allow_nets(patient: Patient, found: Dovecot) -> Iterator[Finding]:
     if words := [one[0] for one in named if one]:  # and no more of the line than that: a password may stand beside it
         files = shlex.join(pam.file_of(patient.machine, name) for name in by_pam(patient, found))
         text = f"{words[0]}: it refuses logins that PAM's hook has granted by then"
-        yield Finding(FAIL, text, "doveconf -n", f"sed -i '/{HOOK}/d' {files}; {_use_postlogin()}")
+        yield Finding(FAIL, text, "doveconf -n", f"sed -i '/{HOOK}/d' {files}; {_use_postlogin(patient)}")
 
 
 def _proxies(patient: Patient, found: Dovecot) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 from popips import watch
+from popips.doctor.by_setup import or_by_hand
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged
 from popips.doctor.there import contrib, sbin
 from popips.paste import literal, quoted
@@ -64,9 +65,11 @@ def _not_started(patient: Patient, timer: units.Unit, named: list[Job]) -> Findi
 def _install(patient: Patient) -> str:
     if not units.has_systemd(patient.machine):
         has_other = bool(patient.machine.read(TABLE))  # which has other lines of the admin's
-        return f"cp {contrib('cron.d/popips')} {TABLE}{'-expire' if has_other else ''}"
-    files = f"{contrib('systemd/popips-expire.service')} {contrib('systemd/popips-expire.timer')}"
-    return f"cp {files} /etc/systemd/system/; systemctl daemon-reload; systemctl enable --now {TIMER}"
+        return or_by_hand(patient, TABLE, f"cp {contrib('cron.d/popips')} {TABLE}{'-expire' if has_other else ''}")
+    folder = units.FOLDERS[0]
+    files = f"{contrib(f'systemd/{SERVICE}')} {contrib(f'systemd/{TIMER}')}"
+    by_hand = f"cp {files} {folder}/ && systemctl daemon-reload && systemctl enable --now {TIMER}"
+    return or_by_hand(patient, f"{folder}/{TIMER}", by_hand)
 
 
 def _comment_out(job: Job) -> str:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.host import readme, test_main_job
 from tests.host.conftest import Boot
 from tests.host.machine import OTHER_V4, OTHER_V6, V4, V6, Host
 from tests.host.test_main_job import INSTALL, SETUPS, follow
+from tests.host.test_setup import etc
 
 STAMPS = "/var/lib/popips/stamps"
 ACCESS, OWN = "hash:/etc/mail/access", "hash:/var/lib/popips/popips"
@@ -203,6 +205,26 @@ def test_one_fix_sets_up_what_is_not_yet_and_what_was_undone(boot: Boot, layer: 
             host.do(check["fix"])
             assert failures(host, strictly=True) == {}
             host.do("popips-db setup --undo")
+
+
+def test_setup_puts_what_it_has_not_put_and_its_undo_takes_all_of_the_fixes_back(boot: Boot) -> None:
+    with boot("sendmail") as host:
+        follow(host, [*INSTALL, *readme.commands(test_main_job.SENDMAIL)])
+        before = etc(host)
+        found = failures(host)
+        assert {"dovecot.hook", "expirer.started"} <= found.keys()
+        for id in ("dovecot.hook", "expirer.started"):
+            assert found[id]["fix"].endswith("popips-db setup --apply")
+        host.do(found["dovecot.hook"]["fix"])
+        assert failures(host) == {}
+        host.do(
+            "rm /etc/dovecot/conf.d/99-popips.conf; systemctl restart dovecot",
+            "systemctl disable --now popips-expire.timer; rm /etc/systemd/system/popips-expire.*",
+        )
+        host.do(*(failures(host)[id]["fix"] for id in ("dovecot.hook", "expirer.started")))
+        assert failures(host) == {}
+        host.do("popips-db setup --undo")
+        assert etc(host) ^ before == set()
 
 
 def test_logins_pass_again_at_once_where_the_hook_is_gone(boot: Boot) -> None:
