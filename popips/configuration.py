@@ -69,7 +69,7 @@ def _content(path: str) -> tuple[str, bytes]:
                 raise SettingsError(f"{path}: cannot be read: it is not a plain file")
             if state.st_uid not in owners or state.st_mode & 0o022 or os.lstat(path).st_uid not in owners:
                 its = quoted(path)
-                cure = f"chown -h root {its}; chown root {its}; chmod go-w {its}"
+                cure = f"chown -h root {its} && chown root {its} && chmod go-w {its}"
                 raise SettingsError(f"{path}: others may write it, and root runs what it says: {cure}")
             with open(fd, "rb", closefd=False) as file:
                 return identity(state), file.read()

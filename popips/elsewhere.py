@@ -143,7 +143,7 @@ class Elsewhere(Folder):
         if above.st_uid not in (0, os.geteuid()) or above.st_mode & 0o022:
             os.close(fd)
             is_popips_own = top == os.path.dirname(Settings.share_from)
-            cure = f"chown root {top}; chmod go-w {top}" if is_popips_own else ANOTHER
+            cure = f"chown root {top} && chmod go-w {top}" if is_popips_own else ANOTHER
             raise StampError(f"{path}: others may put another in its place: {cure}")
         return fd
 

@@ -17,11 +17,11 @@ def echoed(*lines: str) -> str:
 
 
 def ended(path: str, text: str) -> str:
-    """Return what has to be done, with a ; behind it, before a line is added to a file with this text: often nothing.
+    """Return what has to be done, with && behind it, before a line is added to a file with this text: often nothing.
 
     An editor may have left its last line without an end, which the new line would be a part of.
     """
-    return f"sed -i '$a\\' {quoted(path)}; " if text and not text.endswith("\n") else ""
+    return f"sed -i '$a\\' {quoted(path)} && " if text and not text.endswith("\n") else ""
 
 
 def literal(text: str) -> str:

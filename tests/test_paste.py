@@ -167,7 +167,7 @@ def test_no_cure_adds_to_a_line_without_an_end(tmp_path: Path, case: tuple[str, 
     grow(MAP)(host)
     (fix,) = (check.fix for check in examine(host.machine, CONF, time.time()) if check.id == id)
     before, adds, _ = fix.partition(f" >> {paste.quoted(path)}")
-    assert adds and f"sed -i '$a\\' {paste.quoted(path)}; " in before, fix
+    assert adds and f"sed -i '$a\\' {paste.quoted(path)} && " in before, fix
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{number}-{case[0]}" for number, case in enumerate(CASES)])

@@ -99,7 +99,7 @@ class _Postfix:
         for name in STRANGERS:
             if postfix.is_mine(self.config, name):
                 found = f"mynetworks holds {name}, an address that nobody has: is the relay open to all?"
-                fix = "postconf -X mynetworks; postconf -e 'mynetworks_style = host'; postfix reload"
+                fix = "postconf -X mynetworks && postconf -e 'mynetworks_style = host' && postfix reload"
                 yield Finding(FAIL, found, f"mynetworks = {self.config.values['mynetworks']}", fix)
 
     def wrong_answers(self) -> Iterator[Finding]:
@@ -171,7 +171,7 @@ class _Postfix:
         sites, action = (self.config.values.get(f"postscreen_dnsbl_{part}", "") for part in ("sites", "action"))
         if self.config.screened and sites and action not in ("", "ignore"):
             found = f"postscreen refuses who is listed by {sites}, in spite of a grant: it asks no map of grants"
-            fix = "postconf -e 'postscreen_dnsbl_action = ignore'; postfix reload"
+            fix = "postconf -e 'postscreen_dnsbl_action = ignore' && postfix reload"
             yield Finding(WARN, found, f"postscreen_dnsbl_action = {action}", fix)
 
     # ---- fixes
@@ -206,8 +206,8 @@ class _Postfix:
         """Return the command that sets a list."""
         if name in self.config.overrides:
             words = value.replace(", ", ",").replace(" ", ",")  # for master.cf takes no blanks
-            return f"postconf -P {shlex.quote(f'{self.config.service}/{name}={words}')}; postfix reload"
-        return f"postconf -e {shlex.quote(f'{name} = {value}')}; postfix reload"
+            return f"postconf -P {shlex.quote(f'{self.config.service}/{name}={words}')} && postfix reload"
+        return f"postconf -e {shlex.quote(f'{name} = {value}')} && postfix reload"
 
 
 def _stale(patient: Patient) -> Iterator[Finding]:

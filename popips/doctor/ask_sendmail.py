@@ -56,7 +56,7 @@ def _wrong_asks(patient: Patient, cf: Cf) -> Iterator[Finding]:
         fix = patient.set_line("map", f"{line.kind}:{place.source}")
         yield Finding(FAIL, f"sendmail takes {place.path} for {line.kind}, and popips.conf for {place.kind}", fix=fix)
     if line.has_flag("T") and _any_value_relays(cf, asked[0]):
-        fix = f"sed -i '/^FEATURE(`drac/s/-T<TMPF> *//' {sendmail.MC}; {MAKE}"
+        fix = f"sed -i '/^FEATURE(`drac/s/-T<TMPF> *//' {sendmail.MC} && {MAKE}"
         found = f"any value of the map {asked[0]} relays, and with -T a map that cannot be read has one, for everybody"
         yield Finding(FAIL, found, f"K{asked[0]} in {sendmail.CF}", fix)
     if patient.machine.runs:
@@ -84,17 +84,17 @@ def have_asked(patient: Patient) -> str:
         return _feature(patient, f"FEATURE(`drac', `{place.kind} -o {place.path}')dnl")
     sample = contrib("sendmail/own-check-rcpt.mc")
     edit = f"s|hash -o .*|{replacement(f'{place.kind} -o {place.path}')}|"
-    return f"{added(patient.machine, sendmail.MC, f'sed {quoted(edit)} {sample}')}; {MAKE}"
+    return f"{added(patient.machine, sendmail.MC, f'sed {quoted(edit)} {sample}')} && {MAKE}"
 
 
 def _feature(patient: Patient, line: str) -> str:
     """Return the command that has sendmail.mc say a line: behind the access map's, else before the mailers."""
     source = patient.machine.read(sendmail.MC)
     if line in source.splitlines():  # and make has not seen it
-        return f"touch {sendmail.MC}; {MAKE}"
+        return f"touch {sendmail.MC} && {MAKE}"
     at = "/^FEATURE(`access_db/a" if re.search(r"^FEATURE\(`access_db", source, re.M) else "/^MAILER_DEFINITIONS/i"
     edit = line.replace("\\", "\\\\")  # which sed would take away
-    return f"sed -i {quoted(f'{at} {edit}')} {sendmail.MC}; {MAKE}"
+    return f"sed -i {quoted(f'{at} {edit}')} {sendmail.MC} && {MAKE}"
 
 
 def _any_value_relays(cf: Cf, name: str) -> bool:
@@ -111,7 +111,7 @@ def _wrong_answers(patient: Patient, names: list[str]) -> Iterator[Finding]:
         )
         return
     if bt.error:
-        yield Finding(FAIL, "sendmail cannot be asked", f"sendmail -bt: {bt.error}", f"touch {sendmail.MC}; {MAKE}")
+        yield Finding(FAIL, "sendmail cannot be asked", f"sendmail -bt: {bt.error}", f"touch {sendmail.MC} && {MAKE}")
         return
     for name in patient.live:
         key, value = (part.decode() for part in form.record(name))
@@ -194,15 +194,15 @@ def _wrong_order(patient: Patient, cf: Cf) -> Iterator[Finding]:
     if lists:
         given = [name for name in ("map", "own_map") if name in vars(patient.settings)]
         fix = (
-            f"sed -i -E '/^[ \\t]*({'|'.join(given)})[ \\t]*=/d' {quoted(patient.conf)}; popips-expire; "
-            f"sed -i '/^FEATURE(`drac.*popips/d' {sendmail.MC}; {MAKE}"
+            f"sed -i -E '/^[ \\t]*({'|'.join(given)})[ \\t]*=/d' {quoted(patient.conf)} && popips-expire && "
+            f"sed -i '/^FEATURE(`drac.*popips/d' {sendmail.MC} && {MAKE}"
         )
         told = f"a DNSBL ({', '.join(lists)}) goes before a grant in a map of its own, and not before one in access.db"
         yield Finding(WARN, told, f"{sendmail.CF}: the map {names[0] if names else '?'} is asked behind it", fix)
     local = "".join(LOCAL_RULES.findall(cf.text))
     if cf.delays_checks and "Basic_check_relay" not in local and any(f"$({name} " in local for name in names):
         told = "with FEATURE(`delay_checks'), who has a grant relays in spite of your REJECT of it"
-        fix = f"sed -i 's/^SLocal_check_rcpt.*/&\\n{RELAY_FIRST}/' {sendmail.MC}; {MAKE}"
+        fix = f"sed -i 's/^SLocal_check_rcpt.*/&\\n{RELAY_FIRST}/' {sendmail.MC} && {MAKE}"
         yield Finding(FAIL, told, f"Local_check_rcpt in {sendmail.CF} does not call Basic_check_relay", fix)
 
 
@@ -214,7 +214,7 @@ def _stale(patient: Patient, cf: Cf) -> Iterator[Finding]:
     began = sendmail.began(machine, cf)
     unit = units.units(machine, "sendmail.service")["sendmail.service"]
     start = (
-        "systemctl enable sendmail; systemctl restart sendmail"
+        "systemctl enable sendmail && systemctl restart sendmail"
         if units.has_systemd(machine)
         else "service sendmail start"
     )

@@ -139,7 +139,7 @@ class Patient:
             return ""
         if not exists(self.machine.path(access.path)):
             return ""
-        return f"{self.set_line('map', Place(access.kind, access.path).name)}; popips-expire"
+        return f"{self.set_line('map', Place(access.kind, access.path).name)} && popips-expire"
 
     def set_line(self, name: str, value: str) -> str:
         """Return the command that makes a line of popips.conf say so, whether it is there or not."""

@@ -44,7 +44,7 @@ def _loopback(patient: Patient) -> Iterator[Finding]:
         found = (
             f"{patient.conf}: never has no {' and no '.join(missing)}: who logs in by a webmail here is granted that"
         )
-        fix = f"{patient.set_line('never', ' '.join([*map(str, never), *missing]))}; popips-expire"
+        fix = f"{patient.set_line('never', ' '.join([*map(str, never), *missing]))} && popips-expire"
         yield Finding(WARN, found, fix=fix)
 
 
@@ -79,12 +79,12 @@ def _fix(machine: Machine, path: str, error: str) -> str:
     if line := re.match(rf"{re.escape(machine.path(path))}:(\d+): ", error):
         return f"sed -i '{line[1]}s/^/#/' {its}"
     if "sendmail asks no" in error:
-        return f"sed -i -E 's,^([ \\t]*map[ \\t]*=[ \\t]*)({kinds}):,\\1hash:,' {its}; popips-expire"
+        return f"sed -i -E 's,^([ \\t]*map[ \\t]*=[ \\t]*)({kinds}):,\\1hash:,' {its} && popips-expire"
     if "own_map = yes, and name" in error:
-        return f"{added(machine, path, echoed('own_map = yes'))}; popips-expire"
+        return f"{added(machine, path, echoed('own_map = yes'))} && popips-expire"
     if "set map, " in error:
         own = ["own_map = yes"] if not re.search(r"^\s*own_map\s*=", machine.read(path), re.M) else []
-        return f"{added(machine, path, echoed('map = hash:/var/lib/popips/popips', *own))}; popips-expire"
+        return f"{added(machine, path, echoed('map = hash:/var/lib/popips/popips', *own))} && popips-expire"
     if found := re.search(r": (key|compressed_ipv6) is for sendmail", error):
         return f"sed -i '/^[ \\t]*{found[1]}[ \\t]*=/d' {its}"
     return ""

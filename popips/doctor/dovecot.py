@@ -154,9 +154,9 @@ def _sandbox(patient: Patient, found: Dovecot) -> Iterator[Finding]:
         if closed:
             paths = f"ReadWritePaths=-{folder}"
             add = added(machine, f"{DROP_INS}/popips.conf", echoed("[Service]", paths))
-            line = f"mkdir -p {DROP_INS}; {add}; "
+            line = f"mkdir -p {DROP_INS} && {add} && "
             is_told = bool(pid) and not _is_closed(patient, folder)  # and Dovecot was not started anew since
-            fix = f"{'' if is_told else line}systemctl daemon-reload; {RESTART}"
+            fix = f"{'' if is_told else line}systemctl daemon-reload && {RESTART}"
             text = f"{folder} is read only for all that Dovecot starts (ProtectSystem): no login is granted at once"
             yield Finding(FAIL, text, evidence, fix)
 
@@ -183,9 +183,9 @@ def _cache(patient: Patient, found: Dovecot) -> Iterator[Finding]:
         return
     size, its = found.get("auth_cache_size"), found.pam[0][1]
     if found.version == "2.3" and "cache_key=" in its.get("args", ""):
-        fix = f"echo 'auth_cache_size = 0' > {CONFD}/99-popips-cache.conf; {RESTART}"
+        fix = f"echo 'auth_cache_size = 0' > {CONFD}/99-popips-cache.conf && {RESTART}"
     elif found.version != "2.3" and its.get("use_cache", its.get("passdb_use_cache")) != "no":
-        fix = f"printf 'passdb pam {{\\n  use_cache = no\\n}}\\n' > {CONFD}/99-popips-cache.conf; {RESTART}"
+        fix = f"printf 'passdb pam {{\\n  use_cache = no\\n}}\\n' > {CONFD}/99-popips-cache.conf && {RESTART}"
     else:
         return
     text = f"auth_cache_size = {size}: a login whose password Dovecot remembers comes to no PAM, and renews nothing"
@@ -201,7 +201,7 @@ def _anonymous(patient: Patient, found: Dovecot) -> Iterator[Finding]:
     mechanisms = _mechanisms(found)
     if "anonymous" in mechanisms:
         others = " ".join(name for name in mechanisms if name != "anonymous") or "plain"
-        fix = f"{echoed(f'auth_mechanisms = {others}')} > {CONFD}/99-popips-anonymous.conf; {RESTART}"
+        fix = f"{echoed(f'auth_mechanisms = {others}')} > {CONFD}/99-popips-anonymous.conf && {RESTART}"
         text = "anonymous is one of auth_mechanisms: whoever connects can log in, which popips grants nothing"
         yield Finding(WARN, text, "doveconf auth_mechanisms", fix)
 
@@ -215,7 +215,7 @@ def _allow_nets(patient: Patient, found: Dovecot) -> Iterator[Finding]:
     if words := [one[0] for one in named if one]:  # and no more of the line than that: a password may stand beside it
         files = shlex.join(pam.file_of(patient.machine, name) for name in by_pam(patient, found))
         text = f"{words[0]}: it refuses logins that PAM's hook has granted by then"
-        yield Finding(FAIL, text, "doveconf -n", f"sed -i '/{HOOK}/d' {files}; {_use_postlogin(patient)}")
+        yield Finding(FAIL, text, "doveconf -n", f"sed -i '/{HOOK}/d' {files} && {_use_postlogin(patient)}")
 
 
 def _proxies(patient: Patient, found: Dovecot) -> Iterator[Finding]:
@@ -225,7 +225,7 @@ def _proxies(patient: Patient, found: Dovecot) -> Iterator[Finding]:
             continue
         is_all = any(re.search(r"/0$", word) for word in said.replace(",", " ").split())
         text = f"{name} = {said}: hosts there may say that a client has any address, which is then granted"
-        fix = f"echo '{name} =' > {CONFD}/99-popips-{name.partition('_')[0]}.conf; {RESTART}" if is_all else ""
+        fix = f"echo '{name} =' > {CONFD}/99-popips-{name.partition('_')[0]}.conf && {RESTART}" if is_all else ""
         yield Finding(FAIL if is_all else WARN, text, "doveconf -n", fix)
 
 
@@ -251,4 +251,4 @@ def _without_second(patient: Patient) -> str:
     files = [*patient.machine.glob(f"{CONFD}/*.conf")]
     alone = r"(?s)\s*passdb(\s+\S+)?\s*\{[^{}]*\bdriver\s*=\s*pam\b[^{}]*\}\s*"
     own = [path for path in files if re.fullmatch(alone, re.sub(r"(?m)^\s*#.*$", "", patient.machine.read(path)))]
-    return f"mv {quoted(own[-1])} {quoted(own[-1])}.off; {RESTART}" if own else ""
+    return f"mv {quoted(own[-1])} {quoted(own[-1])}.off && {RESTART}" if own else ""

@@ -89,7 +89,7 @@ def _wrong_run(patient: Patient, there: dict[str, units.Unit]) -> Iterator[Findi
         said = patient.machine.ask(
             "journalctl", "-q", "--no-pager", "-o", "cat", "-n", "1", "-t", "popips-expire"
         ).out.strip()
-        fix = f"systemctl reset-failed {SERVICE}; popips-expire"
+        fix = f"systemctl reset-failed {SERVICE} && popips-expire"
         yield Finding(FAIL, "the last run by the timer failed", said or f"systemctl status {SERVICE}", fix)
     try:
         with Folder(patient.here.stamps) as folder:

@@ -51,7 +51,7 @@ def _clock(patient: Patient) -> Iterator[Finding]:
     except (OSError, AttributeError):
         return
     if state == UNSYNCHRONISED:
-        fix = "apt-get install -y systemd-timesyncd; systemctl enable --now systemd-timesyncd"
+        fix = "apt-get install -y systemd-timesyncd && systemctl enable --now systemd-timesyncd"
         yield Finding(WARN, "nothing sets the clock: when it jumps, grants end too early or too late", "adjtimex", fix)
 
 
@@ -93,7 +93,7 @@ def _programs(machine: Machine) -> Iterator[Finding]:
             )
         elif state.st_uid not in (0, os.geteuid()) or mode & 0o022:
             found = f"{path}: others may write it (owner {state.st_uid}, mode {mode:04o}), and root runs it"
-            yield Finding(FAIL, found, file, fix=f"chown root {quoted(path)}; chmod 0755 {quoted(path)}")
+            yield Finding(FAIL, found, file, fix=f"chown root {quoted(path)} && chmod 0755 {quoted(path)}")
         elif machine.runs and os.statvfs(path).f_flag & os.ST_NOEXEC:
             yield Finding(FAIL, f"{path}: on a file system that is mounted noexec", file)
         elif (said := re.search(r"^python=(\S+)$", machine.read(path), re.M)) is None:
@@ -114,7 +114,7 @@ def _missing(machine: Machine, path: str, file: str) -> Finding:
     ours = there.hook(name)
     if path != ours and os.path.exists(machine.path(ours)) and file:
         edit = f"s|{literal(path)}|{replacement(ours)}|"
-        return Finding(FAIL, found, file, f"sed -i {quoted(edit)} {quoted(file)}; service dovecot reload")
+        return Finding(FAIL, found, file, f"sed -i {quoted(edit)} {quoted(file)} && service dovecot reload")
     return Finding(FAIL, found, file, "\n".join([*_pass(path), there.install_again()]))
 
 
@@ -123,7 +123,9 @@ def _pass(path: str) -> list[str]:
     if path.rpartition("/")[2] != "popips-postlogin":  # popips-hook is optional: PAM goes on without it
         return []
     stand_in = "'#!/bin/sh\\nexec \"$@\"\\n'"
-    return [f"mkdir -p {quoted(os.path.dirname(path))}; printf {stand_in} > {quoted(path)}; chmod 0755 {quoted(path)}"]
+    return [
+        f"mkdir -p {quoted(os.path.dirname(path))} && printf {stand_in} > {quoted(path)} && chmod 0755 {quoted(path)}"
+    ]
 
 
 def _named(machine: Machine) -> dict[str, str]:
@@ -155,7 +157,7 @@ def _apparmor(machine: Machine) -> Check:
         if profile and path not in machine.read(local):
             found = f"AppArmor's profile {profile} is enforced, and has no rule by which {path} may be run"
             add = added(machine, local, echoed(f"{path} Ux,"))
-            fix = f"{add}; apparmor_parser -r /etc/apparmor.d/usr.lib.dovecot.{part}"
+            fix = f"{add} && apparmor_parser -r /etc/apparmor.d/usr.lib.dovecot.{part}"
             wrong.append(Finding(FAIL, found, f"{PROFILES}; {file}", fix))
     well = "no profile stands against it" if profiles else "no AppArmor here"
     return judged("hook.apparmor", "no AppArmor profile that keeps Dovecot from running the hooks", well, wrong)

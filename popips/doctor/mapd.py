@@ -36,7 +36,7 @@ def _wrong_asks(patient: Patient) -> Iterator[Finding]:
     cf = patient.cf
     if cf is None or f"unix:{patient.settings.mapd_socket}" not in cf.text:
         add = added(patient.machine, sendmail.MC, f"cat {contrib('sendmail/mapd.mc')}")
-        fix = f"{add}; make -C {sendmail.FOLDER}; service sendmail restart"
+        fix = f"{add} && make -C {sendmail.FOLDER} && service sendmail restart"
         yield Finding(FAIL, "sendmail does not ask popips-mapd", fix=fix)
         return
     if not patient.machine.runs:

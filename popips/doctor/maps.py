@@ -174,15 +174,15 @@ class _Map:
                 FAIL,
                 f"sendmail asks for IPv6 addresses {words}, and popips writes them the other way",
                 f"{sendmail.CF}: UseCompressedIPv6Addresses={cf.options.get('UseCompressedIPv6Addresses', 'false')}",
-                f"{fix}; popips-expire",
+                f"{fix} && popips-expire",
             )
         names = cf.names_of(self.place.path)
         if "access" in names and self.settings.value != "RELAY":
-            fix = f"{self.patient.set_line('value', 'RELAY')}; popips-expire"
+            fix = f"{self.patient.set_line('value', 'RELAY')} && popips-expire"
             yield Finding(FAIL, f"in the access map {self.settings.value:.40} does not relay", fix=fix)
         asks_by_address = names and "access" not in names
         if asks_by_address and self.settings.key == "connect":
-            fix = f"{self.patient.set_line('key', 'bare')}; popips-expire"
+            fix = f"{self.patient.set_line('key', 'bare')} && popips-expire"
             yield Finding(FAIL, f"the map {names[0]} is asked for the address, not for connect:ADDRESS", fix=fix)
 
     # ---- map.lock, map.journal
@@ -195,7 +195,7 @@ class _Map:
         names = [self.patient.machine.read(f"/proc/{pid}/comm").strip() for pid in holders]
         is_rebuilt = {"makemap", "postmap"} & set(names)  # which is to come to its end
         end = f"kill {' '.join(map(str, holders))}" if holders and not is_rebuilt else ""
-        fix = "; ".join([*([f"chmod o-r {quoted(self.place.path)}"] if any_user else []), *([end] if end else [])])
+        fix = " && ".join([*([f"chmod o-r {quoted(self.place.path)}"] if any_user else []), *([end] if end else [])])
         evidence = ", ".join(f"{name} (process {pid})" for name, pid in zip(names, holders))
         yield Finding(FAIL, self.inside.error.partition("; ")[0], evidence, fix)
 
@@ -225,7 +225,7 @@ class _Map:
         ahead = self.state.st_mtime - self.patient.now
         if ahead > AHEAD / SECOND + 1:
             found = f"{self.place.path}: its time is {ahead:.0f} s ahead of the clock"
-            yield Finding(WARN, found, fix=f"touch {quoted(self.place.path)}; popips-expire")
+            yield Finding(WARN, found, fix=f"touch {quoted(self.place.path)} && popips-expire")
         if self.text.from_the_future(self.patient.now):
             found = f"{self.text.path}: its time is in the future, so it always looks newer than the map"
             yield Finding(WARN, found, fix=f"touch {quoted(self.text.path)}")
@@ -249,7 +249,7 @@ class _Map:
         moved = replace(self.patient, settings=self.settings.replace(map=place, own_map=True))
         ask = (ask_postfix if self.settings.mta == "postfix" else ask_sendmail).have_asked(moved)
         lines = [self.patient.set_line("map", place.name), self.patient.set_line("own_map", "yes")]
-        return "; ".join([*lines, "popips-expire", ask])
+        return " && ".join([*lines, "popips-expire", ask])
 
     def of_text(self) -> str:
         return f"every record of {self.text.path}" if self.text.path else "no text: popips maintains this map itself"

@@ -45,12 +45,12 @@ def another(patient: Patient) -> Finding | None:
         return Finding(FAIL, f"neither Postfix nor sendmail is here, and {conf} says mta = {patient.settings.mta}")
     given = vars(patient.settings)
     names = [name for name in ("mta", "map", "own_map", "key", "value", "compressed_ipv6") if name in given]
-    clear = f"sed -i -E '/^[ \\t]*({'|'.join(names)})[ \\t]*=/d' {quoted(conf)}; " if names else ""
+    clear = f"sed -i -E '/^[ \\t]*({'|'.join(names)})[ \\t]*=/d' {quoted(conf)} && " if names else ""
     found = f"{here[0]} is the MTA here, and {conf} says mta = {patient.settings.mta}"
     if here[0] == "sendmail":
         return Finding(FAIL, found, fix=f"{clear}popips-expire")
     add = patient.add("mta = postfix", f"map = {OWN_MAP}", "own_map = yes")
-    return Finding(FAIL, found, fix=f"{clear}{add}; popips-expire")
+    return Finding(FAIL, found, fix=f"{clear}{add} && popips-expire")
 
 
 def _has_postfix(patient: Patient) -> bool:

@@ -119,14 +119,14 @@ def _cures(machine: Machine, service: str, hooks: list[Line]) -> Iterator[tuple[
         whole = {**had, file: "\n".join([*lines[: number - 1], f"#{lines[number - 1]}", *lines[number:]])}
         if _is_closed(machine, service, whole):
             yield f"sed -i '{number}s/^/#/' {its}", whole
-    yield "; ".join([*delete, add]), {**texts, file: f"{texts[file]}{gap}{line}\n"}
-    yield "; ".join([*delete, strict, add]), {**texts, file: f"{stricter}{gap}{line}\n"}
+    yield " && ".join([*delete, add]), {**texts, file: f"{texts[file]}{gap}{line}\n"}
+    yield " && ".join([*delete, strict, add]), {**texts, file: f"{stricter}{gap}{line}\n"}
     if service in OF_MAILBOXES and _is_plain(machine, service):
         keep = [] if copy else [f"cp -p {its} {its}.before-popips"]
         others = [f"sed -i '/{HOOK}/d' {shlex.join(places[1:])}"] if len(places) > 1 else []
         anew = f"printf '%s\\n' {shlex.join([*SAFE.splitlines(), line])} > {its}"
-        yield "; ".join([*keep, *others, anew]), {**texts, file: f"{SAFE}{line}\n"}
-    yield "; ".join(delete), texts
+        yield " && ".join([*keep, *others, anew]), {**texts, file: f"{SAFE}{line}\n"}
+    yield " && ".join(delete), texts
 
 
 def _broken_at(machine: Machine, service: str, file: str) -> int:

@@ -73,8 +73,8 @@ def _is_here(share: str) -> bool:
 
 def _start(patient: Patient) -> str:
     if units.has_systemd(patient.machine):
-        return f"systemctl enable {SERVICE}; systemctl restart {SERVICE}"
-    return f"{sbin('popips-share')} -c {quoted(patient.conf)} &"
+        return f"systemctl enable {SERVICE} && systemctl restart {SERVICE}"
+    return f"{{ {sbin('popips-share')} -c {quoted(patient.conf)} & }}"
 
 
 def _wrong_hosts(patient: Patient, seen: Fleet) -> Iterator[Finding]:
@@ -86,7 +86,9 @@ def _wrong_hosts(patient: Patient, seen: Fleet) -> Iterator[Finding]:
         if host.name == seen.name and patient.now - host.heard < NAMESAKE:
             found = f"another host calls itself {host.name}, too: each of the two undoes what the other denies"
             other = f"-{seen.id or 2}"  # the same cure on both would give them one name again
-            fix = f"{patient.set_line('share_name', host.name[: LONGEST_NAME - len(other)] + other)}; {_start(patient)}"
+            fix = (
+                f"{patient.set_line('share_name', host.name[: LONGEST_NAME - len(other)] + other)} && {_start(patient)}"
+            )
             yield Finding(FAIL, found, f"heard {_ago(patient, host.heard)} ago; the cure is for one of the two", fix)
         if host.lag > LATE:
             found = f"{host.name}: its last login took {host.lag:.0f} s to come here"
@@ -102,7 +104,7 @@ def _wrong_folder(patient: Patient) -> Iterator[Finding]:
         fix = str(error).partition("others may write to it: ")[2] or str(error).partition("in its place: ")[2]
         fix = _in_memory(patient) if fix == ANOTHER else fix
         list_ = f"{path}/{DENIED}"  # written anew when the server has been asked; until then what was known holds
-        mends = f"rm {quoted(list_)}; {_start(patient)}" if os.path.lexists(list_) else _start(patient)
+        mends = f"rm {quoted(list_)} && {_start(patient)}" if os.path.lexists(list_) else _start(patient)
         yield Finding(FAIL if fix else WARN, "no login on another host counts here", str(error), fix or mends)
         return
     kind = _file_system(patient, path)
@@ -113,7 +115,7 @@ def _wrong_folder(patient: Patient) -> Iterator[Finding]:
 
 def _in_memory(patient: Patient) -> str:
     """Return the command that takes the folder to where it belongs."""
-    return f"{patient.set_line('share_from', Settings.share_from)}; {_start(patient)}"
+    return f"{patient.set_line('share_from', Settings.share_from)} && {_start(patient)}"
 
 
 def _file_system(patient: Patient, path: str) -> str:

@@ -51,10 +51,10 @@ def _wrong_folder(patient: Patient) -> Iterator[Finding]:
     mode, its = S_IMODE(state.st_mode), quoted(path)
     if os.path.islink(here):
         real = os.path.realpath(here)
-        fix = f"{patient.set_line('stamps', real)}; popips-expire"
+        fix = f"{patient.set_line('stamps', real)} && popips-expire"
         yield Finding(FAIL, f"{path}: a symbolic link to {real}", fix=fix)
     elif not S_ISDIR(state.st_mode):
-        yield Finding(FAIL, f"{path}: not a folder", fix=f"mv {its} {its}.old; install -d -m 0700 {its}")
+        yield Finding(FAIL, f"{path}: not a folder", fix=f"mv {its} {its}.old && install -d -m 0700 {its}")
     elif state.st_uid not in (0, os.geteuid()) or mode & 0o022:
         found = f"{path}: others may write to it (owner {state.st_uid}, mode {mode:04o})"
         yield Finding(FAIL, found, fix=_mend(patient, mode))
@@ -68,8 +68,8 @@ def _mend(patient: Patient, mode: int) -> str:
     path, here = patient.settings.stamps, patient.here.stamps
     is_own = os.path.lexists(f"{here}/{RUN_FILE}") or not os.listdir(here)
     if path == Settings.stamps or (is_own and not mode & S_ISVTX):
-        return f"chown root {quoted(path)}; chmod 0700 {quoted(path)}"
-    return f"{patient.set_line('stamps', Settings.stamps)}; {sbin('popips-expire')}"
+        return f"chown root {quoted(path)} && chmod 0700 {quoted(path)}"
+    return f"{patient.set_line('stamps', Settings.stamps)} && {sbin('popips-expire')}"
 
 
 def _odd(patient: Patient) -> Iterator[Finding]:
@@ -109,7 +109,7 @@ def _wrong_room(patient: Patient) -> Iterator[Finding]:
         if room < LITTLE or files < FEW:
             status = FAIL if room < ROOM or files < FILES else WARN
             found = f"{path}: room for {room >> 10} KiB and {files} files"
-            yield Finding(status, found, fix=f"df -h {path}; df -i {path}")
+            yield Finding(status, found, fix=f"df -h {path} && df -i {path}")
 
 
 def _places(patient: Patient) -> list[tuple[str, str]]:

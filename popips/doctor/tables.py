@@ -12,7 +12,7 @@ from popips.probe.machine import Machine
 from popips.probe.postfix import LISTS, Config, Restriction, parsed
 
 OURS = "/var/lib/popips/"  # nothing of the admin's lies there
-AGAIN = "popips-expire; postfix reload"  # a smtpd that has found no map asks for none until it ends
+AGAIN = "popips-expire && postfix reload"  # a smtpd that has found no map asks for none until it ends
 BUILT = ("hash", "btree", "lmdb", "cdb", "dbm", "sdbm")  # postmap makes these of a text: DATABASE_README
 TEXTS = ("cidr", "pcre", "regexp", "texthash")  # and these are one
 
@@ -33,8 +33,8 @@ def asked_instead(patient: Patient) -> str:
             continue
         is_made = exists(patient.machine.path(place.path)) or not exists(patient.here.map.path)
         if is_made and (place.path.startswith(OURS) or table in its):
-            own = "" if patient.settings.map.own else f"{patient.set_line('own_map', 'yes')}; "
-            return f"{patient.set_line('map', place.name)}; {own}{AGAIN}"
+            own = "" if patient.settings.map.own else f"{patient.set_line('own_map', 'yes')} && "
+            return f"{patient.set_line('map', place.name)} && {own}{AGAIN}"
     return ""
 
 
@@ -45,8 +45,9 @@ def readable(machine: Machine, table: str, complaint: str) -> str:
     is_there = os.path.exists(machine.path(path))
     words = [] if is_there or kind not in (*BUILT, *TEXTS) else [f"touch {shlex.quote(path)}"]
     words += [f"postmap {shlex.quote(name)}"] if kind in BUILT else []
-    command = unknown_type(name, complaint) or "; ".join(words) or f"postmap -q 192.0.2.1 {shlex.quote(name)}"
-    return f"{command}; postfix reload"
+    if command := unknown_type(name, complaint) or " && ".join(words):
+        return f"{command} && postfix reload"
+    return f"postmap -q 192.0.2.1 {shlex.quote(name)}; postfix reload"  # which fails, and says why
 
 
 def as_setup_writes(said: str, table: str, wanted: list[Restriction]) -> str:

@@ -119,7 +119,7 @@ class Place:
             return f"there is no {self.folder}, either: popips-db setup says what this host needs"
         if exists(self.source):
             return f"make it: {self.build(self.source)}"
-        empty = f"touch {quoted(self.source)}; {self.build(self.source)}" if self.postfix else self.build("/dev/null")
+        empty = f"touch {quoted(self.source)} && {self.build(self.source)}" if self.postfix else self.build("/dev/null")
         return f"is it the right path? an empty one is made by: {empty}"
 
     def refuse_text(self) -> None:

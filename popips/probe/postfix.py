@@ -136,7 +136,7 @@ def is_loopback(interfaces: str) -> bool:
 def listen_to_all(machine: Machine) -> str:
     """Return the command that has Postfix serve others; a reload does not open another socket: postconf(5)."""
     again = "systemctl restart postfix" if units.has_systemd(machine) else "postfix stop; postfix start"
-    return f"postconf -e 'inet_interfaces = all'; {again}"
+    return f"postconf -e 'inet_interfaces = all' && {again}"
 
 
 def _at_port_25(services: str) -> tuple[str, bool]:

@@ -14,7 +14,7 @@ from popips.probe.machine import NO_ANSWER, Machine
 PROGRAM = "/usr/sbin/sendmail"
 FOLDER, CF, MC = "/etc/mail", "/etc/mail/sendmail.cf", "/etc/mail/sendmail.mc"
 PIDS = ("/run/sendmail/mta/sendmail.pid", "/run/sendmail.pid")
-MAKE_AND_RESTART = f"make -C {FOLDER}; service sendmail restart"
+MAKE_AND_RESTART = f"make -C {FOLDER} && service sendmail restart"
 RECIPIENT = "<postmaster@[192.0.2.200]>"  # of nobody's domain, and no name that DNS would be asked for
 MAP = re.compile(r"^K(\S+)\s+(\S+)\s*(.*?)\s*$", re.M)
 OPTION = re.compile(r"^O\s+(\w+)\s*=\s*(.*?)\s*$", re.M)
@@ -148,7 +148,7 @@ def listen_to_all(machine: Machine) -> str:
     debians = "s/^(DAEMON_OPTIONS\\(`Family=inet), +Name=MTA-v4, Port=smtp, Addr=[^,'\\'']*/\\16, Name=MTA, Port=smtp/"
     if not re.search(r"^DAEMON_OPTIONS\(`Family=inet6", machine.read(MC), re.M):
         edit = f"{debians};{edit}"
-    return f"sed -i -E '{edit}' {MC}; {MAKE_AND_RESTART}"
+    return f"sed -i -E '{edit}' {MC} && {MAKE_AND_RESTART}"
 
 
 def parsed(text: str) -> Cf:

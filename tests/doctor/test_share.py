@@ -160,7 +160,7 @@ CASES: list[tuple[Callable[[From], None], str, str, tuple[str, ...], tuple[str, 
     (shared, "folder", FAIL, ("{from}: others may write to it",), ("/run/popips/from", *START)),
     (gone, "folder", WARN, ("{from}: there is no such folder",), START),
     (unasked, "folder", WARN, ("{from}/.denied: not there: popips-share writes it",), START),
-    (garbled, "folder", WARN, ("{from}/.denied:1: ",), ("rm {from}/.denied; ", *START)),
+    (garbled, "folder", WARN, ("{from}/.denied:1: ",), ("rm {from}/.denied && ", *START)),
 ]
 
 
@@ -191,7 +191,7 @@ def test_what_is_shared_with_others_is_left_as_it_is(others: From, harm: Callabl
     harm(others)
     fix = checks(others)["share.folder"].fix
     assert "chmod" not in fix and "chown" not in fix
-    assert os.system(fix.partition("; ")[0]) == 0
+    assert os.system(fix.partition(" && ")[0]) == 0
     assert load(str(others.path.parent / "popips.conf")).share_from == "/run/popips/from"
 
 
