@@ -58,17 +58,23 @@ def answer(settings: Settings, name: str) -> Answer:
         return replace(_of_postfix(machine, settings, name), runs=postfix.runs(machine))
     cf = sendmail.cf(machine)
     runs = cf is not None and sendmail.began(machine, cf) is not None
-    return replace(_of_sendmail(machine, name), runs=runs)
+    return replace(_of_sendmail(machine, settings, name), runs=runs)
 
 
-def _of_sendmail(machine: Machine, name: str) -> Answer:
-    if not sendmail.cf(machine):
+def _of_sendmail(machine: Machine, settings: Settings, name: str) -> Answer:
+    cf = sendmail.cf(machine)
+    if cf is None:
         return Answer("sendmail", None, f"there is no {sendmail.CF}")
     said = sendmail.ask(machine, [name])
     verdict = said.verdicts.get(name)
     if verdict is None:
         return Answer("sendmail", None, said.error.partition("\n")[0])
-    found = [f"{map_name} {key}: {value}" for map_name, key, value in verdict.asked if value not in ("NOT FOUND", "")]
+    ours = [map_name for map_name in cf.names_of(settings.map.path) if cf.maps[map_name].path]
+    found = [
+        f"{map_name} {key}: {value}{f' ({map_name} is {settings.map})' if map_name in ours else ''}"
+        for map_name, key, value in verdict.asked
+        if value not in ("NOT FOUND", "")
+    ]
     return Answer("sendmail", verdict.relays, "" if verdict.relays else verdict.text, tuple(dict.fromkeys(found)))
 
 

@@ -29,12 +29,19 @@ LONGEST = 100  # characters of an error
 WIDEST = 40  # columns of a bar
 NARROW = 20  # columns of a screen that has room for a line's name and a word
 CLEAR = "\x1b[H\x1b[2J"
+WORDS = (
+    "Of the grants, live ones are open. The next run of popips-expire sees to the others: it ends those that are due "
+    "(their window is over), static (you have a record on the address, which counts) or barred (denied, or in never), "
+    "and puts the record of those that are pending. denied: denials that are in force. orphans: records that look like "
+    "grants and have none: popips-db end --orphans. "
+    "The exit status is 0 if logins open the relay, else 1: then popips-db doctor says why."
+)
 EVENTS = ("granted", "renewed", "static", "refused", "deferred", "removed", "restored", "error")
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
-    parser.epilog = "The exit status is 0 if logins open the relay, else 1: then popips-db doctor says why."
+    parser.epilog = WORDS
     shape.option(parser)
     parser.add_argument("--watch", action="store_true", help="refresh the screen until it is interrupted")
 

@@ -12,7 +12,7 @@ from popips.form import of
 from popips.paste import quoted, replacement
 from popips.probe import sendmail, units
 from popips.probe.sendmail import MAKE_AND_RESTART as MAKE
-from popips.probe.sendmail import Cf, Verdict
+from popips.probe.sendmail import Answers, Cf, Verdict
 
 DRAC = "/usr/share/sendmail/cf/feature/drac.m4"
 DNSBL = re.compile(r"\$\((\w+) \$4\.\$3\.\$2\.\$1\.(\S+?)\.? ")
@@ -177,8 +177,14 @@ def _answers(patient: Patient) -> str:
     """Return what sendmail said, in words."""
     if not patient.machine.runs:
         return f"{sendmail.CF} asks {patient.settings.map}"
-    said = [f"{name}: {'relays' if verdict.relays else verdict.text}" for name, verdict in patient.bt.verdicts.items()]
-    return "; ".join(said)
+    return "; ".join(words(patient.bt))
+
+
+def words(said: Answers) -> Iterator[str]:
+    """Return what sendmail says to each; that a stranger is refused is as it must be."""
+    for name, verdict in said.verdicts.items():
+        who = f"{name}, a stranger" if name in STRANGERS else name
+        yield f"{who}: {'relays' if verdict.relays else f'is refused: {verdict.text}'}"
 
 
 # ---- mta.order

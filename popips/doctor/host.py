@@ -52,7 +52,8 @@ def _clock(patient: Patient) -> Iterator[Finding]:
         return
     if state == UNSYNCHRONISED:
         fix = "apt-get install -y systemd-timesyncd && systemctl enable --now systemd-timesyncd"
-        yield Finding(WARN, "nothing sets the clock: when it jumps, grants end too early or too late", "adjtimex", fix)
+        found = "nothing sets the clock: when it jumps, grants end too early or too late"
+        yield Finding(WARN, found, "adjtimex(2): the kernel's clock is not synchronised", fix)
 
 
 def _log(machine: Machine) -> Iterator[Finding]:

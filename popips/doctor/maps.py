@@ -218,7 +218,7 @@ class _Map:
 
     def of_age(self) -> str:
         assert self.state
-        return f"changed {max(0.0, self.patient.now - self.state.st_mtime):.0f} s ago"
+        return f"its mtime is {max(0.0, self.patient.now - self.state.st_mtime):.0f} s ago, not in the future"
 
     def ahead(self) -> Iterator[Finding]:
         assert self.state

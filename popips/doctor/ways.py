@@ -25,7 +25,7 @@ def look(patient: Patient, checks: Sequence[Check]) -> Iterator[Check]:
     ways += [FOLLOWER] if not ways and _follows(patient) else []
     found = f"no login comes to popips: no Dovecot is here, no line of popips-hook in PAM, and no {FOLLOWER} runs"
     wrong = [] if ways else [Finding(FAIL, found, fix=f"man {FOLLOWER}")]
-    yield judged(ID, "a server whose logins come to popips", ", ".join(ways), wrong)
+    yield judged(ID, "a server whose logins come to popips", f"logins come to popips by {', '.join(ways)}", wrong)
 
 
 def _follows(patient: Patient) -> bool:

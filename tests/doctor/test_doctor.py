@@ -369,7 +369,7 @@ def test_no_way_by_which_logins_come_is_a_failure() -> None:
         "broken": SKIP,
     }
     dropped = replace(here, settings=Settings().replace(drop="/srv/drop"))
-    assert next(ways.look(dropped, said["none"])).found == "the folder /srv/drop"
+    assert next(ways.look(dropped, said["none"])).found == "logins come to popips by the folder /srv/drop"
 
 
 UNUSED: dict[str, tuple[Files, bool]] = {  # what there is beside a stock Postfix, and whether nothing is set up there

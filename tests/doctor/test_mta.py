@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from popips.doctor import tables
+from popips.db import asks
+from popips.doctor import ask_sendmail, tables
 from popips.doctor.ask_postfix import _Postfix
-from popips.doctor.check import FAIL, OK, WARN, Patient
+from popips.doctor.check import FAIL, OK, STRANGERS, WARN, Patient
+from popips.maps import Place
 from popips.probe import postfix, sendmail
 from popips.probe.machine import Machine
 from popips.settings import Settings
@@ -464,6 +466,22 @@ check_rcpt       returns: $# error $@ 5 . 7 . 1 $: "550 Relaying denied" [ 203 .
     assert verdicts["203.0.113.11"].text == "550 Relaying denied"
     assert ("access", "203.0.113.10", "RELAY") in verdicts["203.0.113.10"].asked
     assert answers.found == {keys[0]: "RELAY", keys[1]: ""}
+
+
+def test_what_sendmail_says_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, (stranger, _) = "192.0.2.1", STRANGERS
+    relays = sendmail.Verdict(a, True, "", (("access", a, "NOT FOUND"), ("drac", a, "RELAY")))
+    refused = sendmail.Verdict(stranger, False, "550 Relaying denied", ())
+    monkeypatch.setattr(sendmail, "ask", lambda *_: sendmail.Answers(verdicts={a: relays, stranger: refused}))
+    host = Host(tmp_path, WITH_SENDMAIL | cf(DRAC_CF))
+    settings = Settings().replace(map=Place("hash", f"{OWN[5:]}.db", own=True))
+    patient = Patient(host.machine, "/etc/popips.conf", settings, 0.0)
+    told = [*asks._of_sendmail(host.machine, settings, a).lines(), *ask_sendmail.words(patient.bt)]
+    assert told == [
+        f"sendmail: relays for it; it found drac {a}: RELAY (drac is {OWN}.db)",
+        f"{a}: relays",
+        f"{stranger}, a stranger: is refused: 550 Relaying denied",
+    ]
 
 
 def test_a_list_of_postfixs_is_read_as_postfix_reads_it() -> None:
