@@ -12,6 +12,7 @@ from popips.login import ELSEWHERE, plain
 from popips.parsers import LONGEST_NAME, SERVICE
 
 LONGEST = 12  # digits of a time in seconds since the epoch
+LONGEST_BY = 50  # characters of an admin's name: with a host's behind it, word() leaves all of both
 Convert = Callable[[float], float]  # from one clock's time to another's
 
 
@@ -39,14 +40,16 @@ def merged(told: Mapping[str, bytes], now: float, here: Convert) -> bytes:
 
     here: from the server's clock to this host's, which says now. What is no denial is left out. Raise TooMany.
     """
-    bound(told)
+    bound(told)  # before any of it is looked into
     found: dict[tuple[str, str], Denial] = {}
     for host, lines in told.items():
         for one in _unpacked(lines):
             moved, key = _moved(one, here, f"{ELSEWHERE}{host}"), (one.text, host)
             if moved.until > now and (key not in found or found[key].until < moved.until):
                 found[key] = moved
-    return "".join(found[key].pack() for key in sorted(found)).encode()
+    packed = {key: found[key].pack() for key in sorted(found)}
+    bound({host: "".join(packed[key] for key in packed if key[1] == host).encode() for host in told})  # it may grow
+    return "".join(packed.values()).encode()
 
 
 def by_hosts(data: bytes, there: Convert) -> dict[str, bytes]:
@@ -80,7 +83,7 @@ def _live(lines: bytes, now: float) -> bytes:
 
 
 def _unpacked(lines: bytes) -> Iterator[Denial]:
-    for line in lines.decode("ascii", "replace").splitlines():
+    for line in lines.decode("ascii", "replace").split("\n"):  # and at no other sign, for by this one they are counted
         try:
             text, until, by = line.split(" ")
             if len(until) <= LONGEST:
@@ -91,4 +94,4 @@ def _unpacked(lines: bytes) -> Iterator[Denial]:
 
 def _moved(one: Denial, to: Convert, behind: str) -> Denial:
     until = FOR_EVER if one.until == FOR_EVER else round(to(one.until))
-    return Denial(one.text, until, plain(one.by) + behind)
+    return Denial(one.text, until, plain(one.by)[:LONGEST_BY] + behind)

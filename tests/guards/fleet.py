@@ -148,13 +148,22 @@ GUARDS = (
         f"{BACK}[an hour]",
     ),
     Guard(
-        "what another host has ended is ended before stamps of the future are renewed",
+        "what another host has ended is looked for before stamps of the future are renewed",
+        RUN,
+        {
+            "            if heard is None:\n": "            for name in found.ahead:\n"
+            "                self.site.folder.renew(name, None, self.site.now)\n            if heard is None:\n"
+        },
+        f"{BACK}[an hour]",
+    ),
+    Guard(
+        "what another host has ended counts no more for max_per_user",
         RUN,
         {
             "                self.end(heard.ended)\n": "",
-            "        over = limits": "        self.end(heard.ended)\n        over = limits",
+            "        self.run.stuck = ": "        self.end(heard.ended)\n        self.run.stuck = ",
         },
-        f"{BACK}[an hour]",
+        f"{OF_RUNS}what_is_ended_elsewhere_counts_no_more_for_max_per_user",
     ),
     Guard(
         "what is due ends before what other hosts tell is looked through",

@@ -21,6 +21,8 @@ PUT_BACK = (
     "tests/share/test_agent.py::test_a_clock_that_is_put_back_hides_nothing_that_comes_and_loses_nothing_that_was_told"
 )
 
+GROWN = "tests/share/test_ledger.py::test_whatever_a_host_tells_of_denials_no_more_of_them_are_heeded_than_can_be_read"
+
 GUARDS = (
     Guard(
         "an address in the stream names a file only if it is one client's, as it is written",
@@ -97,8 +99,26 @@ GUARDS = (
     Guard(
         "more denials than each login can look through are not heeded",
         "share/denied.py",
-        {"    bound(told)\n": ""},
+        {"    bound(told)  #": "    #", "    bound({host:": "    len({host:"},
         "tests/share/test_agent.py::test_more_denials_than_hosts_can_heed_leave_those_in_force_that_were_known",
+    ),
+    Guard(
+        "denials that would grow beyond what can be read are not heeded",
+        "share/denied.py",
+        {"    bound({host:": "    len({host:"},
+        f"{GROWN}[names that grow]",
+    ),
+    Guard(
+        "lines of denials end where they are counted",
+        "share/denied.py",
+        {'.split("\\n"):': ".splitlines():", "    bound({host:": "    len({host:"},
+        f"{GROWN}[lines with other ends]",
+    ),
+    Guard(
+        "a denial by somebody with a long name is still the host's that made it",
+        "share/denied.py",
+        {"[:LONGEST_BY]": ""},
+        "tests/share/test_ledger.py::test_a_denial_by_somebody_with_a_long_name_is_still_the_hosts_that_made_it",
     ),
     Guard(
         "more denials than each login can look through are not told",

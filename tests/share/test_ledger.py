@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from popips.denials import LARGEST, MOST
+from popips.parsers import LONGEST_NAME
 from share import denied, entry
 from share.entry import END, LOGIN, Entry, Garbage
 from share.ledger import Event, is_newer, when
@@ -118,3 +120,26 @@ def test_denials_of_others_are_moved_to_this_clock_and_what_is_none_is_left_out(
     assert denied.by_hosts(found, lambda here: here + 50) == back
     assert denied.heeded({b"pop3": b""}, back, "pop1", NOW + 99) == {"pop2": back["pop2"]}
     assert denied.heeded({}, back, "pop1", NOW + 200) == {"pop3": back["pop3"]}  # until it is over
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"".join(b"10.0.%d.%d - r\r" % divmod(n, 256) for n in range(MOST + 1)),
+        b"".join(b"10.0.%d.%d - %s\n" % (*divmod(n, 256), b"\xff" * 99) for n in range(MOST)),
+    ],
+    ids=["lines with other ends", "names that grow"],
+)
+def test_whatever_a_host_tells_of_denials_no_more_of_them_are_heeded_than_can_be_read(lines: bytes) -> None:
+    try:
+        found = denied.merged({"pop2": lines}, NOW, float)
+    except denied.TooMany:
+        return
+    assert found.count(b"\n") <= MOST and len(found) <= LARGEST
+
+
+@pytest.mark.parametrize("name", [b"x" * 5000, b"\xff" * 5000, b"%F0%9F%98%80" * 80])
+def test_a_denial_by_somebody_with_a_long_name_is_still_the_hosts_that_made_it(name: bytes) -> None:
+    host = "h" * LONGEST_NAME
+    found = denied.merged({host: b"192.0.2.1 - %s\n" % name}, NOW, float)
+    assert list(denied.by_hosts(found, float)) == [host]  # or nobody could lift it when the server has lost its data
