@@ -56,8 +56,7 @@ class _Postfix:
 
     def closing(self, name: str) -> int | None:
         """Return where a list refuses strangers, None if it does not, or lets all pass before that."""
-        at = _index(self.lists[name], lambda each: each.refuses_strangers or each.permits_all)
-        return None if at is None or self.lists[name][at].permits_all else at
+        return _closing(self.lists[name])
 
     # ---- mta.asks
 
@@ -79,6 +78,7 @@ class _Postfix:
                 fix = instead or self.edit(name, self.wanted(name))
                 yield Finding(FAIL, f"{name} {where}", self.evidence(name), fix)
         yield from self.strangers()
+        yield from self.not_judged()
         yield from self.failing_open()
         if self.machine.runs and self.has_map:
             yield from self.wrong_answers()
@@ -101,6 +101,18 @@ class _Postfix:
                 found = f"mynetworks holds {name}, an address that nobody has: is the relay open to all?"
                 fix = "postconf -X mynetworks && postconf -e 'mynetworks_style = host' && postfix reload"
                 yield Finding(FAIL, found, f"mynetworks = {self.config.values['mynetworks']}", fix)
+
+    def not_judged(self) -> Iterator[Finding]:
+        """Return what may let strangers relay, and is not looked into."""
+        if words := postfix.unclear(self.config):
+            found = f"not judged: what mynetworks holds by {', '.join(words)}, which is no network"
+            yield Finding(WARN, found, f"mynetworks = {self.config.values['mynetworks']}")
+        for service, own in postfix.others(self.machine, self.config):
+            lists = [name for name in (RELAY, RECIPIENT) if name in own]
+            entries = [self.config.expanded(postfix.parsed(own[name])) for name in lists]
+            if lists and all(_closing(each) is None for each in entries):
+                found = f"not judged: {service} of master.cf has {' and '.join(lists)} of its own: is it open to all?"
+                yield Finding(WARN, found, "; ".join(f"{service}/{name} = {own[name]}" for name in lists))
 
     def wrong_answers(self) -> Iterator[Finding]:
         """Ask the map as Postfix does."""
@@ -226,6 +238,11 @@ def _stale(patient: Patient) -> Iterator[Finding]:
     if old:
         found = f"smtpd that was started before the last change of main.cf or master.cf still runs, {len(old)} times"
         yield Finding(WARN, found, f"process {', '.join(map(str, old))}", "postfix reload")
+
+
+def _closing(entries: list[Restriction]) -> int | None:
+    at = _index(entries, lambda each: each.refuses_strangers or each.permits_all)
+    return None if at is None or entries[at].permits_all else at
 
 
 def _index(entries: list[Restriction], is_it: Callable[[Restriction], bool]) -> int | None:

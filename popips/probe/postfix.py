@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from popips import address
@@ -31,6 +31,7 @@ DEFAULTS = {
     "mynetworks": "127.0.0.0/8 [::1]/128",
 }
 CLOSE = ("reject", "defer", "defer_if_permit", "reject_unauth_destination", "defer_unauth_destination")
+NETWORK = re.compile(r"[0-9a-fA-F:.]+(/\d+)?")
 BRACES = r"\{(?:[^{}]|\{[^{}]*\})*\}"
 WORD = re.compile(rf"(?:[^\s,{{}}]|{BRACES})+")
 WITH_WORD = re.compile(r"\b(check_\w+|reject_(rbl|rhsbl)_\w+|permit_(dnswl|rhswl)_\w+|sleep)$")  # and a word behind it
@@ -153,10 +154,29 @@ def written(machine: Machine, name: str) -> str:
     return machine.ask("postconf", "-h" if is_set else "-xh", name).out.strip()
 
 
+def others(machine: Machine, config: Config) -> Iterator[tuple[str, dict[str, str]]]:
+    """Return what else master.cf has of smtpd that is to be reached from elsewhere, and the lists of its own."""
+    said = machine.ask("postconf", "-Px").out
+    for words in map(str.split, machine.ask("postconf", "-M").out.splitlines()):
+        service, host = "/".join(words[:2]), words[0].rpartition(":")[0] if words else ""
+        if words[7:8] != ["smtpd"] or words[1] != "inet" or service == config.service or is_loopback(host):
+            continue
+        own = dict(re.findall(rf"^{re.escape(service)}/(\w+) *= *(.*?)\s*$", said, re.M))
+        yield service, {name: value for name, value in own.items() if name in LISTS}
+
+
 def is_mine(config: Config, name: str) -> bool:
-    """Whether mynetworks names a network that holds the canonical address; tables, files and !NETWORK are left out."""
-    words = re.sub(r"\[([0-9a-fA-F:.]+)\]", r"\1", config.values.get("mynetworks", "")).replace(",", " ").split()
-    return any(_holds(word, name) for word in words if re.fullmatch(r"[0-9a-fA-F:.]+(/\d+)?", word))
+    """Whether mynetworks names a network that holds the canonical address; see unclear()."""
+    return any(_holds(word, name) for word in _mine(config) if NETWORK.fullmatch(word))
+
+
+def unclear(config: Config) -> list[str]:
+    """Return what mynetworks names that is no network: tables, files and !NETWORK."""
+    return [word for word in _mine(config) if not NETWORK.fullmatch(word)]
+
+
+def _mine(config: Config) -> list[str]:
+    return _words(re.sub(r"\[([0-9a-fA-F:.]+)\]", r"\1", config.values.get("mynetworks", "")))
 
 
 def _holds(network: str, name: str) -> bool:

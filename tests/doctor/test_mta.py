@@ -15,7 +15,7 @@ from popips.doctor.ask_postfix import _Postfix
 from popips.doctor.check import FAIL, OK, STRANGERS, WARN, Patient
 from popips.maps import Place
 from popips.probe import postfix, sendmail
-from popips.probe.machine import Machine
+from popips.probe.machine import Answer, Machine
 from popips.settings import Settings
 from tests.doctor.hosts import ASKS, DRAC_CF, OWN, OWN_CONF, SENDMAIL_CF, WITH_POSTFIX, WITH_SENDMAIL, Files, Host
 
@@ -466,6 +466,39 @@ check_rcpt       returns: $# error $@ 5 . 7 . 1 $: "550 Relaying denied" [ 203 .
     assert verdicts["203.0.113.11"].text == "550 Relaying denied"
     assert ("access", "203.0.113.10", "RELAY") in verdicts["203.0.113.10"].asked
     assert answers.found == {keys[0]: "RELAY", keys[1]: ""}
+
+
+def test_what_mynetworks_holds_by_a_file_is_not_called_well(tmp_path: Path) -> None:
+    check = Host(tmp_path, WITH_POSTFIX | main_cf(more="mynetworks = 10.0.0.0/8, /etc/mine !192.0.2.1\n")).checks()
+    assert (check["mta.asks"].status, check["mta.asks"].fix) == (WARN, "")
+    assert check["mta.asks"].found.endswith("what mynetworks holds by /etc/mine, !192.0.2.1, which is no network")
+
+
+MASTER = """\
+smtp inet n - y - - smtpd
+submission inet n - y - - smtpd -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
+smtps inet n - y - - smtpd -o smtpd_tls_wrappermode=yes
+127.0.0.1:10025 inet n - n - - smtpd -o smtpd_recipient_restrictions=permit
+2525 inet n - n - - smtpd -o smtpd_relay_restrictions=permit_mynetworks
+pickup unix n - y 60 1 pickup
+"""
+OF_MASTER = "".join(
+    f"{words[0]}/{words[1]}/{option.replace('=', ' = ', 1)}\n"
+    for words, option in ((line.split(), line.partition(" -o ")[2]) for line in MASTER.splitlines())
+    if option
+)
+
+
+def test_another_smtpd_whose_own_lists_refuse_nobody_is_not_called_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"-M": MASTER, "-Px": OF_MASTER}
+    monkeypatch.setattr(Machine, "ask", lambda _, *words: Answer(0, said.get(words[1], ""), ""))
+    check = Host(tmp_path, WITH_POSTFIX).checks()["mta.asks"]
+    assert (check.status, check.found) == (
+        WARN,
+        f"not judged: 2525/inet of master.cf has {RELAY} of its own: is it open to all?",
+    )
 
 
 def test_what_sendmail_says_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
