@@ -146,6 +146,9 @@ class _Postfix:
                 fix = tables.readable(self.machine, said.table, said.complaint)
                 yield Finding(FAIL, found, said.complaint, fix)
                 return
+            if said.unclear:
+                found = f"not judged: restrictions that a record of a table names for {name}"
+                yield Finding(WARN, found, ", ".join(said.unclear))
             if name in STRANGERS and said.relays:
                 yield Finding(FAIL, f"Postfix relays for {name}, who has no grant: is the relay open to all?", told)
             if name not in STRANGERS and not said.relays and said.found:  # the admin's own will

@@ -67,6 +67,16 @@ def test_a_table_that_cannot_be_read_lets_nobody_pass() -> None:
     assert (verdict.relays, verdict.complaint) == (False, "unsupported dictionary type")
 
 
+@pytest.mark.parametrize(
+    ("record", "is_unclear"),
+    [("mine", True), ("permit_sasl_authenticated, reject", True), ("DUNNO", False), ("WARN x", False), ("OK", False)],
+)
+def test_a_record_that_names_restrictions_is_told_and_not_judged(record: str, is_unclear: bool) -> None:
+    config = postfix.Config({postfix.RELAY: f"{ASKS}, {CLOSE}"})
+    verdict = walk(config, UNKNOWN, lambda _, keys: ({keys[0]: record}, ""))
+    assert verdict.unclear == ((f"{UNKNOWN} {record}",) if is_unclear else ())
+
+
 class Said(Machine):
     """A host that says what postconf would."""
 
