@@ -254,9 +254,17 @@ class Agent:
 
     def _tell(self, engine: Engine) -> None:
         """Write what is new here, and whom it keeps out, for the others."""
-        if self._denying.is_due():
-            self._denying.share(engine, lambda: self._call(engine))
-            self._fleet.know(self._denying.hosts)
+        try:
+            if self._denying.is_due():
+                self._denying.share(engine, lambda: self._call(engine))
+                self._fleet.know(self._denying.hosts)
+        except EngineError as error:
+            if not error.is_lost:  # an ACL, for instance: others are to hear of ends all the same
+                self._tell_logins(engine)
+            raise
+        self._tell_logins(engine)
+
+    def _tell_logins(self, engine: Engine) -> None:
         while self._knows.ready:
             batch = dict(list(self._knows.ready.items())[:MOST])
             self._add(engine, [self._entry(LOGIN if its.is_live else END, name, its) for name, its in batch.items()])

@@ -103,6 +103,12 @@ GUARDS = (
         "tests/share/test_agent.py::test_more_denials_than_hosts_can_heed_leave_those_in_force_that_were_known",
     ),
     Guard(
+        "where denials cannot be asked for, logins and ends are told all the same",
+        AGENT,
+        {"            if not error.is_lost:  # an": "            if not error:  # an"},
+        "tests/share/test_agent.py::test_where_denials_cannot_be_asked_for_logins_and_ends_are_told_all_the_same",
+    ),
+    Guard(
         "denials that would grow beyond what can be read are not heeded",
         "share/denied.py",
         {"    bound({host:": "    len({host:"},

@@ -344,6 +344,23 @@ def test_denials_that_take_too_much_memory_are_not_read_and_all_else_goes_on(
     until(lambda: len(two.host.denied()) == 2 and not two.host.error, one, two)
 
 
+def test_where_denials_cannot_be_asked_for_logins_and_ends_are_told_all_the_same(
+    server: Server, clocked: Hosts
+) -> None:
+    one, two = clocked("pop1", server.url), clocked("pop2", server.url)
+    one.login(A)
+    until(lambda: two.host.hears(A) == "live", one, two)
+    server.client.delete(DENIED)
+    server.client.set(DENIED, "another program's")
+    one.host.deny(C)
+    until(lambda: "another program uses a key of that name" in one.host.error, one, two)
+    one.host.end_grant(A)
+    one.login(B)
+    until(lambda: (two.host.hears(A), two.host.hears(B)) == ("ended", "live"), one, two)
+    server.client.delete(DENIED)
+    until(lambda: two.host.denied() == [f"{C} - root@pop1"], one, two)
+
+
 def test_who_has_more_denials_than_hosts_can_heed_may_lift_some(server: Server, clocked: Hosts) -> None:
     server.client.hset(f"{STREAM}:denied", "pop3", f"{B} - root\n" * (denials.MOST + 1))
     server.client.hset(f"{STREAM}:denied", "pop1", f"{A} - root\n{B} - root\n")
