@@ -10,16 +10,18 @@ What is wrong with the folder never harms the host's own logins: what others tel
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from stat import S_ISREG, S_ISVTX, S_IXUSR
 
-from popips import denials
+from popips import denials, policy
 from popips.denials import Denial
 from popips.files import WRITE, opened, write_all
 from popips.login import ELSEWHERE, Login
 from popips.paste import quoted
+from popips.policy import Bars
 from popips.settings import Settings
+from popips.site import Site
 from popips.stamps import DENIED, HEARD, NEW, UNSETTLED, StampError, StampFailed
 from popips.stamps.folder import LONGEST, Folder
 
@@ -87,6 +89,40 @@ def taken_up(folder: Folder, now: int) -> int:
     """
     text = folder.read(HEARD, 32)
     return since if text.isdigit() and (since := int(text)) <= now else 0
+
+
+def denied(site: Site) -> list[Denial]:
+    """Return whom other hosts keep out, as what decides here knows it.
+
+    popips-mapd goes by what they tell, unless that cannot be believed; where the map is a file, the last run knew.
+    """
+    if site.settings.share and not site.form.place.row.has_file:
+        try:
+            with Elsewhere(site.settings.share_from) as there:
+                return there.denied()
+        except StampError:
+            pass
+    return policy.elsewhere(site)
+
+
+def bars(site: Site) -> Bars:
+    """Return who is kept out by `never` and the denials, here and on other hosts, as what decides here knows it."""
+    return policy.bars(site, policy.denied(site, strictly=False, others=denied(site)))
+
+
+def closed(site: Site) -> Callable[[str, float], bool]:
+    """Return what tells whether popips-mapd refuses an address although the last login here was then."""
+    barred = bars(site)
+
+    def is_closed(name: str, then: float) -> bool:
+        try:
+            with Elsewhere(site.settings.share_from) as there:
+                is_ended = last(then, there.told(name), site.now) is None
+        except StampError:
+            is_ended = False
+        return is_ended or bool(barred(name))
+
+    return is_closed
 
 
 def own_name(settings: Settings) -> str:

@@ -119,6 +119,18 @@ def test_where_there_is_no_map_what_others_told_is_listed_too(installed: Install
     assert [row[0] for row in rows(installed, V6)] == []
 
 
+def test_where_there_is_no_map_whom_others_deny_is_told_before_the_next_run(
+    installed: Installed, without_map: From
+) -> None:
+    installed.pam(A)
+    without_map.deny("192.0.2.8/29")
+    assert [(row[0], row[4]) for row in rows(installed)] == [(A, "barred")]
+    done = installed.run("popips-db", "why", A)
+    assert (done.returncode, f"denied by root@{OTHER}: " in done.stdout) == (1, True), done.stdout
+    assert installed.run("popips-db", "deny").stdout.startswith("192.0.2.8/29\tever\t")
+    assert f"denied on {OTHER}: lift it there: " in installed.run("popips-db", "undeny", "192.0.2.8/29").stderr
+
+
 def test_end_says_where_a_login_elsewhere_is_to_be_ended(installed: Installed, without_map: From) -> None:
     without_map.tell(A)
     done = installed.run("popips-db", "end", A, B)
@@ -253,7 +265,7 @@ def test_deny_lists_whom_other_hosts_keep_out_and_undeny_says_where_that_is_lift
     assert [(one["network"], one["host"]) for one in listed] == [(B, None), (A, OTHER)]
     assert listed[1]["by"] == f"root@{OTHER}"
     done = installed.run("popips-db", "undeny", A)
-    said = f"popips-db: {A}: not denied here; on {OTHER} it is, and lifted there\n"
+    said = f"popips-db: {A}: denied on {OTHER}: lift it there: popips-db undeny {A}\n"
     assert (done.returncode, done.stderr) == (1, said)
     assert installed.run("popips-db", "undeny", B).returncode == 0
     installed.site.configure()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator
 
-from popips import address, command, policy, requests, revoke
+from popips import address, command, requests, revoke
 from popips.address import Network
 from popips.db import words
 from popips.db.known import Known
+from popips.elsewhere import bars
 from popips.login import Login
 from popips.site import Site
 
@@ -52,7 +53,7 @@ def names(site: Site, options: argparse.Namespace) -> Iterator[str]:
 def elsewhere(site: Site, others: Known, options: argparse.Namespace) -> Iterator[str]:
     """Return the addresses that are chosen at which the relay is open by a login on another host, or will be."""
     within = network(options)
-    for name in others.opening(policy.bars(site)):
+    for name in others.opening(bars(site)):
         there = others.elsewhere(name) if options.user is not None else None
         if _is_chosen(options, within, name, [there.login] if there else ()):
             yield name

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from popips import address, command, denials, elsewhere, parsers, policy, revoke
+from popips import address, command, denials, elsewhere, parsers, revoke
 from popips.db import report, shape
 from popips.db.known import known
 from popips.db.task import Task
@@ -33,13 +33,13 @@ def work(task: Task) -> int:
     words, as_json = task.options.words, task.options.json
     with task.site() as site:
         if not words:
-            own, others = denials.load(site.folder), policy.elsewhere(site)
+            own, others = denials.load(site.folder), elsewhere.denied(site)
             there = [one for one in own if one.until > site.now], [one for one in others if one.until > site.now]
             _list(site, *there, as_json)
             return os.EX_OK
         new = denial(words, site.now)
         report.complain(host_bits(words[0]))
-        bars = policy.bars(site)
+        bars = elsewhere.bars(site)
         denials.add(site.folder, new, site.now)
         report.note([f"denied: address={new.text} until={report.moment(new.until)}"], task.place)
         gone: list[str] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
-from popips import address, fate, policy, requests
+from popips import address, elsewhere, fate, requests
 from popips.db import shape
 from popips.db.known import known
 from popips.login import Login
@@ -49,7 +49,7 @@ class Listed:
 def listed(site: Site, records: Records, wanted: Container[str] | None = None) -> Iterator[Listed]:
     """Return the grants of these addresses, or all, by address, with the logins that wait."""
     waiting = {name: one for one in requests.there(site.folder, site.now) if (name := address.of_key(one.address))}
-    bars = policy.bars(site)
+    bars = elsewhere.bars(site)
     with known(site) as others:
         names = {name for name, _ in site.folder.scan()}.union(waiting, others.names())
         for name in sorted(name for name in names if wanted is None or name in wanted):

@@ -6,7 +6,7 @@ import argparse
 import os
 import time
 
-from popips import denials, policy
+from popips import denials, elsewhere
 from popips.db import deny, report, words
 from popips.db.task import Task
 from popips.login import word
@@ -27,9 +27,11 @@ def work(task: Task) -> int:
         if not denials.lift(site.folder, text):
             wider = denials.Denied(denials.load(site.folder)).of(text, site.now) if "/" not in text else None
             cure = f" by itself; {wider.text} is: popips-db undeny {wider.text}" if wider else ""
-            hosts = {one.host for one in policy.elsewhere(site) if one.text == text and one.until > site.now}
-            there = f" here; on {', '.join(map(word, sorted(hosts)))} it is, and lifted there" if hosts else ""
-            return report.complain([f"{text}: not denied{cure or there}"])
+            hosts = {one.host for one in elsewhere.denied(site) if one.text == text and one.until > site.now}
+            if hosts and not cure:
+                on = ", ".join(map(word, sorted(hosts)))
+                return report.complain([f"{text}: denied on {on}: lift it there: popips-db undeny {text}"])
+            return report.complain([f"{text}: not denied{cure}"])
     report.complain(words.host_bits(task.options.text))
     report.note([f"undenied: address={text}"], task.settings.map)
     report.did("undenied", [text])

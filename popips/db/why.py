@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from popips import address, denials, fate, form, policy, requests
+from popips import address, denials, elsewhere, fate, form, policy, requests
 from popips.db import report, shape, words
 from popips.db.known import Last, known
 from popips.db.task import Task
@@ -109,7 +109,7 @@ def _why(site: Site, records: Records, name: str, told: Last | None) -> Why:
 
 def _barred(site: Site, name: str) -> str:
     """Return why nobody at an address gets a grant, and how that is lifted, "" if somebody may."""
-    denied = policy.denied(site, strictly=True)
+    denied = policy.denied(site, strictly=True, others=elsewhere.denied(site))
     barred, denial = policy.bars(site, denied)(name), denied.of(name, site.now)
     if barred == policy.NEVER:
         return f"{barred}: {_of_never(site.settings, name)}"

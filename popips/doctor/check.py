@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from popips.elsewhere import closed
 from popips.form import of
 from popips.maps import Place, exists
 from popips.maps.kinds import KINDS
@@ -13,6 +14,7 @@ from popips.paste import echoed, ended, quoted, replacement
 from popips.probe import postfix, sendmail
 from popips.probe.machine import Machine
 from popips.settings import Settings
+from popips.site import site
 from popips.stamps import Stamp, StampError
 from popips.stamps.folder import Folder
 
@@ -106,14 +108,32 @@ class Patient:
 
     @cached_property
     def live(self) -> list[str]:
-        """One address of each family that has a grant whose record was put, as far as there are any."""
+        """One address of each family that has a grant whose record was put, as far as there are any.
+
+        None that popips-mapd refuses by now: the next run ends its grant.
+        """
         found: dict[bool, str] = {}
         for name, stamp in self.stamps(MOST_LOOKED_AT):
-            if stamp.settled and self.now - self.settings.window + 60 < stamp.time <= self.now + 60:
+            if (
+                stamp.settled
+                and self.now - self.settings.window + 60 < stamp.time <= self.now + 60
+                and not self._closed(name, stamp.time)
+            ):
                 found.setdefault(":" in name, name)
             if len(found) == 2:
                 break
         return [found[family] for family in sorted(found)]
+
+    @cached_property
+    def _closed(self) -> Callable[[str, float], bool]:
+        """Whether popips-mapd refuses an address that has logged in here then, by what other hosts tell."""
+        if self.settings.share and not self.settings.map.row.has_file:
+            try:
+                with site(self.here, self.now) as there:
+                    return closed(there)
+            except StampError:
+                pass
+        return lambda *_: False
 
     def stamps(self, most: int) -> Iterator[tuple[str, Stamp]]:
         """Return the first stamps of the folder, none if it cannot be read."""

@@ -18,6 +18,8 @@ from tests.conftest import NOW, Site
 from tests.doctor.hosts import WITH_SENDMAIL, Host
 from tests.elsewhere import OTHER, SHARE, From
 
+V4 = "192.0.2.10"
+
 
 @pytest.fixture
 def others() -> Iterator[From]:
@@ -51,6 +53,21 @@ def test_all_is_well(others: From) -> None:
     }
     assert found["share.hosts"].found == f"{OTHER} 5 s ago"
     assert found["share.engine"].found == f"{SHARE}, connected as mx1"
+
+
+@pytest.mark.parametrize("by", ["nobody", "denied", "ended"])
+def test_an_address_that_another_host_has_closed_is_no_sample_of_what_popips_mapd_opens(others: From, by: str) -> None:
+    there = others.place
+    assert isinstance(there, Site)
+    others.configure(map="mapd")
+    (there.stamps / V4).touch(0o700)
+    os.utime(there.stamps / V4, (NOW - 60, NOW - 60))
+    if by == "denied":
+        others.deny("192.0.2.0/24")
+    if by == "ended":
+        others.tell(V4, age=30, is_live=False)
+    patient = Patient(Machine(), str(there.conf), load(str(there.conf)), NOW)
+    assert patient.live == ([V4] if by == "nobody" else [])
 
 
 def test_without_share_and_on_a_host_of_files_there_is_nothing_to_look_at(others: From, tmp_path: Path) -> None:

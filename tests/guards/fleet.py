@@ -100,6 +100,18 @@ GUARDS = (
         f"{OF_MAPD}what_others_tell_is_read_again_if_that_has_failed_for_a_moment[denied]",
     ),
     Guard(
+        "what the admin is told of denials elsewhere is what popips-mapd goes by",
+        READ,
+        {"                return there.denied()\n        except": "                there.denied()\n        except"},
+        f"{OF_TOLD}where_there_is_no_map_whom_others_deny_is_told_before_the_next_run",
+    ),
+    Guard(
+        "an address that another host has ended is no sample of what popips-mapd opens",
+        READ,
+        {"return is_ended or bool(barred(name))": "return bool(barred(name))"},
+        "tests/doctor/test_share.py::test_an_address_that_another_host_has_closed_is_no_sample_of_what_popips_mapd_opens[ended]",
+    ),
+    Guard(
         "a login on another host is taken up once",
         TAKEN,
         {"told.came >= since and ": ""},
