@@ -9,6 +9,7 @@ import contextlib
 import random
 import resource
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -98,8 +99,10 @@ def _serving(ground: Ground) -> Iterator[int]:
 
 def _client(ground: Ground, path: str) -> socket.socket:
     its = socket.socket(socket.AF_UNIX)
-    its.settimeout(STARTS)
+    # a blocking connect() waits while the queue is full, as an MTA's does; with settimeout() it fails with EAGAIN
+    its.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(STARTS), 0))
     its.connect(str(ground.folder / path))
+    its.settimeout(STARTS)
     return its
 
 
