@@ -1,7 +1,4 @@
-"""Fixes that popips-db setup can make: what it puts, its --undo takes back, which knows of no file that is put by hand.
-
-A file that it has put, and that is gone, is put back by hand: then it is again what --undo looks for.
-"""
+"""Fixes that popips-db setup can make: what it puts, its --undo takes back, which knows of no file that is put by hand."""
 
 from __future__ import annotations
 
@@ -19,14 +16,11 @@ def or_by_hand(patient: Patient, path: str, by_hand: str) -> str:
 
 def _would_write(patient: Patient, path: str) -> bool:
     from popips.setup.plan import plan
-    from popips.setup.record import Record
     from popips.setup.step import Choice, Write
 
     if not patient.machine.runs or patient.conf != configuration.PATH or not is_installed():
         return False
     try:
-        if any(path in entry.before for entry in Record().entries):
-            return False
         steps = plan(patient.machine, Choice(patient.conf)).steps
     except (SettingsError, UsageError):
         return False

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from popips.setup.kept import FILE, NONE, Kept, look, put, sha256
 from popips.setup.merge import without
-from popips.setup.record import Record
+from popips.setup.record import Record, of_path
 
 
 def theirs(record: Record, path: str) -> bytes | None:
     """Return what a file says without the set-up's lines; None where they are not as they were put, or a command's."""
     now = look(path)
-    its = [entry for entry in record.entries if path in entry.before]
+    its = of_path(record.entries, path)
     if now.kind != FILE or any(entry.of_run for entry in its):
         return None
     if now.what == its[-1].after[path].what:

@@ -135,6 +135,16 @@ class Record:
         self.waiting = [_run(words) for words in said["waiting"]]
 
 
+def of_path(entries: Iterable[Entry], path: str) -> list[Entry]:
+    """Return the entries of a path, from the last one on that found it as the first did.
+
+    What stood there between those was taken away by somebody, as a file that is removed and set up once more.
+    """
+    its = [entry for entry in entries if path in entry.before]
+    anew = [index for index, entry in enumerate(its) if entry.before[path].is_same(its[0].before[path])]
+    return its[anew[-1] :]
+
+
 def _ended(entry: Entry) -> Entry:
     """Return the entry with the paths that it has changed, and what stands there."""
     now = {path: look(path) for path in entry.before}

@@ -17,7 +17,7 @@ from popips.probe import fleet
 from popips.probe.machine import Machine
 from popips.setup import others
 from popips.setup.kept import FILE, LINK, Kept, discard, look, put, put_back, sha256
-from popips.setup.record import Entry, Record
+from popips.setup.record import Entry, Record, of_path
 from popips.setup.runs import run
 from popips.setup.step import NO_MAP, Command, ends_all
 
@@ -79,7 +79,7 @@ def _undo(record: Record, say: Say, is_forced: bool) -> list[str]:
 def changes(entries: list[Entry]) -> Iterator[Change]:
     """Return what was done to each path, over all entries."""
     for path in dict.fromkeys(path for entry in entries for path in entry.before):
-        its = [entry for entry in entries if path in entry.before]
+        its = of_path(entries, path)
         first, now = its[0].before[path], look(path)
         whole = all(one.after[path].is_same(other.before[path]) for one, other in zip(its, its[1:]))
         is_ours = now.is_same(first) or (whole and now.is_same(its[-1].after[path]))

@@ -136,6 +136,17 @@ def test_a_second_set_up_has_nothing_to_do_and_undo_is_to_the_byte(host: Path) -
     assert run("undo", host).stdout == "nothing to undo\n"
 
 
+def test_what_was_removed_and_set_up_once_more_is_undone_as_well(host: Path) -> None:
+    before = state(host)
+    run("apply", host)
+    (host / EDITED).write_text(before[EDITED][0] or "")
+    (host / FRESH).unlink()
+    assert run("apply", host).returncode == 0
+    (host / FRESH).write_text(f"{TEXTS[FRESH]}mine = yes\n")
+    assert undo.undo(driver.record(host), print) == []
+    assert texts(host) == {**{name: text for name, (text, _, _) in before.items() if text}, FRESH: "mine = yes\n"}
+
+
 def test_a_daemon_that_a_command_has_started_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As service(8) starts Dovecot: it keeps what the command had for its output."""
     monkeypatch.setattr(runs, "LONGEST", 10)
