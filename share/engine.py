@@ -54,7 +54,7 @@ CURES = (
     ("SSLError", "", NO_TLS),
     ("", "closed by server", TLS),
     ("", "reset by peer", TLS),
-    ("", "", "does it run, and is there a way to it? share names its host and port"),
+    ("", "", "on its host: does it run, and listen on that port (ss -ltn)? And does no firewall keep this host out?"),
 )
 FULL = "last possible ID"
 Entries = Sequence["tuple[bytes, object]"]  # ID and fields of each

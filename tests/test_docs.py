@@ -231,7 +231,7 @@ def test_version_changelog_and_entry_points_agree() -> None:
 
 @pytest.mark.parametrize("name", ["follow", "mapd", "share"])
 def test_systemd_never_gives_a_daemon_up(name: str) -> None:
-    """It does so after five starts within ten seconds, by hand or not: systemd-system.conf(5), DefaultStartLimitBurst."""
+    """It does so after five starts within ten seconds: systemd-system.conf(5), DefaultStartLimitBurst."""
     unit = configparser.RawConfigParser(strict=False)
     unit.read(ROOT / f"contrib/systemd/popips-{name}.service")
     assert unit["Service"]["Restart"] == "always"

@@ -7,6 +7,7 @@ another host that bears this one's name and so undoes what is denied here.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, judged, skipped
@@ -23,6 +24,9 @@ IDS = ("engine", "hosts", "folder")
 LATE = 30.0  # seconds that an entry may be on its way
 NAMESAKE = 3600.0  # seconds since it was heard that another host of that name counts
 LOG = "journalctl -t popips-share -n 20 tells more"
+CUT_OFF = "no login is told to others, and none comes"
+NONE_COUNTS = "no login on another host counts here"
+LIBRARY = "python3-redis"
 IN_MEMORY = ("tmpfs", "ramfs")
 
 
@@ -35,22 +39,38 @@ def look(patient: Patient) -> Iterator[Check]:
         return
     seen = fleet.seen(of)
     is_there = f"{seen.engine}, connected as {seen.name}"
-    yield judged("share.engine", "popips-share runs, and has its server", is_there, list(_wrong_engine(patient, seen)))
+    engine = list(_wrong_engine(patient, seen))
+    yield judged("share.engine", "popips-share runs, and has its server", is_there, engine)
     heard = ", ".join(f"{host.name} {patient.now - host.heard:.0f} s ago" for host in seen.hosts)
     wanted = "other hosts are heard, and soon"
     yield judged("share.hosts", wanted, heard or "none is heard, see share.engine", list(_wrong_hosts(patient, seen)))
     wanted = f"{of.share_from}: a folder in memory that only popips-share may write to"
-    yield judged("share.folder", wanted, of.share_from, list(_wrong_folder(patient)))
+    wrong = list(_wrong_folder(patient))
+    if any(CUT_OFF in one.found for one in engine) and all(one.status == WARN for one in wrong):
+        yield skipped("share.folder", "see share.engine")  # what popips-share writes there comes with the server
+    else:
+        yield judged("share.folder", wanted, of.share_from, wrong)
+
+
+def is_cut_off(check: Check) -> bool:
+    """Whether that keeps logins on other hosts from opening the relay here, and those here from doing so there."""
+    return check.id.startswith("share.") and (
+        check.status == FAIL or CUT_OFF in check.found or NONE_COUNTS in check.found
+    )
 
 
 def _wrong_engine(patient: Patient, seen: Fleet) -> Iterator[Finding]:
     if seen.is_silent(patient.now):
         last = "has never said anything" if seen.written is None else f"says nothing for {_ago(patient, seen.written)}"
-        found = f"popips-share {last}: no login is told to others, and none comes"
-        yield Finding(WARN, found, seen.error, _start(patient))
+        found = f"popips-share {last}: {CUT_OFF}"
+        if _lacks_library(patient):
+            fix = f"apt-get install -y {LIBRARY} && {_start(patient)}"
+            yield Finding(WARN, f"{LIBRARY} is missing: {found}", seen.error, fix)
+        else:
+            yield Finding(WARN, found, seen.error, _start(patient))
     elif not seen.connected:
         since = f" for {_ago(patient, seen.since)}" if seen.since is not None else ""
-        found = f"popips-share has no connection to {seen.engine}{since}: no login is told to others, and none comes"
+        found = f"popips-share has no connection to {seen.engine}{since}: {CUT_OFF}"
         yield Finding(WARN, found, f"{seen.error}; {_lines(patient)}; {LOG}")
     elif seen.error:
         found = f"popips-share has trouble with {seen.engine}"
@@ -69,6 +89,11 @@ def _is_here(share: str) -> bool:
     """Whether the server is this host's own, by its name."""
     host = share.partition("://")[2].partition("/")[0].rpartition("@")[2].rpartition(":")[0]
     return host in ("localhost", "[::1]") or host.startswith("127.")
+
+
+def _lacks_library(patient: Patient) -> bool:
+    """Whether popips-share has not what it speaks to the server by; this process need not be able to load it."""
+    return "ModuleNotFoundError" in patient.machine.ask(sys.executable, "-I", "-c", "import redis").err
 
 
 def _start(patient: Patient) -> str:
@@ -105,7 +130,7 @@ def _wrong_folder(patient: Patient) -> Iterator[Finding]:
         fix = _in_memory(patient) if fix == ANOTHER else fix
         list_ = f"{path}/{DENIED}"  # written anew when the server has been asked; until then what was known holds
         mends = f"rm {quoted(list_)} && {_start(patient)}" if os.path.lexists(list_) else _start(patient)
-        yield Finding(FAIL if fix else WARN, "no login on another host counts here", str(error), fix or mends)
+        yield Finding(FAIL if fix else WARN, NONE_COUNTS, str(error), fix or mends)
         return
     kind = _file_system(patient, path)
     if kind and kind not in IN_MEMORY:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from popips.doctor.check import FAIL, Check
 from popips.doctor.mapd import NO_FILE
+from popips.doctor.share import is_cut_off
 
 ENDS = ("expirer.started", "expirer.run")  # without them no record is taken out of a map
 OPEN, CLOSED = "open to logins", "NOT open to logins"
@@ -15,13 +16,11 @@ STAYS, OLD_ONES_STAY = "open, and STAYS open", "NOT open, grants stay"  # for no
 
 
 def verdict(checks: Iterable[Check]) -> str:
-    """Return the verdict; OPEN where no check fails."""
+    """Return the verdict; OPEN or APART where no check fails."""
     there = list(checks)
     failed = {check.id for check in there if check.status == FAIL}
-    if not failed:
-        return OPEN
     if all(name.startswith("share.") for name in failed):
-        return APART
+        return APART if any(map(is_cut_off, there)) else OPEN
     by_mapd = any(check.found == NO_FILE for check in there)  # which looks at the stamps' times itself
     if not failed.intersection(ENDS) or by_mapd:
         return UNSWEPT if by_mapd and failed <= set(ENDS) else CLOSED

@@ -13,7 +13,9 @@ import pytest
 from popips.configuration import load
 from popips.doctor import share
 from popips.doctor.check import FAIL, OK, SKIP, WARN, Check, Patient
-from popips.probe.machine import Machine
+from popips.doctor.verdict import APART, OPEN
+from popips.doctor.verdict import verdict as told
+from popips.probe.machine import Answer, Machine
 from tests.conftest import NOW, Site
 from tests.doctor.hosts import WITH_SENDMAIL, Host
 from tests.elsewhere import OTHER, SHARE, From
@@ -175,7 +177,7 @@ CASES: list[tuple[Callable[[From], None], str, str, tuple[str, ...], tuple[str, 
     (writable, "folder", FAIL, ("{from}: others may write to it",), ("chmod go-w {from}",)),
     (replaceable, "folder", FAIL, ("{from}: others may put another in its place",), ("/run/popips/from", *START)),
     (shared, "folder", FAIL, ("{from}: others may write to it",), ("/run/popips/from", *START)),
-    (gone, "folder", WARN, ("{from}: there is no such folder",), START),
+    (gone, "engine", WARN, ("{from}: there is no such folder",), START),
     (unasked, "folder", WARN, ("{from}/.denied: not there: popips-share writes it",), START),
     (garbled, "folder", WARN, ("{from}/.denied:1: ",), ("rm {from}/.denied && ", *START)),
 ]
@@ -195,6 +197,45 @@ def test_what_is_wrong_is_named_with_its_cure(
     for text in fixes:
         assert text.format(**names) in check.fix, check
     assert bool(check.fix) == bool(fixes), "what only shows something mends nothing"
+
+
+class Bare(Machine):
+    """A host without the library that popips-share needs."""
+
+    def ask(self, *command: str, typed: str = "", patience: float = 1) -> Answer:
+        return Answer(1, "", "ModuleNotFoundError: No module named 'redis'")
+
+
+def test_the_missing_library_of_a_popips_share_that_does_not_run_is_named(others: From) -> None:
+    conf = str(others.path.parent / "popips.conf")
+    for is_named in (False, True):
+        if is_named:
+            silent(others)
+        engine = next(share.look(Patient(Bare(), conf, load(conf), NOW)))
+        assert ("python3-redis is missing: popips-share says nothing" in engine.found) == is_named
+        assert engine.fix.startswith("apt-get install -y python3-redis && ") == is_named
+
+
+@pytest.mark.parametrize("harm", [silent, cut_off])
+def test_a_folder_that_nobody_fills_without_the_server_is_not_to_be_mended_by_itself(
+    others: From, harm: Callable[[From], None]
+) -> None:
+    unasked(others)
+    harm(others)
+    found = checks(others)["share.folder"]
+    assert (found.status, found.found, found.fix) == (SKIP, "see share.engine", "")
+    writable(others)
+    assert checks(others)["share.folder"].status == FAIL
+
+
+@pytest.mark.parametrize(
+    ("harm", "verdict"), [(silent, APART), (cut_off, APART), (gone, APART), (slow, OPEN), (without_password, OPEN)]
+)
+def test_the_verdict_says_whether_logins_on_other_hosts_count(
+    others: From, harm: Callable[[From], None], verdict: str
+) -> None:
+    harm(others)
+    assert told(checks(others).values()) == verdict
 
 
 def test_the_cure_of_a_folder_that_others_may_write_to_is_a_cure(others: From) -> None:
