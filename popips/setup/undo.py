@@ -68,7 +68,8 @@ def _undo(record: Record, say: Say, is_forced: bool) -> list[str]:
         )
     for path, text in left.items():
         if text is not None:
-            say(f"keep in {path} the lines that others have added since")
+            if text.strip():
+                say(f"keep in {path} the lines that others have added since")
             others.leave(record, path, text)
     trouble = take_back(record, 0, say, is_forced)
     if not trouble or is_forced:

@@ -187,6 +187,14 @@ def test_what_others_have_added_stays_and_all_else_is_undone(host: Path) -> None
     assert {(host / name).stat().st_mode & 0o777 for name in (EDITED, FRESH)} == {0o600}
 
 
+def test_blank_lines_that_are_left_are_not_kept_as_those_of_others(host: Path) -> None:
+    run("apply", host)
+    (host / FRESH).write_text(f"\n{TEXTS[FRESH]}\n\n")
+    undone = run("undo", host)
+    assert (undone.returncode, "keep in" in undone.stdout) == (0, False)
+    assert texts(host) == BEFORE
+
+
 def test_a_link_that_a_command_has_made_may_lead_elsewhere_by_now(host: Path) -> None:
     """As popips-expire has popips.conf.lane lead to another stamp folder."""
     lane = host / "lane"
