@@ -322,6 +322,18 @@ def test_status_has_a_line_for_the_fleet(site: Site, which: str) -> None:
     assert fleet_line(site) == ""
 
 
+def test_what_is_wrong_with_what_others_told_stands_in_the_line_of_the_fleet(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    others = From(site, site.folder, site.now)
+    (others.path / ".fleet").write_text(json.dumps(told(site.now)))
+    (others.path / ".denied").unlink()
+    assert f"; no login on another host counts here: {others.path}/.denied: not there: " in fleet_line(site)
+    others.path.rename(others.path.with_name("away"))
+    assert fleet_line(site).count(str(others.path)) == 1
+    assert capsys.readouterr().err == ""
+
+
 ODD = {
     "none": b"",
     "no JSON": b"{",

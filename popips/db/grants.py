@@ -6,8 +6,8 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from popips import address, elsewhere, fate, requests
-from popips.db import shape
-from popips.db.known import known
+from popips.db import report, shape
+from popips.db.known import Tell, known
 from popips.login import Login
 from popips.maps import Records
 from popips.site import Site
@@ -46,11 +46,13 @@ class Listed:
         return {"address": self.address, **shape.of_login(self.login), **of_time, "left": left, "state": self.state}
 
 
-def listed(site: Site, records: Records, wanted: Container[str] | None = None) -> Iterator[Listed]:
-    """Return the grants of these addresses, or all, by address, with the logins that wait."""
+def listed(
+    site: Site, records: Records, wanted: Container[str] | None = None, tell: Tell = report.complain
+) -> Iterator[Listed]:
+    """Return the grants of these addresses, or all, by address, with the logins that wait; tell: as known() has it."""
     waiting = {name: one for one in requests.there(site.folder, site.now) if (name := address.of_key(one.address))}
     bars = elsewhere.bars(site)
-    with known(site) as others:
+    with known(site, tell) as others:
         names = {name for name, _ in site.folder.scan()}.union(waiting, others.names())
         for name in sorted(name for name in names if wanted is None or name in wanted):
             stamp, request, told = site.folder.get(name), waiting.get(name), others.elsewhere(name)

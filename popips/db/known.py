@@ -5,7 +5,7 @@ Where popips-mapd is asked, that counts by itself; where the map is a file, with
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,6 +16,8 @@ from popips.login import Login
 from popips.policy import Bars
 from popips.site import Site
 from popips.stamps import StampError
+
+Tell = Callable[[list[str]], object]
 
 
 @dataclass(frozen=True)
@@ -71,15 +73,15 @@ class Known:
 
 
 @contextmanager
-def known(site: Site) -> Iterator[Known]:
-    """Return what is known, for a `with`; where what others told cannot be believed, say so."""
+def known(site: Site, tell: Tell = report.complain) -> Iterator[Known]:
+    """Return what is known, for a `with`; tell: hears why what others told cannot be believed, where it cannot."""
     others = None
     if site.settings.share:
         try:
             others = Elsewhere(site.settings.share_from)
             others.denied()  # where nobody knows whom they keep out, no login of theirs counts
         except StampError as error:
-            report.complain([str(error)])
+            tell([str(error)])
             if others:
                 others.__exit__()
             others = None

@@ -57,6 +57,7 @@ class State:
     unbuilt: str
     fleet: Fleet | None = None  # None where this host keeps its logins to itself
     trouble: str = ""  # why the map cannot be read
+    unheard: str = ""  # why nothing counts that other hosts tell
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -134,8 +135,9 @@ def state(site: Site, checks: list[Check]) -> State:
     """Look at a host; checks: what the doctor said of it. Raise StampError."""
     settings, now = site.settings, site.now
     records_there, lost, unbuilt, trouble = None, 0, "", ""
+    unheard: list[str] = []
     with report.records_or_none(site) as records:
-        there = list(grants.listed(site, records))
+        there = list(grants.listed(site, records, tell=unheard.extend))
         try:
             if not isinstance(records, dict):
                 records_there = sum(1 for _ in records.items())
@@ -162,6 +164,7 @@ def state(site: Site, checks: list[Check]) -> State:
         unbuilt=unbuilt,
         fleet=fleet.seen(settings) if settings.share else None,
         trouble=trouble,
+        unheard="; ".join(unheard),
         versions={"popips": popips.__version__, "python": sys.version.partition(" ")[0], "libdb": _libdb()},
     )
 

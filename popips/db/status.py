@@ -94,7 +94,9 @@ def _rows(seen: State) -> Iterator[tuple[str, str]]:
     yield "users", _top(seen.users, 5)
     yield "expirer", _expirer(seen)
     if seen.fleet:
-        yield "fleet", _fleet(seen.fleet, seen.now)
+        told = _fleet(seen.fleet, seen.now)
+        is_news = seen.unheard and seen.fleet.error != seen.unheard
+        yield "fleet", told + (f"; no login on another host counts here: {seen.unheard}" if is_news else "")
     if seen.logged:
         number = seen.logged.events()
         events = ", ".join(f"{event} {number[event]}" for event in EVENTS)

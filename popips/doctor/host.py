@@ -13,7 +13,7 @@ from popips.doctor import there
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, added, judged, skipped
 from popips.log import SOCKET
 from popips.paste import echoed, literal, quoted, replacement
-from popips.probe import units
+from popips.probe import log, units
 from popips.probe.machine import Machine
 
 UNSYNCHRONISED = 5  # adjtimex(2): TIME_ERROR
@@ -71,7 +71,7 @@ def _log(machine: Machine) -> Iterator[Finding]:
 def _where(machine: Machine) -> str:
     """Return where the lines can be read."""
     file = next((path for path in ("/var/log/mail.log", "/var/log/maillog") if os.path.exists(machine.path(path))), "")
-    return file or "the journal: journalctl -t popips-postlogin -t popips-hook -t popips-expire"
+    return file or f"the journal: {log.IN_JOURNAL}"
 
 
 def _programs(machine: Machine) -> Iterator[Finding]:

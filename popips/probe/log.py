@@ -12,6 +12,7 @@ from popips.probe.machine import Machine
 
 PROGRAMS = ("popips-hook", "popips-postlogin", "popips-follow", "popips-expire", "popips-db")
 DAEMONS = ("popips-mapd", "popips-share")  # each in a unit of that name, as a user of its own
+IN_JOURNAL = " ".join(("journalctl", *(f"-t {program}" for program in (*PROGRAMS, *DAEMONS))))
 FILES = ("/var/log/mail.log", "/var/log/maillog", "/var/log/syslog", "/var/log/messages")
 MOST = 4 << 20  # bytes of the end of a file that are looked at
 HEAD = re.compile(r"(?:(\w{3} [ \d]\d \d\d:\d\d:\d\d)|(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\S*) \S+ popips-\w+\[\d+\]: ")
@@ -41,8 +42,7 @@ def show(machine: Machine, name: str) -> str:
     where = place(machine)
     if where != "journal":
         return f"grep -F 'address={name} ' {where}" if where else ""
-    named = " ".join(f"-t {program}" for program in PROGRAMS)
-    return f"journalctl {named} --grep 'address={re.escape(name)} '"
+    return f"{IN_JOURNAL} --grep 'address={re.escape(name)} '"
 
 
 def read(machine: Machine, since: float, until: float) -> Logged | None:
