@@ -23,7 +23,7 @@ PAGE = (ROOT / "man/popips-mapd.8").read_text().partition("\n.SH SETTING IT UP\n
 CONF, UNITS = [
     textwrap.dedent(block).strip().splitlines() for block in re.findall(r"^\.nf\n(.*?)^\.fi$", PAGE, re.M | re.S)[:2]
 ]
-EXAMPLES = re.findall(r"^\.nf\n(.*?)^\.fi$", (ROOT / "man/popips-mapd.8").read_text(), re.M | re.S)[0]
+EXAMPLES, POLICY = re.findall(r"^\.nf\n(.*?)^\.fi$", (ROOT / "man/popips-mapd.8").read_text(), re.M | re.S)[:2]
 ASKED = dict(zip(("sendmail", "postfix"), EXAMPLES.replace("\\-", "-").strip().splitlines(), strict=True))
 MOST = 15  # of exposure, in tenths, as systemd-analyze counts it
 WINDOW = Settings().window
@@ -82,7 +82,11 @@ def test_the_mta_asks_the_stamps(boot: Boot, name: str) -> None:
         host.reboot()
         assert host.rcpt(V6) == "250", host.said()
         assert host.do("systemctl --failed --no-legend") == ""
-        if name == "postfix":  # the page asks the socket that sendmail has
+        if name == "postfix":
+            asked = POLICY.replace("\\-", "-").strip()
+            for address, action in ((V4, "OK"), ("192.0.2.10", "DUNNO")):
+                assert host.do(asked.replace("192.0.2.10", address)) == f"action={action}\n\n"
+            # the page's socket map is at the socket that sendmail has
             follow(host, [UNITS[0], UNITS[1], "systemctl stop popips-mapd.service", UNITS[3]])
         told = host.do(ASKED[name].strip().replace("192.0.2.10", V4))
         assert told == "OK\n" if name == "postfix" else f"popips ({V4}) returns RELAY" in told, told
