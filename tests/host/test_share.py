@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from tests.box import ROOT
 from tests.host import readme, roots
 from tests.host.conftest import Boot
-from tests.host.machine import OTHER_V4, OTHER_V6, SERVER_V4, V4, V6
+from tests.host.machine import OTHER_V4, OTHER_V6, SERVER_V4, V4, V6, Host
 from tests.host.test_main_job import EXPIRER, HOOK, INSTALL, follow
 from tests.host.test_mapd import MTAS, UNITS
 
@@ -15,8 +16,8 @@ PAGE = (ROOT / "man/popips-share.8").read_text().replace("\\-", "-")
 BLOCKS = [
     [line.strip() for line in block.splitlines()] for block in re.findall(r"^\.nf\n(.*?)^\.fi$", PAGE, re.M | re.S)
 ]
-LOOK, LIFT, LEAVE, SERVER, CERTIFICATE, TRUST, CONF, START, (STATUS,) = BLOCKS
-HERE = [line.replace("ENGINE", "localhost") for line in CONF]
+LOOK, LEAVE, CLEAN, LIFT, SERVER, CERTIFICATE, TRUST, PACKAGE, BY_HAND, JOIN, (STATUS,) = BLOCKS
+HERE = [*PACKAGE, *BY_HAND, *(line.replace("ENGINE", "localhost") for line in JOIN)]
 OTHER = "pop3"  # the host that LIFT names
 
 
@@ -49,7 +50,7 @@ def test_logins_are_told_and_those_of_other_hosts_count(boot: Boot, release: str
             "echo 'APT::Get::Assume-Yes 1;' > /etc/apt/apt.conf.d/yes",
         )
         hook = readme.commands(HOOK)
-        follow(host, [*INSTALL, *mta.conf, *readme.commands(EXPIRER), *hook, *units, *mta.lines, *HERE, *START])
+        follow(host, [*INSTALL, *mta.conf, *readme.commands(EXPIRER), *hook, *units, *mta.lines, *HERE])
         assert host.login("imaps", V4) == "ok"
         host.until("the login is told", lambda: f"+ {V4} " in host.do(look))
         tell(f"+ {OTHER_V4} 1.000 bob imap {OTHER}")
@@ -75,9 +76,25 @@ def test_logins_are_told_and_those_of_other_hosts_count(boot: Boot, release: str
         host.do(f"systemctl start {engine}-server")
         host.until("what was missed is told", lambda: f"+ {OTHER_V4} " in host.do(look).rpartition(f"- {OTHER_V4}")[2])
         assert host.do("systemctl --failed --no-legend") == ""
-        follow(host, LEAVE)
+        leave_fleet(host, lambda: V4 in host.do(at_denials))
         tell(f"+ {V6} 1.000 bob imap {OTHER}")
         assert host.run("systemctl is-active popips-share.service").stdout == "inactive\n"
         assert host.rcpt(V6) == mta.denied
         assert host.login("imaps", V4) == "ok"
-        assert "fleet" not in host.run("popips-db status").stdout
+        leave_nothing(host)
+
+
+def leave_fleet(host: Host, is_denied_there: Callable[[], bool]) -> None:
+    """The denial of V4 is lifted for the others, too, before this host tells them no more."""
+    denials, undeny, *leave = LEAVE
+    assert V4 in host.do(denials)
+    follow(host, [undeny.replace("192.0.2.10", V4)])
+    host.until("the lifting is told", lambda: not is_denied_there())
+    follow(host, leave)
+
+
+def leave_nothing(host: Host) -> None:
+    assert "fleet" not in host.run("popips-db status").stdout
+    follow(host, CLEAN)
+    assert not host.path("/run/popips/from").exists()
+    assert "popips.pem" not in host.do("ls /etc/ssl/certs")
