@@ -1,4 +1,4 @@
-"""Fixes that popips-db setup can make: what it puts, its --undo takes back, which knows of no file that is put by hand."""
+"""Fixes that popips-db setup can make: its --undo takes back what it puts, and knows of no file that is put by hand."""
 
 from __future__ import annotations
 
