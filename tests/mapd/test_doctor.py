@@ -27,7 +27,8 @@ def first(checks: object) -> Check:
 
 
 @pytest.mark.parametrize("its", ["sendmail", "postfix"])
-def test_whether_it_answers_is_seen(mapd: Mapd, its: str) -> None:
+def test_whether_it_answers_is_seen(mapd: Mapd, its: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mta, "another", lambda patient: None)  # whichever MTA is installed where this runs
     there = patient(mapd, its)
     mapd.start()
     looked = list(maps.look(there))
