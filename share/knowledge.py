@@ -9,7 +9,7 @@ from dataclasses import replace
 from popips.settings import Settings
 from popips.stamps import StampError
 from share.here import Change, Here
-from share.ledger import SAME, UNKNOWN, Event, covering, is_newer, when
+from share.ledger import UNKNOWN, Event, covering, is_ahead, is_newer, when
 from share.limits import Holders
 from share.told import Told
 
@@ -48,7 +48,7 @@ class Knowledge:
         """Take up what became of a stamp."""
         if change.now:
             known = self._known.get(change.name)
-            if known and known.time > now + SAME and change.now.time <= now:  # it is of before the clock was put back
+            if known and is_ahead(known, now) and change.now.time <= now:
                 self._learn(change.name, replace(known, time=change.now.time - ENDED))
             if is_newer(change.now, self._known.get(change.name)):
                 self._holders.note(change.name, change.now)
@@ -86,10 +86,7 @@ class Knowledge:
         """Take up what the stream says, this host's own events among it. Raise OSError for share_from."""
         for name, event in news.items():
             known = self._known.get(name)
-            is_after = (
-                event.is_live and known and known.time > now + SAME
-            )  # and that is of before the clock was put back
-            if is_after or is_newer(event, known):
+            if (event.is_live and known and is_ahead(known, now)) or is_newer(event, known):
                 self._learn(name, covering(event, self.here.logins.get(name), now))
                 self._limit(event.user, now)
 
@@ -161,7 +158,7 @@ class Knowledge:
         before = now - self._settings.window
         self.told.sweep(before, now, self.here.logins)
         self.here.forget(before)
-        known = {name: event for name, event in self._known.items() if before < event.time <= now + SAME}
+        known = {name: event for name, event in self._known.items() if before < event.time and not is_ahead(event, now)}
         # a login here that is of the future is told anew; what others have told of it is of now
         moved = {name: self.told.events[name] for name in self._known.keys() - known.keys() & self.told.events.keys()}
         self._known = {**known, **moved}

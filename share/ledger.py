@@ -37,6 +37,11 @@ def is_newer(event: Event, known: Event | None) -> bool:
     return event.time > known.time or (event.time == known.time and not event.is_live)
 
 
+def is_ahead(event: Event, now: float) -> bool:
+    """Whether an event is of the future: it is of before this host's clock was put back."""
+    return event.time > now + SAME
+
+
 def covering(event: Event, login: Event | None, now: float) -> Event:
     """Return the event; an end, so that it covers the login before it on this host, should that be of the future."""
     if event.is_live or login is None or login.time <= now:

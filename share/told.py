@@ -21,7 +21,7 @@ from popips.probe.fleet import FILE
 from popips.settings import Settings
 from popips.stamps import DENIED, NEW, SETTLED, UNSETTLED
 from share.identity import identity
-from share.ledger import SAME, Event, covering
+from share.ledger import Event, covering, is_ahead
 
 OPEN = 0o644  # the mode of files that say nothing of users
 
@@ -116,7 +116,7 @@ class Told:
             if event.time <= before:
                 self._remove(name)
                 self._note(name, None)
-            elif event.time > now + SAME:
+            elif is_ahead(event, now):
                 last, new = here.get(name), replace(event, time=now)
                 if last and last.time <= event.time:
                     new = covering(new, last, now)

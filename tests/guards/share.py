@@ -279,13 +279,13 @@ GUARDS = (
     Guard(
         "an end that covers a login of the future hides no login here after that",
         "share/knowledge.py",
-        {"if known and known.time > now + SAME and change": "if not known and change"},
+        {"if known and is_ahead(known, now) and change": "if not known and change"},
         ENDED,
     ),
     Guard(
         "nor one on another host",
         "share/knowledge.py",
-        {"            if is_after or is_newer": "            if is_newer"},
+        {"if (event.is_live and known and is_ahead(known, now)) or is_newer": "if is_newer"},
         ENDED,
     ),
     Guard(
