@@ -247,18 +247,33 @@ class Box:
     @contextmanager
     def idling(self, source: str) -> Iterator[None]:
         """Keep an IMAP session of alice's from that address in a `with`."""
-        words = ["idle", source, server_for(source), "alice", PASSWORD]
-        command = self._entered(["ip", "netns", "exec", "cli", sys.executable, LAB / "client.py", *words])
-        client = subprocess.Popen(
-            command, env=CRON_ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        client = self._client_in_touch("idle", source, server_for(source), "alice", PASSWORD)
         assert client.stdout and client.stdout.readline() == "there\n"
         yield
         assert client.communicate()[0] == "ok\n"
 
-    def rcpt(self, source: str) -> str:
+    def _client_in_touch(self, *words: str) -> subprocess.Popen[str]:
+        command = self._entered(["ip", "netns", "exec", "cli", sys.executable, LAB / "client.py", *words])
+        return subprocess.Popen(command, env=CRON_ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def rcpt(self, source: str, *sender: str) -> str:
         """Return the code of sendmail's reply to a RCPT from that address to a domain outside."""
-        return self.client("smtp", source, server_for(source))[:3]
+        return self.client("smtp", source, server_for(source), *sender)[:3]
+
+    @contextmanager
+    def session(self, source: str) -> Iterator[Callable[[], str]]:
+        """Keep an SMTP session from that address in a `with`; return what asks for a RCPT to a domain outside in it."""
+        client = self._client_in_touch("session", source, server_for(source))
+        typed, told = client.stdin, client.stdout
+        assert typed and told
+
+        def rcpt() -> str:
+            typed.write("\n")
+            typed.flush()
+            return told.readline().strip()
+
+        yield rcpt
+        assert client.communicate()[0] == "ok\n"
 
     # ---- popips in it
 

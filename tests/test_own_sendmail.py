@@ -7,6 +7,7 @@ import pytest
 from tests.box import Box
 
 A, B, SIX = "192.0.2.10", "192.0.2.11", "2001:db8::10"
+SENDERS = {"": "250", "alice@example.test": "250", "alice@elsewhere.example": "250", "alice": "553"}
 SIX_KEY = "ipv6:2001:db8:0:0:0:0:0:10"
 
 
@@ -40,6 +41,15 @@ def test_sendmail_asks_a_map_of_its_own_beside_access_db(box: Box, way: str, bef
     box.let_the_window_pass()
     assert box.popips("popips-expire").returncode == 0
     assert [box.rcpt(client) for client in (A, SIX)] == ["550", "550"]
+
+
+@pytest.mark.parametrize("before", ["", "FEATURE(`delay_checks', `friend', `n')dnl\n"], ids=["", "delay_checks"])
+@pytest.mark.parametrize("way", ["own-drac.mc", "own-check-rcpt.mc", "own-sequence.mc"])
+def test_the_sender_is_looked_at_as_without_popips(box: Box, way: str, before: str) -> None:
+    box.configure(map=f"hash:{box.scratch}/popips.db", own_map="yes")
+    box.pam_login(A)
+    box.start_sendmail(access=way, before=before)
+    assert [box.rcpt(A, sender) for sender in SENDERS] == list(SENDERS.values())
 
 
 @pytest.mark.parametrize(("value", "answer"), [("OK", "550"), ("RELAY", "250")])

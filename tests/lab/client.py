@@ -1,8 +1,8 @@
 """client.py PROTOCOL SOURCE SERVER [USER PASSWORD]: a session as a mail client has it, from address SOURCE.
 
-PROTOCOL is pop3, imap, idle, or one of these with TLS, pop3s, imaps, idles; or smtp. Prints "ok" or the server's
-refusal. Over SMTP that is the reply to a RCPT for a domain outside. idle is an IMAP session that lasts until standard
-input ends.
+PROTOCOL is pop3, imap, idle, or one of these with TLS, pop3s, imaps, idles; or smtp, session. Prints "ok" or the
+server's refusal. Over SMTP that is the reply to a RCPT for a domain outside. idle is an IMAP session that lasts until
+standard input ends; session is one by SMTP that prints the reply to such a RCPT at each line of it.
 """
 
 import imaplib
@@ -56,6 +56,17 @@ def smtp(_: str, source: str, server: str, sender: str = "alice@example.test", t
     return f"{code} {text.decode()}"
 
 
+def session(_: str, source: str, server: str) -> str:
+    """Ask for a RCPT at each line of standard input, all in one session."""
+    with smtplib.SMTP(server, 25, "client.example.test", TIMEOUT, (source, 0)) as connection:
+        connection.ehlo()
+        for _ in sys.stdin:
+            connection.mail("alice@example.test")
+            print(connection.rcpt("bob@outside.example")[0], flush=True)
+            connection.rset()
+    return "ok"
+
+
 def pop3(protocol: str, source: str, server: str, user: str, password: str) -> str:
     session = Pop3(protocol, source, server)
     try:
@@ -92,5 +103,5 @@ def idle(protocol: str, source: str, server: str, user: str, password: str) -> s
 
 
 if __name__ == "__main__":
-    sessions: dict[str, Callable[..., str]] = {"smtp": smtp, "pop3": pop3, "imap": imap, "idle": idle}
-    print(sessions[sys.argv[1].removesuffix("s")](*sys.argv[1:]))
+    kinds: dict[str, Callable[..., str]] = {"smtp": smtp, "session": session, "pop3": pop3, "imap": imap, "idle": idle}
+    print(kinds[sys.argv[1].removesuffix("s")](*sys.argv[1:]))
