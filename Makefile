@@ -141,6 +141,7 @@ testdeps:
 	@tests/lab/packages.sh $(SERVERS) $(BUILD)
 	@$(MAKE) -s deps .venv/made
 	@tests/lab/postfix.sh .venv/postfix
+	@tests/lab/sendmail-cdb.sh .venv/sendmail-cdb
 	@tests/lab/unpack.sh .venv/tools 'promtool|prometheus' fail2ban mandoc # Debian 12 has promtool in prometheus
 
 .venv/made: setup.cfg

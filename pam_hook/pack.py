@@ -26,6 +26,7 @@ SELDOM = (
     "elsewhere",
     "forecast",
     "last_run",
+    "makemap",
     "move",
     "orphans",
     "own",
@@ -35,8 +36,10 @@ SELDOM = (
     "register",
     "revoke",
     "run",
+    "spawn",
     "survey",
     "turns",
+    "whole",
 )
 BINDING = "popips.maps.libdb"  # cannot be imported where the binding is missing, of which the log is to hear
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from stat import S_ISREG
 
 from popips.files import identity, opened
-from popips.maps import BY_POSTMAP, Place
+from popips.maps import WHOLE, Place
 from popips.paste import quoted
 from popips.settings import ROWS, Settings
 
@@ -108,12 +108,13 @@ def _agreed(path: str, given: dict[str, object]) -> dict[str, object]:
         return given
     if not place.row.has_file:
         return _without_file(path, given, place.kind)
-    if place.kind in BY_POSTMAP and not is_postfix:
+    if not is_postfix and "sendmail" not in place.row.build:
         cure = "name a map of type hash, or set map = mapd where there is no Berkeley DB"
-        raise SettingsError(f"{path}: map: sendmail asks no {place.kind} that popips can change: {cure}")
-    if place.kind in BY_POSTMAP and not is_own:
-        cure = "set own_map = yes, and name a map that holds nothing else"
-        raise SettingsError(f"{path}: map: {place.kind} can only be written as a whole: {cure}")
+        raise SettingsError(f"{path}: map: sendmail asks no {place.kind}: {cure}")
+    if place.kind in WHOLE and not is_own:
+        whose = "Postfix's" if is_postfix else "sendmail's"
+        cure = "set own_map = yes, and name a map that holds nothing else; or name one of type hash"
+        raise SettingsError(f"{path}: map: {whose} {place.kind} can only be written as a whole: {cure}")
     if is_postfix:
         for name in ("key", "compressed_ipv6"):
             if name in given:

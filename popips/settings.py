@@ -29,10 +29,11 @@ class Settings:
     map = Setting(
         "hash:/etc/mail/access.db",
         parsers.place,
-        """the map, as TYPE:PATH, with or without the suffix of the file name; TYPE is hash or btree, and for postfix
-        also lmdb or cdb, which need
+        """the map, as TYPE:PATH, with or without the suffix of the file name; TYPE is hash or btree;
+        lmdb for postfix; cdb for postfix, and for a sendmail that was built with it, as Debian's is not.
+        lmdb and cdb need
         .BR "own_map = yes" ,
-        because postmap can only write them as a whole.
+        because they can only be written as a whole.
         It must exist, except for a map of popips' own, which popips makes.
         Or mapd: there is no map, a login only writes its stamp, and the MTA asks
         .BR popips-mapd (8).""",

@@ -9,6 +9,7 @@ import pytest
 
 from tests.box import Box
 from tests.postfix import start_postfix, unpack_postfix
+from tests.sendmail_cdb import take_berkeley_db_away
 
 V4, OTHER, V6 = "192.0.2.10", "192.0.2.11", "2001:db8::10"
 
@@ -42,7 +43,9 @@ KINDS = [Kind(mta, kind, own) for mta in ("sendmail", "postfix") for kind in ("h
 KINDS += [
     Kind("postfix", "lmdb", True, ".lmdb"),
     Kind("postfix", "cdb", True, ".cdb"),
+    Kind("sendmail", "cdb", True, ".cdb"),
 ]
+WHOLE = [kind for kind in KINDS if kind.kind in ("lmdb", "cdb")]
 STATIC = "198.51.100.7"
 
 
@@ -55,6 +58,8 @@ class Host:
         self.file = box.scratch / f"clients{kind.suffix}"
         if kind.postfix:
             unpack_postfix(box)
+        elif kind.kind == "cdb":
+            take_berkeley_db_away(box)
         settings = {"own_map": "yes"} if kind.own else {}
         box.configure(mta=kind.mta, map=f"{kind.kind}:{self.text}", **settings)
         if kind.own:
@@ -132,7 +137,7 @@ def test_a_map_that_was_rebuilt_or_is_missing_or_damaged_gets_its_grants_back(ho
         assert [host.ask(address) for address in (V4, OTHER, STATIC)] == [host.kind.value, "REJECT", "REJECT"]
 
 
-@pytest.mark.parametrize("host", [kind for kind in KINDS if kind.kind in ("lmdb", "cdb")], ids=str, indirect=True)
+@pytest.mark.parametrize("host", WHOLE, ids=str, indirect=True)
 def test_a_map_whose_text_was_not_made_by_popips_is_left_alone(host: Host) -> None:
     host.file.unlink()
     host.text.write_text(f"{STATIC} REJECT\n")
@@ -141,16 +146,16 @@ def test_a_map_whose_text_was_not_made_by_popips_is_left_alone(host: Host) -> No
     assert host.text.read_text() == f"{STATIC} REJECT\n"
 
 
-@pytest.mark.parametrize("host", [kind for kind in KINDS if kind.kind in ("lmdb", "cdb")], ids=str, indirect=True)
-def test_where_postmap_fails_the_map_stays_and_the_next_run_mends_it(host: Host) -> None:
+@pytest.mark.parametrize("host", WHOLE, ids=str, indirect=True)
+def test_where_its_program_fails_the_map_stays_and_the_next_run_mends_it(host: Host) -> None:
     host.box.pam_login(V4)
-    postmap = "/usr/sbin/postmap"
+    program = "/usr/sbin/postmap" if host.kind.postfix else "/usr/sbin/makemap"
     host.box.run(["sh", "-c", "printf '#!/bin/sh\necho no space >&2; exit 1\n' > /run/fails; chmod 755 /run/fails"])
-    host.box.run(["mount", "--bind", "/run/fails", postmap])
+    host.box.run(["mount", "--bind", "/run/fails", program])
     host.box.pam_login(OTHER)
     done = host.box.popips("popips-expire")
     assert (done.returncode, "no space" in done.stderr) == (74, True)
-    host.box.run(["umount", postmap])
+    host.box.run(["umount", program])
     assert [host.ask(address) for address in (V4, OTHER)] == [host.kind.value, ""]
     host.expire()
     assert [host.ask(address) for address in (V4, OTHER)] == [host.kind.value, host.kind.value]

@@ -196,7 +196,8 @@ def test_postfix_has_defaults_of_its_own(tmp_path: Path, lines: str, map_: str, 
         ("mta = postfix\nmap = hash:/x\nkey = bare", "key is for sendmail"),
         ("mta = postfix\nmap = hash:/x\ncompressed_ipv6 = yes", "compressed_ipv6 is for sendmail"),
         ("mta = postfix\nmap = lmdb:/x", "own_map = yes"),
-        ("map = cdb:/x\nown_map = yes", "or set map = mapd where there is no Berkeley DB"),
+        ("map = lmdb:/x\nown_map = yes", "or set map = mapd where there is no Berkeley DB"),
+        ("map = cdb:/x", "sendmail's cdb can only be written as a whole: set own_map = yes"),
     ],
 )
 def test_settings_that_do_not_go_together_are_named(tmp_path: Path, lines: str, cure: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from popips import address, configuration, policy
 from popips.configuration import SettingsError
 from popips.doctor.check import FAIL, WARN, Check, Finding, Patient, added, judged
-from popips.maps import BY_POSTMAP
+from popips.maps import WHOLE, MapError, makemap
 from popips.paste import echoed, quoted
 from popips.probe.machine import ENVIRONMENT, Machine
 from popips.settings import Settings
@@ -51,6 +51,12 @@ def _loopback(patient: Patient) -> Iterator[Finding]:
 def _wrong(patient: Patient) -> Iterator[Finding]:
     """Return what popips.conf says and the host has not."""
     of, conf = patient.settings, patient.conf
+    if of.mta == "sendmail" and of.map.kind in WHOLE:
+        try:
+            makemap.check_type(of.map)
+        except MapError as error:
+            fix = f"{patient.set_line('map', f'hash:{of.map.source}')} && popips-expire"
+            yield Finding(FAIL, f"{conf}: {error}", fix=fix)
     if of.only_group:
         try:
             if not policy.is_group(of.only_group):
@@ -75,10 +81,10 @@ def _fix(machine: Machine, path: str, error: str) -> str:
     """Return what mends a file that cannot be read."""
     if "others may write it" in error:
         return error.partition("runs what it says: ")[2]
-    its, kinds = quoted(path), "|".join(BY_POSTMAP)
+    its, kinds = quoted(path), "|".join(WHOLE)
     if line := re.match(rf"{re.escape(machine.path(path))}:(\d+): ", error):
         return f"sed -i '{line[1]}s/^/#/' {its}"
-    if "sendmail asks no" in error:
+    if "sendmail asks no" in error or "sendmail's" in error:
         return f"sed -i -E 's,^([ \\t]*map[ \\t]*=[ \\t]*)({kinds}):,\\1hash:,' {its} && popips-expire"
     if "own_map = yes, and name" in error:
         return f"{added(machine, path, echoed('own_map = yes'))} && popips-expire"

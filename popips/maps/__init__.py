@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from popips.maps.errors import Busy, Failed, Full, MapError, Missing, NotNeeded, Unsound
-from popips.maps.kinds import BY_POSTMAP, Place, exists
+from popips.maps.kinds import WHOLE, Place, exists
 
 __all__ = [
-    "BY_POSTMAP",
+    "WHOLE",
     "Busy",
     "Failed",
     "Full",

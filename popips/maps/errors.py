@@ -65,4 +65,6 @@ def failure(what: str, number: int, reason: str) -> Failed:
     elif number == errno.ELOOP:
         path = what.partition(": ")[0]
         cure = f": it is a symbolic link; name the file that it leads to: {os.path.realpath(path)}"
+    elif number == errno.EISDIR:
+        cure = "; name another map"
     return (Full if number in NO_ROOM else Failed)(f"{what}: {reason}{cure}")

@@ -14,7 +14,7 @@ from popips.paste import quoted
 if TYPE_CHECKING:
     from popips.maps import Reader, Writer
 
-MADE_BY_POPIPS = b"# Made by popips"  # how the text begins that a map of its own is made from where postmap makes it
+MADE_BY_POPIPS = b"# Made by popips"  # how the text begins that a map of its own is made from as a whole
 MOST = 2 << 30  # bytes of a map of the admin's, which is copied to be changed
 MAKEMAP, POSTMAP = "makemap {kind} {stem} < {text}", "postmap {kind}:{text}"
 
@@ -39,11 +39,11 @@ class Kind:
 KINDS = {
     "hash": Kind(".db", "in_place", "own", {"sendmail": MAKEMAP, "postfix": POSTMAP}, 0x061561),  # dbmeta.h
     "btree": Kind(".db", "in_place", "own", {"sendmail": MAKEMAP, "postfix": POSTMAP}, 0x053162),
-    "lmdb": Kind(".lmdb", "postmap", "postmap", {"postfix": POSTMAP}),
-    "cdb": Kind(".cdb", "postmap", "postmap", {"postfix": POSTMAP}),
+    "lmdb": Kind(".lmdb", "whole", "whole", {"postfix": POSTMAP}),
+    "cdb": Kind(".cdb", "whole", "whole", {"sendmail": MAKEMAP, "postfix": POSTMAP}),
     "mapd": Kind("", "mapd", "mapd", {"sendmail": "popips-expire", "postfix": "popips-expire"}, has_file=False),
 }
-BY_POSTMAP = tuple(name for name, kind in KINDS.items() if "sendmail" not in kind.build)
+WHOLE = tuple(name for name, kind in KINDS.items() if kind.own == "whole")  # made anew at each change, from a text
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class Place:
             others = " or ".join(name for name in KINDS if name not in types)
             raise MapError(f"{text}: write TYPE:/PATH with one of the types {', '.join(types)}; or {others}")
         suffix = KINDS[kind].suffix
-        return cls(kind, path if path.endswith(suffix) else path + suffix, postfix=kind in BY_POSTMAP)
+        is_postfix = "sendmail" not in KINDS[kind].build
+        return cls(kind, path if path.endswith(suffix) else path + suffix, postfix=is_postfix)
 
     @property
     def row(self) -> Kind:
@@ -124,7 +125,7 @@ class Place:
 
     def refuse_text(self) -> None:
         """Raise MapError if a map of popips' own has a text beside it that somebody makes it from."""
-        is_popips_own = self.row.own == "postmap"  # it makes the map from that file itself
+        is_popips_own = self.kind in WHOLE  # it makes the map from that file itself
         is_text = os.path.isfile(self.source)  # a stamp folder, say, or a fifo may have that name
         if is_text and not is_popips_own and not _is_made_by_popips(self.source):
             cure = "own_map = yes is for a map that holds nothing else, and has no text: name another"

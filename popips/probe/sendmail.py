@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from popips import address
+from popips.maps.kinds import KINDS
 from popips.probe import units
 from popips.probe.machine import NO_ANSWER, Machine
 
@@ -27,7 +28,7 @@ IN_TURN = ("sequence", "switch")  # kinds of maps that are lists of other maps
 class KLine:
     """A map of the .cf. kind: hash, socket ...; words: its flags, and its file or what else it is made of, at the end.
 
-    sendmail finds the file with or without the ending .db.
+    sendmail finds the file with or without its ending.
     """
 
     name: str
@@ -36,9 +37,10 @@ class KLine:
 
     @property
     def path(self) -> str:
-        """The file's path with the ending .db, "" if it is no file."""
+        """The file's path with its ending, "" if it is no file."""
         last = self.words[-1] if self.words else ""
-        return f"{last.removesuffix('.db')}.db" if last.startswith("/") else ""
+        ending = KINDS[self.kind].suffix if self.kind in KINDS else ".db"
+        return f"{last.removesuffix(ending)}{ending}" if last.startswith("/") else ""
 
     def has_flag(self, letter: str) -> bool:
         """Whether a flag is set, as T in -T<TMPF>."""

@@ -101,7 +101,8 @@ def each(*changes: Change) -> Change:
 
 CASES: list[tuple[str, Change, str, str, str]] = [
     ("conf", write(CONF, "window = soon\n"), FAIL, "popips.conf:1: window:", "sed -i '1s/^/#/' /etc/popips.conf"),
-    ("conf", write(CONF, "map = cdb:/etc/mail/access\n"), FAIL, "sendmail asks no cdb", ",\\1hash:,'"),
+    ("conf", write(CONF, "map = lmdb:/etc/mail/access\n"), FAIL, "sendmail asks no lmdb", ",\\1hash:,'"),
+    ("conf", write(CONF, "map = cdb:/etc/mail/access\n"), FAIL, "sendmail's cdb can only", ",\\1hash:,'"),
     ("conf", write(CONF, "mta = postfix\n"), FAIL, "set map", "printf '%s\\n' 'map = hash:/var/lib/popips/popips'"),
     ("conf", write(CONF, "own_map = yes\n"), FAIL, "set map", "echo 'map = hash:/var/lib/popips/popips' >>"),
     ("conf", each(write(CONF, ""), mode(CONF, 0o666)), FAIL, "others may write it", "chmod go-w /etc/popips.conf"),

@@ -50,6 +50,7 @@ SEQUENCE = SENDMAIL_CF.replace(
 DNSBL = (
     "Kdnsbl dns -R A -T<TMP>\nSBasic_check_relay\nR$-.$-.$-.$-\t\t$: <?> $(dnsbl $4.$3.$2.$1.dnsbl.example. $: OK $)\n"
 )
+CDB_CF = DRAC_CF.replace("hash -o /var/lib/popips/popips.db", "cdb -o /var/lib/popips/popips")
 LISTENS = "mta.listens"
 IN_ACCESS = "in access.db a grant goes before a DNSBL"
 SENDMAIL = [
@@ -102,6 +103,7 @@ SENDMAIL = [
         "for everybody",
         "s/-T<TMPF>",
     ),
+    Case("a cdb", cf(CDB_CF, popips=OWN_CONF.replace("hash", "cdb")), OK),
     Case("a sequence", cf(SEQUENCE, popips=OWN_CONF), OK),
     Case(
         "this host only",

@@ -165,21 +165,39 @@ GUARDS = (
     ),
     # ---- lmdb and cdb
     Guard(
-        "the text is on the disk before postmap reads it",
-        "popips/maps/postmap.py",
+        "the text is on the disk before a map is made of it",
+        "popips/maps/whole.py",
         {"        os.fsync(fd)\n        if not head:": "        if not head:"},
-        "tests/maps/test_postmap.py::test_the_text_is_on_the_disk_before_postmap_reads_it",
+        "tests/maps/test_whole.py::test_the_text_is_on_the_disk_before_the_map_is_made_of_it",
     ),
     Guard(
         "what postmap has made is on the disk before it is sealed",
-        "popips/maps/postmap.py",
+        "popips/maps/whole.py",
         {"            os.fsync(fd)  # after": "            #"},
-        "tests/maps/test_postmap.py::test_the_text_is_on_the_disk_before_postmap_reads_it",
+        "tests/maps/test_whole.py::test_the_text_is_on_the_disk_before_the_map_is_made_of_it[postfix lmdb]",
     ),
     Guard(
         "a text that was not made by popips is left alone",
-        "popips/maps/postmap.py",
+        "popips/maps/whole.py",
         {'        if head not in (HEAD, b""):\n': "        if False:\n"},
-        "tests/maps/test_postmap.py::test_a_text_that_was_not_made_by_popips_is_left_alone",
+        "tests/maps/test_whole.py::test_a_text_that_was_not_made_by_popips_is_left_alone",
+    ),
+    Guard(
+        "a cdb of sendmail's is on the disk before it takes the place of the old one",
+        "popips/maps/makemap.py",
+        {"        os.fsync(fd)\n": ""},
+        "tests/maps/test_whole.py::test_a_new_file_of_makemaps_is_on_the_disk_before_it_is_renamed",
+    ),
+    Guard(
+        "who has the old cdb open sees that it is old",
+        "popips/maps/makemap.py",
+        {"next_second(os.fstat(old).st_mtime_ns)": "os.fstat(old).st_mtime_ns"},
+        "tests/test_no_berkeley_db.py::test_an_open_session_sees_each_change_of_a_cdb",
+    ),
+    Guard(
+        "where makemap finds no room, less may fit",
+        "popips/maps/makemap.py",
+        {"status, said, FULL)": "status, said)"},
+        "tests/maps/test_whole.py::test_on_a_full_disk_records_are_taken_out[sendmail cdb-3]",
     ),
 )

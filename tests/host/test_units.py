@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import pytest
 
 from tests.host import readme
 from tests.host.conftest import Boot
 from tests.host.machine import OTHER_V4, OTHER_V6, SERVER_V6, USER, V4, V6, Host
 from tests.host.test_main_job import EXPIRER, HOOK, INSTALL, SENDMAIL, SETUPS, STAMPS, follow, let_the_window_pass
+from tests.sendmail_cdb import BUILT
 
 MOST = 15  # of exposure, in tenths, as systemd-analyze counts it
 RUN = "systemctl start popips-expire.service"
@@ -71,6 +75,21 @@ def test_postmap_works_in_the_unit(boot: Boot, kind: str) -> None:
         host.do(f"rm {_map(host, kind)}", RUN)
         assert host.do(f"stat -c '%a %U %G' {_map(host, kind)}") == "640 root root\n"
         assert [host.rcpt(source) for source in (V4, V6)] == ["554", "250"], host.said()
+
+
+def test_makemap_makes_a_cdb_in_the_unit(boot: Boot) -> None:
+    with boot("sendmail") as host:
+        shutil.copy(BUILT / "makemap", host.path(os.path.realpath("/usr/sbin/makemap")))
+        own = "printf 'map = cdb:/var/lib/popips/popips\\nown_map = yes\\n' >> /etc/popips.conf"
+        follow(host, [*INSTALL, own, *readme.commands(HOOK), *readme.commands(EXPIRER), NO_TIMER, RUN])
+        for source in (V4, V6):
+            assert host.login("imaps", source) == "ok"
+        let_the_window_pass(host, V6)
+        for command in ("true", "rm /var/lib/popips/popips.cdb"):
+            host.do(command, RUN)
+            assert host.do("makemap -u cdb /var/lib/popips/popips") == f"{V4}\tRELAY\n", host.said()
+            assert host.do("stat -c '%a %U' /var/lib/popips/popips.cdb") in ("640 root\n", "640 smmta\n")
+        assert "popips.new.cdb" not in host.do("ls /var/lib/popips")
 
 
 def _map(host: Host, kind: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from popips import seen
 from popips.files import READ, identity_of, opened
-from popips.maps import BY_POSTMAP, Place
+from popips.maps import WHOLE, Place
 from popips.maps.kinds import KINDS
 from popips.maps.seal import Seal, state_of
 from popips.site import Site as Host
@@ -30,7 +30,7 @@ class Ground(Site):
     """The site; `own`: its map holds nothing but grants. Where the kind is one that postmap makes, it always does."""
 
     def __init__(self, programs: Path, folder: Path, kind: str = "hash", own: bool = False) -> None:
-        self.programs, self.own = programs, own or kind in BY_POSTMAP
+        self.programs, self.own = programs, own or kind in WHOLE
         super().__init__(folder, kind)
         self.now = time.time()
         (self.stamps / ".expire").unlink()
@@ -50,7 +50,7 @@ class Ground(Site):
 
     def configure(self, **settings: str) -> None:
         own = {"own_map": "yes"} if self.own else {}
-        mta = {"mta": "postfix"} if self.kind in BY_POSTMAP else {}
+        mta = {"mta": "postfix"} if self.kind in WHOLE else {}
         super().configure(**own, **mta, **settings)
 
     def build(self, text: str, *options: str) -> None:
@@ -59,7 +59,7 @@ class Ground(Site):
 
     def records(self) -> dict[str, str]:
         """Return what the MTA's own program reads in the map."""
-        if self.kind not in BY_POSTMAP:
+        if self.kind not in WHOLE:
             return super().records()
         if self.kind == "cdb":
             return cdb_records(self.db.read_bytes())
@@ -69,7 +69,7 @@ class Ground(Site):
 
     def damage(self) -> str:
         """Return what is wrong with the map's file, as libdb's own program sees it."""
-        if self.kind in BY_POSTMAP:
+        if self.kind in WHOLE:
             return ""
         verified = subprocess.run(["db5.3_verify", "-q", str(self.db)], capture_output=True)
         return f"db_verify: {verified.stderr[-200:]!r}" if verified.returncode else ""
@@ -185,7 +185,7 @@ def _saw(ground: Ground) -> str:
 def _state_of_map(ground: Ground) -> str:
     try:
         with opened(str(ground.db), READ) as fd:
-            more = f"+{identity_of(str(ground.access))}" if ground.kind in BY_POSTMAP else ""
+            more = f"+{identity_of(str(ground.access))}" if ground.kind in WHOLE else ""
             return state_of(fd) + more
     except OSError:
         return ""

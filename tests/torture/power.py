@@ -14,7 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from popips.files import opened
-from popips.maps import BY_POSTMAP
+from popips.maps import WHOLE
 from tests.holds.disks import lose_power
 from tests.torture import Row
 from tests.torture.ground import Ground, Where, restore, saved
@@ -75,7 +75,7 @@ def write_map(ground: Ground) -> None:
 
 def _unreadable(ground: Ground) -> str:
     """Return that Postfix cannot open a map, and so takes no mail, before the expirer makes it anew."""
-    if ground.kind not in BY_POSTMAP or not ground.db.exists():
+    if ground.kind not in WHOLE or not ground.db.exists():
         return ""
     try:
         ground.records()

@@ -1,4 +1,4 @@
-"""Maps that postmap makes, in a host with a real Postfix's tools: text and seal see to it that none is stale."""
+"""Maps made anew as a whole, by tools of a real Postfix and sendmail: text and seal see to it that none is stale."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import pytest
 
 from tests.box import ROOT, Box
 from tests.postfix import unpack_postfix
+from tests.sendmail_cdb import take_berkeley_db_away
 from tests.strace import STRACE, injecting, on
 
 PROGRAM = """
 import json, os, sys, time
 from popips.maps import MapError, Place, kinds
-kind, path, *steps = sys.argv[1:]
-place = Place(kind, path, own=True, postfix=True)
+mta, kind, path, *steps = sys.argv[1:]
+place = Place(kind, path, own=True, postfix=mta == "postfix")
 told = []
 for step in steps:
     verb, *keys = step.split()
@@ -45,9 +46,10 @@ A, B, STATIC = "192.0.2.10", "192.0.2.11", "198.51.100.7"
 
 @dataclass(frozen=True)
 class Host:
-    """A box with Postfix's tools, and a map of popips' own in it."""
+    """A box with the tools of an MTA, and a map of popips' own in it."""
 
     box: Box
+    mta: str
     kind: str
 
     @property
@@ -63,22 +65,33 @@ class Host:
 
         under: words of a program, strace say, that runs them.
         """
-        command = [*under, sys.executable, "-c", PROGRAM, self.kind, str(self.file), *steps]
-        done = self.box.run(command, env={"PYTHONPATH": str(ROOT)})
+        done = self.box.run([*under, *self.command(*steps)], env={"PYTHONPATH": str(ROOT)})
         assert done.returncode == 0, done.stderr
         told: list[object] = json.loads(done.stdout)
         return told
 
+    def command(self, *steps: str) -> list[str]:
+        return [sys.executable, "-c", PROGRAM, self.mta, self.kind, str(self.file), *steps]
+
+    @property
+    def program(self) -> str:
+        return "postmap" if self.mta == "postfix" else "makemap"
+
     def ask(self, *keys: str) -> list[str]:
-        """What postmap finds."""
-        return [self.box.run(["postmap", "-q", key, f"{self.kind}:{self.text}"]).stdout.strip() for key in keys]
+        """What the MTA's program finds."""
+        if self.mta == "postfix":
+            return [self.box.run(["postmap", "-q", key, f"{self.kind}:{self.text}"]).stdout.strip() for key in keys]
+        lines = self.box.run(["makemap", "-u", self.kind, self.file]).stdout.splitlines()
+        found = dict(line.split("\t") for line in lines)
+        return [found.get(key, "") for key in keys]
 
 
-@pytest.fixture(params=["lmdb", "cdb"])
-def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
-    with Box(Path("/nowhere"), tmp_path / "box") as box:
-        unpack_postfix(box)
-        yield Host(box, request.param)
+@pytest.fixture(params=["postfix lmdb", "postfix cdb", "sendmail cdb"])
+def host(request: pytest.FixtureRequest, programs: Path, tmp_path: Path) -> Iterator[Host]:
+    with Box(programs, tmp_path / "box") as box:
+        host = Host(box, *request.param.split())
+        unpack_postfix(box) if host.mta == "postfix" else take_berkeley_db_away(box)
+        yield host
 
 
 def test_it_is_made_changed_and_looked_at(host: Host) -> None:
@@ -89,7 +102,7 @@ def test_it_is_made_changed_and_looked_at(host: Host) -> None:
     assert (host.file.stat().st_mode & 0o777, host.text.stat().st_mode & 0o777) == (0o640, 0o640)
 
 
-def test_each_change_moves_the_mtime_by_a_second_so_that_smtpd_sees_it(host: Host) -> None:
+def test_each_change_moves_the_mtime_by_a_second_so_that_the_mta_sees_it(host: Host) -> None:
     host.do("rebuild")
     seen = [int(host.file.stat().st_mtime)]
     for _ in range(3):
@@ -121,13 +134,13 @@ def test_a_text_that_was_not_made_by_popips_is_left_alone(host: Host) -> None:
     assert host.text.read_text() == f"{STATIC} REJECT\n"
 
 
-def test_where_postmap_fails_the_map_stays_and_is_made_anew_later(host: Host) -> None:
+def test_where_its_program_fails_the_map_stays_and_is_made_anew_later(host: Host) -> None:
     host.do(f"rebuild {A}")
     host.box.run(["sh", "-c", "printf '#!/bin/sh\necho no space >&2; exit 1\n' > /run/fails; chmod 755 /run/fails"])
-    host.box.run(["mount", "--bind", "/run/fails", "/usr/sbin/postmap"])
+    host.box.run(["mount", "--bind", "/run/fails", f"/usr/sbin/{host.program}"])
     (told,) = host.do(f"put {B}")
     assert str(told).startswith("Failed: ") and "no space" in str(told)
-    host.box.run(["umount", "/usr/sbin/postmap"])
+    host.box.run(["umount", f"/usr/sbin/{host.program}"])
     assert host.ask(A, B) == ["OK", ""]
     assert str(host.do(f"put {B}")[0]).startswith("Unsound: ")
     host.do(f"rebuild {A} {B}")
@@ -147,6 +160,7 @@ def test_a_map_that_was_not_written_is_not_taken_for_written(host: Host, call: s
         host.do(f"rebuild {A}")
 
 
+@pytest.mark.parametrize("host", ["postfix lmdb", "postfix cdb"], indirect=True)
 def test_a_type_that_postfix_does_not_have_is_named_with_those_it_has(host: Host) -> None:
     host.box.run(["sed", "-i", f"/^{host.kind}/d", "/etc/postfix/dynamicmaps.cf"])
     (told,) = host.do("rebuild")
@@ -154,15 +168,26 @@ def test_a_type_that_postfix_does_not_have_is_named_with_those_it_has(host: Host
     assert " hash " in str(told)
 
 
-def test_the_text_is_on_the_disk_before_postmap_reads_it(host: Host) -> None:
+def test_the_text_is_on_the_disk_before_the_map_is_made_of_it(host: Host) -> None:
     host.do("rebuild")
-    command = [sys.executable, "-c", PROGRAM, host.kind, str(host.file), f"put {A}"]
-    traced = [*STRACE, "-y", "-e", "trace=fsync,ftruncate,execve", *command]
+    traced = [*STRACE, "-y", "-e", "trace=fsync,ftruncate,execve", *host.command(f"put {A}")]
     calls = host.box.run(traced, env={"PYTHONPATH": str(ROOT)}).stderr.splitlines()
-    where = [next(n for n, call in enumerate(calls) if word in call) for word in ("ftruncate", "fsync", "postmap")]
+    where = [
+        next(n for n, call in enumerate(calls) if word in call) for word in ("ftruncate", "fsync", f"/{host.program}")
+    ]
     assert where == sorted(where)
     assert f"<{host.text}>" in calls[where[1]]
     assert any("fsync" in call and f"<{host.file}>" in call for call in calls[where[2] :])
+
+
+@pytest.mark.parametrize("host", ["sendmail cdb"], indirect=True)
+def test_a_new_file_of_makemaps_is_on_the_disk_before_it_is_renamed(host: Host) -> None:
+    host.do("rebuild")
+    traced = [*STRACE, "-y", "-e", "trace=fsync,rename", *host.command(f"put {A}")]
+    calls = host.box.run(traced, env={"PYTHONPATH": str(ROOT)}).stderr.splitlines()
+    new = host.file.with_suffix(".new.cdb")
+    synced, renamed = (next(n for n, call in enumerate(calls) if word in call) for word in (f"<{new}>", f'("{new}"'))
+    assert synced < renamed
 
 
 @pytest.mark.parametrize("due", [3, 600, 4000])
@@ -170,7 +195,7 @@ def test_on_a_full_disk_records_are_taken_out(host: Host, due: int) -> None:
     size = "4m"
     host.box.run(["mkdir", "/run/small"])
     host.box.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", "/run/small"])
-    small = Small(host.box, host.kind)
+    small = Small(host.box, host.mta, host.kind)
     keys = [f"172.16.{n // 256}.{n % 256}" for n in range(due)]
     assert small.do(f"rebuild {A} {' '.join(keys)}") == [True]
     host.box.run(["sh", "-c", "cat /dev/zero > /run/small/filler"])

@@ -1,0 +1,66 @@
+"""cdb, as sendmail's makemap makes it from the text: a new file, which takes the place of the old one by a rename.
+
+makemap itself writes into the file that is there, which sendmail has mapped into its memory.
+"""
+
+from __future__ import annotations
+
+import os
+
+from popips.files import opened
+from popips.maps.errors import MapError, explained
+from popips.maps.kinds import Place, exists
+from popips.maps.seal import next_second
+from popips.maps.spawn import run, trouble
+
+FULL = os.strerror(-1)  # smcdb.c returns -1 where it cannot write, and makemap takes that for an errno
+PROGRAMS = ("/usr/sbin/makemap", "/usr/bin/makemap", "/usr/local/sbin/makemap")
+
+
+def make(place: Place) -> None:
+    """Make the map; raise Full if there is no room, Failed, MapError if this sendmail has no such type."""
+    new = f"{place.source}.new{place.row.suffix}"
+    if not exists(place.path):
+        check_type(place)
+    try:
+        status, said = run(PROGRAMS, [place.kind, new], place.source)
+        if status:
+            check_type(place)
+            raise trouble(f"{place}: makemap", status, said, FULL)
+        with explained(place.path):
+            _put_in_place(new, place)
+    finally:
+        _remove(new)
+
+
+def check_type(place: Place) -> None:
+    """Raise MapError if makemap lacks the type, or gives its files names that end in another way."""
+    status, types = run(PROGRAMS, ["-x"])
+    wanted = f"{place.kind}:{place.row.suffix[1:]}"
+    if status == 0 and wanted not in types.split():
+        found = f"makemap -x lists {' '.join(types.split())}, and not {wanted}"
+        raise MapError(f"{place}: this sendmail has no such {place.kind}: {found}; name hash, or set map = mapd")
+
+
+def _put_in_place(new: str, place: Place) -> None:
+    """Have the new file take the place of the old one; raise OSError.
+
+    sendmail asks the file that it has open until that one's own mtime is newer (cdb_map_lookup in map.c).
+    """
+    with opened(new) as fd:
+        # sendmail trusts root's files; where it runs as another user, the group of the folder is its own
+        os.fchown(fd, -1, os.stat(place.folder).st_gid)
+        os.fsync(fd)
+    try:
+        with opened(place.path) as old:
+            os.rename(new, place.path)
+            os.utime(old, ns=(0, next_second(os.fstat(old).st_mtime_ns)))
+    except FileNotFoundError:
+        os.rename(new, place.path)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

@@ -1,0 +1,91 @@
+"""sendmail and Python without Berkeley DB: grants in a cdb of popips' own, or asked of popips-mapd."""
+
+from __future__ import annotations
+
+import pytest
+
+from popips.maps.errors import NO_BINDING
+from tests.box import Box
+from tests.sendmail_cdb import build_access, start_sendmail, take_berkeley_db_away
+
+A, B, SIX = "192.0.2.10", "192.0.2.11", "2001:db8::10"
+WAYS = ["own-drac.mc", "own-check-rcpt.mc", "own-sequence.mc"]
+SENDERS = {"": "250", "alice@example.test": "250", "alice@elsewhere.example": "250", "alice": "553"}
+
+
+@pytest.fixture
+def bare(box: Box) -> Box:
+    take_berkeley_db_away(box)
+    box.configure(map=f"cdb:{box.scratch}/grants", own_map="yes")
+    box.stamps.joinpath(".expire").touch()
+    return box
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_sendmail_relays_from_login_to_expiry_by_a_cdb(bare: Box, way: str) -> None:
+    start_sendmail(bare, way)
+    assert [bare.rcpt(client) for client in (A, SIX)] == ["550", "550"]  # a missing map only denies
+    for client in (A, SIX):
+        bare.pam_login(client)
+    assert [bare.rcpt(client) for client in (A, B, SIX)] == ["250", "550", "250"]
+    build_access(bare, f"connect:{A}\tREJECT\n")
+    assert [bare.rcpt(client) for client in (A, B, SIX)] == ["550", "550", "250"]
+    build_access(bare, "")
+    (bare.scratch / "grants.cdb").unlink()
+    assert [bare.rcpt(client) for client in (A, SIX)] == ["550", "550"]
+    assert bare.popips("popips-expire").returncode == 0
+    assert [bare.rcpt(client) for client in (A, B, SIX)] == ["250", "550", "250"]
+    bare.let_the_window_pass()
+    assert bare.popips("popips-expire").returncode == 0
+    assert [bare.rcpt(client) for client in (A, SIX)] == ["550", "550"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_sender_is_looked_at_as_without_popips(bare: Box, way: str) -> None:
+    bare.pam_login(A)
+    start_sendmail(bare, way)
+    assert [bare.rcpt(A, sender) for sender in SENDERS] == list(SENDERS.values())
+
+
+def test_an_open_session_sees_each_change_of_a_cdb(bare: Box) -> None:
+    """sendmail keeps the file open that it has read first, and popips puts another in its place."""
+    assert bare.popips("popips-expire").returncode == 0
+    start_sendmail(bare, "own-drac.mc")
+    with bare.session(A) as rcpt:
+        assert rcpt() == "550"
+        for _ in range(3):  # in one second, perhaps
+            bare.pam_login(A)
+            assert rcpt() == "250"
+            assert bare.popips("popips-db", "end", A).returncode == 0
+            assert rcpt() == "550"
+
+
+def test_sendmail_asks_popips_mapd(bare: Box) -> None:
+    bare.configure(map="mapd")
+    bare.daemon([bare.path("popips-mapd"), "-c", bare.conf])
+    bare.until("popips-mapd", lambda: bare.run(["test", "-S", "/run/popips/mapd.sock"]).returncode == 0)
+    start_sendmail(bare, "mapd.mc")
+    assert bare.rcpt(A) == "550"
+    bare.pam_login(A)
+    assert [bare.rcpt(A, sender) for sender in SENDERS] == list(SENDERS.values())
+    bare.let_the_window_pass(A)
+    assert bare.rcpt(A) == "550"
+
+
+def test_a_map_of_berkeley_db_waits_for_the_binding_and_the_login_passes(bare: Box) -> None:
+    bare.configure(map=f"hash:{bare.scratch}/grants", own_map="yes")
+    bare.pam_login(A)
+    assert len(list((bare.stamps / ".requests").iterdir())) == 1
+    assert NO_BINDING in bare.popips("popips-expire").stderr
+
+
+def test_where_sendmail_has_no_cdb_the_error_names_what_else_there_is(box: Box) -> None:
+    box.configure(map=f"cdb:{box.scratch}/grants", own_map="yes")
+    box.pam_login(A)
+    assert len(list((box.stamps / ".requests").iterdir())) == 1
+    done = box.popips("popips-expire")
+    assert done.returncode == 65
+    assert (
+        f"cdb:{box.scratch}/grants.cdb: this sendmail has no such cdb: makemap -x lists hash:db btree:db" in done.stderr
+    )
+    assert "name hash, or set map = mapd" in done.stderr
