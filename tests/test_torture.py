@@ -92,11 +92,12 @@ def test_a_file_system_of_whole_seconds(programs: Path) -> None:
     stands(inside.on_disk(programs, "whole seconds", "seconds", 1))
 
 
-@each(scenarios.BY_POSTMAP)
-def test_maps_that_postmap_makes(programs: Path, scenario: Scenario) -> None:
-    stands(inside.by_postfix(programs, inside.NO_DISK, "kill", scenario.name, 200, 5, 1))
-    stands(inside.by_postfix(programs, inside.NO_DISK, "fail", scenario.name, 200, 8))
-    stands(inside.by_postfix(programs, "delayed allocation", "power", scenario.name, 200, 2))
+@each(scenarios.AS_A_WHOLE)
+def test_maps_that_are_made_as_a_whole(programs: Path, scenario: Scenario) -> None:
+    mta = scenario.mta
+    stands(inside.by_mta(programs, mta, inside.NO_DISK, "kill", scenario.name, 200, 5, 1))
+    stands(inside.by_mta(programs, mta, inside.NO_DISK, "fail", scenario.name, 200, 8))
+    stands(inside.by_mta(programs, mta, "delayed allocation", "power", scenario.name, 200, 2))
 
 
 @pytest.mark.parametrize("target", fuzz.TARGETS, ids=lambda target: target.name)

@@ -27,7 +27,7 @@ Files = dict[str, tuple[bytes, int, int]]  # name in the site: content, mode, mt
 
 
 class Ground(Site):
-    """The site; `own`: its map holds nothing but grants. Where the kind is one that postmap makes, it always does."""
+    """The site; `own`: its map holds nothing but grants. One that is made as a whole always does."""
 
     def __init__(self, programs: Path, folder: Path, kind: str = "hash", own: bool = False) -> None:
         self.programs, self.own = programs, own or kind in WHOLE
@@ -50,7 +50,7 @@ class Ground(Site):
 
     def configure(self, **settings: str) -> None:
         own = {"own_map": "yes"} if self.own else {}
-        mta = {"mta": "postfix"} if self.kind in WHOLE else {}
+        mta = {"mta": "postfix"} if self.kind in WHOLE and os.path.exists("/usr/sbin/postmap") else {}
         super().configure(**own, **mta, **settings)
 
     def build(self, text: str, *options: str) -> None:

@@ -1,4 +1,4 @@
-"""A row in a place of its own: on a disk with its own file system, or where Postfix is installed.
+"""A row in a place of its own: on a disk with its own file system, or where another MTA is installed.
 
 `python -m tests.torture.inside DISK FOLDER PROGRAMS JOB WORDS...` prints the row as JSON; the words are JSON, too.
 """
@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -16,12 +17,14 @@ from pathlib import Path
 from tests.box import ROOT, Box
 from tests.holds.disks import KINDS, disk
 from tests.postfix import unpack_postfix
+from tests.sendmail_cdb import take_berkeley_db_away
 from tests.torture import Row
 from tests.torture.ground import Where
 from tests.torture.jobs import do
 
 MEGABYTES = {"tmpfs": 2, "ext4": 4, "whole seconds": 24, "delayed allocation": 48}
 NO_DISK = "none"
+MTAS: dict[str, Callable[[Box], None]] = {"Postfix": unpack_postfix, "sendmail with cdb": take_berkeley_db_away}
 # which a box has none of
 LOOP_DEVICES = "mknod /dev/loop-control c 10 237; for n in 0 1 2 3 4 5 6 7; do mknod /dev/loop$n b 7 $n; done"
 
@@ -33,10 +36,10 @@ def on_disk(programs: Path, kind: str, job: str, *words: object) -> Row:
         return _row(subprocess.run(command, capture_output=True, text=True, cwd=ROOT))
 
 
-def by_postfix(programs: Path, kind: str, job: str, *words: object) -> Row:
-    """Do a job on a host with Postfix, on a disk of that kind, NO_DISK for none."""
+def by_mta(programs: Path, mta: str, kind: str, job: str, *words: object) -> Row:
+    """Do a job on a host with one of MTAS, on a disk of that kind, NO_DISK for none."""
     with _folder() as folder, Box(programs, Path(folder) / "host") as box:
-        unpack_postfix(box)
+        MTAS[mta](box)
         box.run(["sh", "-c", LOOP_DEVICES])
         (Path(folder) / "disks").mkdir()
         command = _words(kind, f"{folder}/disks", programs, job, words)

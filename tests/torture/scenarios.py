@@ -34,7 +34,7 @@ class Scenario:
     """The program, and what makes the state.
 
     touched: keys of the admin's that the program itself may change. kind, own: of the map. owed: the addresses that
-    have a grant after the next run, whatever happens.
+    have a grant after the next run, whatever happens. mta: whose programs make the map, if it is made as a whole.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Scenario:
     kind: str = "hash"
     own: bool = False
     owed: frozenset[str] = frozenset()
+    mta: str = ""
 
 
 def prepared(ground: Ground, scenario: Scenario, size: int) -> dict[str, str]:
@@ -205,16 +206,20 @@ BY_HAND = [
     Scenario("db end", END, granted(KNOWN, NEW)),
 ]
 SCENARIOS = [*LOGINS, *RUNS, *ON_OWN_MAP, *BY_HAND]
-BY_POSTMAP = [
-    Scenario(f"{name}, {kind}", program, prepare, kind=kind)
-    for kind in ("lmdb", "cdb")
+AS_A_WHOLE = [
+    Scenario(f"{name}, {map_}", program, prepare, kind=kind, mta=mta)
+    for map_, kind, mta in (
+        ("lmdb", "lmdb", "Postfix"),
+        ("cdb", "cdb", "Postfix"),
+        ("cdb of sendmail's", "cdb", "sendmail with cdb"),
+    )
     for name, program, prepare in (
         ("hook, new address", hook(NEW), granted(KNOWN)),
         ("expire, 20 due", EXPIRE, due(20)),
         ("expire, map gone", EXPIRE, gone),
     )
 ]
-EVERY = {scenario.name: scenario for scenario in (*SCENARIOS, *BY_POSTMAP)}
+EVERY = {scenario.name: scenario for scenario in (*SCENARIOS, *AS_A_WHOLE)}
 
 
 def named(*names: str) -> list[Scenario]:

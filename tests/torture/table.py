@@ -12,10 +12,10 @@ from pathlib import Path
 from tests.box import install
 from tests.torture import Row, crowd, fail, full, fuzz, inside, jobs, power, scarce, stop, whole
 from tests.torture.ground import Where
-from tests.torture.scenarios import BY_POSTMAP, SCENARIOS
+from tests.torture.scenarios import AS_A_WHOLE, SCENARIOS
 
-HERE, ON_DISK, BY_POSTFIX = "here", "on disk", "by Postfix"
-Job = tuple[str, str, str, tuple[object, ...]]  # where, the kind of disk, the job, its words
+HERE, ON_DISK = "here", "on disk"
+Job = tuple[str, str, str, tuple[object, ...]]  # where, or by which MTA; the kind of disk, the job, its words
 
 
 def do(told: tuple[Path, Job]) -> Row:
@@ -23,7 +23,9 @@ def do(told: tuple[Path, Job]) -> Row:
     programs, (place, disk, job, words) = told
     if place == HERE:
         return jobs.do(Where(programs), job, *words)
-    return (inside.on_disk if place == ON_DISK else inside.by_postfix)(programs, disk, job, *words)
+    if place == ON_DISK:
+        return inside.on_disk(programs, disk, job, *words)
+    return inside.by_mta(programs, place, disk, job, *words)
 
 
 def every_job(options: argparse.Namespace) -> Iterator[Job]:
@@ -32,10 +34,10 @@ def every_job(options: argparse.Namespace) -> Iterator[Job]:
     for scenario in SCENARIOS:
         for size in sizes:
             yield HERE, "", "kill", (scenario.name, size, options.kills)
-    for scenario in BY_POSTMAP:
-        yield BY_POSTFIX, inside.NO_DISK, "kill", (scenario.name, 200, options.kills)
-        yield BY_POSTFIX, inside.NO_DISK, "fail", (scenario.name, 200, options.failures)
-        yield BY_POSTFIX, "delayed allocation", "power", (scenario.name, 200, options.cuts // 4)
+    for scenario in AS_A_WHOLE:
+        yield scenario.mta, inside.NO_DISK, "kill", (scenario.name, 200, options.kills)
+        yield scenario.mta, inside.NO_DISK, "fail", (scenario.name, 200, options.failures)
+        yield scenario.mta, "delayed allocation", "power", (scenario.name, 200, options.cuts // 4)
     for disk in full.DISKS:
         yield ON_DISK, disk, "full", (disk,)
     for scenario in power.CHOSEN:
