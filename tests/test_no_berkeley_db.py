@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from popips.maps.errors import NO_BINDING
 from tests.box import Box
 from tests.sendmail_cdb import build_access, start_sendmail, take_berkeley_db_away
+from tests.strace import injecting
 
 A, B, SIX = "192.0.2.10", "192.0.2.11", "2001:db8::10"
 WAYS = ["own-drac.mc", "own-check-rcpt.mc", "own-sequence.mc"]
 SENDERS = {"": "250", "alice@example.test": "250", "alice@elsewhere.example": "250", "alice": "553"}
+
+KILLS = ["unlink", "link", "rename", "utimensat"]
 
 
 @pytest.fixture
@@ -58,6 +63,23 @@ def test_an_open_session_sees_each_change_of_a_cdb(bare: Box) -> None:
             assert rcpt() == "250"
             assert bare.popips("popips-db", "end", A).returncode == 0
             assert rcpt() == "550"
+
+
+def test_an_open_session_sees_that_a_grant_has_ended_wherever_the_run_was_killed(bare: Box) -> None:
+    """A cdb that has lost its name can no longer be told that it is old."""
+    assert bare.popips("popips-expire").returncode == 0
+    start_sendmail(bare, "own-drac.mc")
+    with bare.session(A) as rcpt:
+        assert rcpt() == "550"
+        for call in KILLS:
+            bare.pam_login(A)
+            assert rcpt() == "250"
+            bare.let_the_window_pass(A)
+            kills = injecting(call, "signal=KILL:when=1")
+            assert bare.run([*kills, bare.path("popips-expire"), "-c", bare.conf]).returncode == 128 + signal.SIGKILL
+            assert bare.popips("popips-expire").returncode == 0
+            assert (call, rcpt()) == (call, "550")
+    assert {path.name for path in bare.scratch.glob("grants*")} == {"grants", "grants.cdb", "grants.cdb.popips"}
 
 
 def test_sendmail_asks_popips_mapd(bare: Box) -> None:

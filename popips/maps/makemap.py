@@ -14,23 +14,29 @@ from popips.maps.seal import next_second
 from popips.maps.spawn import run, trouble
 
 FULL = os.strerror(-1)  # smcdb.c returns -1 where it cannot write, and makemap takes that for an errno
+OLD = ".popips-old"  # behind the name of a map of which sendmail does not know yet that it is old
 PROGRAMS = ("/usr/sbin/makemap", "/usr/bin/makemap", "/usr/local/sbin/makemap")
 
 
 def make(place: Place) -> None:
     """Make the map; raise Full if there is no room, Failed, MapError if this sendmail has no such type."""
-    new = f"{place.source}.new{place.row.suffix}"
+    new, old = f"{place.source}.new{place.row.suffix}", place.path + OLD
     if not exists(place.path):
         check_type(place)
+    with explained(old):
+        _outdate(old)
+    with explained(new):
+        _remove(new)  # a makemap whose caller was killed may still write into it
     try:
         status, said = run(PROGRAMS, [place.kind, new], place.source)
         if status:
             check_type(place)
             raise trouble(f"{place}: makemap", status, said, FULL)
         with explained(place.path):
-            _put_in_place(new, place)
+            _put_in_place(new, place, old)
     finally:
-        _remove(new)
+        with explained(new):
+            _remove(new)
 
 
 def check_type(place: Place) -> None:
@@ -42,21 +48,45 @@ def check_type(place: Place) -> None:
         raise MapError(f"{place}: this sendmail has no such {place.kind}: {found}; name hash, or set map = mapd")
 
 
-def _put_in_place(new: str, place: Place) -> None:
+def _put_in_place(new: str, place: Place, old: str) -> None:
     """Have the new file take the place of the old one; raise OSError.
 
-    sendmail asks the file that it has open until that one's own mtime is newer (cdb_map_lookup in map.c).
+    sendmail asks the file that it has open until that one's own mtime is newer (cdb_map_lookup in map.c). So the old
+    one has another name until it is: whoever is killed in between leaves it to the next.
     """
     with opened(new) as fd:
         # sendmail trusts root's files; where it runs as another user, the group of the folder is its own
         os.fchown(fd, -1, os.stat(place.folder).st_gid)
         os.fsync(fd)
     try:
-        with opened(place.path) as old:
+        with opened(place.path) as fd:
+            _link(place.path, old)
             os.rename(new, place.path)
-            os.utime(old, ns=(0, next_second(os.fstat(old).st_mtime_ns)))
+            _move(fd)
     except FileNotFoundError:
         os.rename(new, place.path)
+    _remove(old)
+
+
+def _link(path: str, name: str) -> None:
+    try:
+        os.link(path, name)
+    except OSError:
+        pass  # not every file system has links, and one that is full has no room for any
+
+
+def _outdate(old: str) -> None:
+    """Let who still has a file open see that it is old, and take its name away; raise OSError."""
+    try:
+        with opened(old) as fd:
+            _move(fd)
+    except FileNotFoundError:
+        return
+    os.unlink(old)
+
+
+def _move(fd: int) -> None:
+    os.utime(fd, ns=(0, next_second(os.fstat(fd).st_mtime_ns)))
 
 
 def _remove(path: str) -> None:

@@ -191,8 +191,20 @@ GUARDS = (
     Guard(
         "who has the old cdb open sees that it is old",
         "popips/maps/makemap.py",
-        {"next_second(os.fstat(old).st_mtime_ns)": "os.fstat(old).st_mtime_ns"},
+        {"next_second(os.fstat(fd).st_mtime_ns)": "os.fstat(fd).st_mtime_ns"},
         "tests/test_no_berkeley_db.py::test_an_open_session_sees_each_change_of_a_cdb",
+    ),
+    Guard(
+        "whoever is killed meanwhile leaves the old cdb a name, so that the next run can say so",
+        "popips/maps/makemap.py",
+        {"            _link(place.path, old)\n": ""},
+        "tests/test_no_berkeley_db.py::test_an_open_session_sees_that_a_grant_has_ended_wherever_the_run_was_killed",
+    ),
+    Guard(
+        "makemap writes into no file that was there before",
+        "popips/maps/makemap.py",
+        {"        _remove(new)  # a makemap": "        pass  # a makemap"},
+        "tests/maps/test_whole.py::test_what_has_the_name_of_makemaps_new_file_is_not_written_into",
     ),
     Guard(
         "where makemap finds no room, less may fit",

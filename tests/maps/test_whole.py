@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -147,6 +148,22 @@ def test_where_its_program_fails_the_map_stays_and_is_made_anew_later(host: Host
     assert host.ask(A, B) == ["OK", "OK"]
 
 
+def test_a_program_that_cannot_be_run_is_named(host: Host) -> None:
+    host.do(f"rebuild {A}")
+    host.box.run(["sh", "-c", "echo > /run/none"])
+    host.box.run(["mount", "--bind", "/run/none", f"/usr/sbin/{host.program}"])
+    assert host.do(f"put {B}") == [f"MapError: /usr/sbin/{host.program}: cannot be run: Permission denied"]
+
+
+def test_of_a_line_for_each_record_the_first_ones_are_told(host: Host) -> None:
+    host.do(f"rebuild {A}")
+    script = "#!/bin/sh\nhead -c 9000000 /dev/zero | tr '\\0' x; exit 1\n"
+    host.box.run(["sh", "-c", "cat > /run/says; chmod 755 /run/says"], stdin=script)
+    host.box.run(["mount", "--bind", "/run/says", f"/usr/sbin/{host.program}"])
+    (told,) = host.do(f"put {B}")
+    assert str(told).endswith(f": {host.program}: {'x' * 300}...")
+
+
 @pytest.mark.parametrize("number", [1, 2, 3])
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
 def test_a_map_that_was_not_written_is_not_taken_for_written(host: Host, call: str, number: int) -> None:
@@ -188,6 +205,36 @@ def test_a_new_file_of_makemaps_is_on_the_disk_before_it_is_renamed(host: Host) 
     new = host.file.with_suffix(".new.cdb")
     synced, renamed = (next(n for n, call in enumerate(calls) if word in call) for word in (f"<{new}>", f'("{new}"'))
     assert synced < renamed
+
+
+@pytest.mark.parametrize("host", ["sendmail cdb"], indirect=True)
+@pytest.mark.parametrize("what", ["file", "hard link", "symbolic link", "fifo"])
+def test_what_has_the_name_of_makemaps_new_file_is_not_written_into(host: Host, what: str) -> None:
+    """A makemap whose caller was killed may still write into it."""
+    host.do(f"rebuild {A}")
+    new, other = host.file.with_suffix(".new.cdb"), host.box.scratch / "other"
+    other.write_text("theirs")
+    if what == "fifo":
+        os.mkfifo(new)
+    elif what == "symbolic link":
+        new.symlink_to(other)
+    elif what == "hard link":
+        os.link(other, new)
+    else:
+        other.rename(new)
+        other = new
+    with other.open() as theirs:
+        assert host.do(f"put {B}") == [True]
+        assert theirs.read() == "theirs"
+    assert host.ask(A, B) == ["OK", "OK"]
+
+
+@pytest.mark.parametrize("host", ["sendmail cdb"], indirect=True)
+def test_a_folder_by_the_name_of_makemaps_new_file_is_named(host: Host) -> None:
+    host.do(f"rebuild {A}")
+    new = host.file.with_suffix(".new.cdb")
+    new.mkdir()
+    assert host.do(f"put {B}") == [f"Failed: {new}: cannot be written: Is a directory; name another map"]
 
 
 @pytest.mark.parametrize("due", [3, 600, 4000])
