@@ -69,6 +69,7 @@ def run(program: str, work: Callable[[], int], told: Told | None = None) -> int:
     An error becomes a line on standard error, and a status of its own; told hears of both.
     """
     sys.stdout.flush()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who starts us may ignore it, and then no child can be waited for
     try:
         child = os.fork()
     except OSError:  # where no process is to be had, grants must end all the same

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import subprocess
+import sys
 
 import pytest
 
@@ -55,6 +57,13 @@ def test_a_configuration_that_is_named_must_be_there(installed: Installed, words
     installed.site.conf.unlink()
     done = installed.run(*words)
     assert (done.returncode, f"{installed.site.conf}: there is no such file" in done.stderr) == (78, True)
+
+
+def test_a_program_may_be_started_by_one_that_ignores_its_children(installed: Installed) -> None:
+    ignoring = "import os, sys; from signal import *; signal(SIGCHLD, SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", ignoring, installed.path("popips-expire"), "-c", installed.site.conf]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # ---- popips-expire
