@@ -161,7 +161,7 @@ def _write(place: Place, content: bytes, until: float) -> None:
         if head not in (HEAD, b""):
             cure = "own_map = yes is for a map that holds nothing else: name another"
             raise MapError(f"{text}: not made by popips; {cure}")
-        os.fchown(fd, -1, os.stat(place.folder).st_gid)
+        os.fchown(fd, os.geteuid(), os.stat(place.folder).st_gid)
         write_all(fd, content)
         os.ftruncate(fd, len(content))
         os.fsync(fd)

@@ -148,6 +148,12 @@ def test_where_its_program_fails_the_map_stays_and_is_made_anew_later(host: Host
     assert host.ask(A, B) == ["OK", "OK"]
 
 
+def test_text_and_map_are_roots(host: Host) -> None:
+    """makemap gives what it reads, and other versions of it the map, to the TrustedUser of sendmail.cf."""
+    host.do(f"rebuild {A}", f"put {B}")
+    assert [(path.stat().st_uid, path.stat().st_gid) for path in (host.text, host.file)] == [(0, 0)] * 2
+
+
 def test_a_program_that_cannot_be_run_is_named(host: Host) -> None:
     host.do(f"rebuild {A}")
     host.box.run(["sh", "-c", "echo > /run/none"])
