@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
 
 import pytest
 
@@ -63,6 +65,20 @@ def test_an_open_session_sees_each_change_of_a_cdb(bare: Box) -> None:
             assert rcpt() == "250"
             assert bare.popips("popips-db", "end", A).returncode == 0
             assert rcpt() == "550"
+
+
+def test_an_open_session_sees_the_change_of_a_cdb_whose_mtime_was_set_back(bare: Box) -> None:
+    """popips gives it one ahead of the clock if there are many changes; touch(1) does not."""
+    bare.pam_login(A)
+    assert bare.popips("popips-expire").returncode == 0
+    then = time.time() + 50
+    os.utime(bare.scratch / "grants.cdb", (then, then))
+    start_sendmail(bare, "own-drac.mc")
+    with bare.session(A) as rcpt:
+        assert rcpt() == "250"
+        os.utime(bare.scratch / "grants.cdb")
+        assert bare.popips("popips-db", "end", A).returncode == 0
+        assert rcpt() == "550"
 
 
 def test_an_open_session_sees_that_a_grant_has_ended_wherever_the_run_was_killed(bare: Box) -> None:

@@ -10,9 +10,10 @@ import os
 from popips.files import opened, write_all
 from popips.maps.errors import MapError, explained
 from popips.maps.kinds import Place, exists
-from popips.maps.seal import next_second
+from popips.maps.seal import SECOND
 from popips.maps.spawn import run, trouble
 
+LAST = 2**33 * SECOND  # ns since the epoch: an mtime later than any; a file system without it takes its own latest one
 FULL = os.strerror(-1)  # smcdb.c returns -1 where it cannot write, and makemap takes that for an errno
 OLD = ".popips-old"  # behind the name of a map of which sendmail does not know yet that it is old
 PROGRAMS = ("/usr/sbin/makemap", "/usr/bin/makemap", "/usr/local/sbin/makemap")
@@ -101,7 +102,8 @@ def _outdate(old: str) -> None:
 
 
 def _move(fd: int) -> None:
-    os.utime(fd, ns=(0, next_second(os.fstat(fd).st_mtime_ns)))
+    """Have the mtime be newer than any that sendmail has seen, for it may have been set back meanwhile."""
+    os.utime(fd, ns=(0, LAST))
 
 
 def _remove(path: str) -> None:
