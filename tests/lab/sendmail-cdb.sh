@@ -7,6 +7,7 @@ rm -rf "$1"
 mkdir -p "$1/lists/partial"
 cd "$1"
 mirror=$(apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' | awk '$1 == "Debian" && $2 == "Debian" { print $3; exit }')
+: "${mirror:?apt names no mirror of Debian: apt-get update}"
 echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bookworm main" > sources.list
 theirs() {
     apt-get -qq -o APT::Sandbox::User=root -o "Dir::Etc::sourcelist=$PWD/sources.list" -o Dir::Etc::sourceparts=/dev/null \
