@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -127,3 +128,6 @@ def test_where_sendmail_has_no_cdb_the_error_names_what_else_there_is(box: Box) 
         f"cdb:{box.scratch}/grants.cdb: this sendmail has no such cdb: makemap -x lists hash:db btree:db" in done.stderr
     )
     assert "name hash, or set map = mapd" in done.stderr
+    (check,) = json.loads(box.popips("popips-db", "doctor", "--json", "--only", "conf").stdout)["checks"]
+    assert "this sendmail has no such cdb" in check["found"]
+    assert f"map = hash:{box.scratch}/grants" in check["fix"]

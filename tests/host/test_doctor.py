@@ -100,7 +100,6 @@ SENDMAIL = [
     Mistake("map.key", conf("compressed_ipv6 = yes"), "the other way"),
     Mistake("conf", conf(f"map = lmdb:{ACCESS[5:]}"), "sendmail asks no lmdb"),
     Mistake("conf", conf(f"map = cdb:{ACCESS[5:]}"), "sendmail's cdb can only be written as a whole"),
-    Mistake("conf", f"{conf('map = cdb:/popips')}; {conf('own_map = yes')}", "this sendmail has no such cdb"),
 ]
 ADMINS = [  # a map of the admin's
     Mistake("mta.asks", conf("map = hash:/etc/mail/acces"), "does not ask hash:/etc/mail/acces"),
