@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+SLICE = 1 << 18  # bytes that are copied at once
 WRITE = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -27,6 +28,15 @@ def write_all(fd: int, data: bytes | memoryview, offset: int = 0) -> None:
     while left:
         done = os.pwrite(fd, left, offset)
         left, offset = left[done:], offset + done
+
+
+def copy_file(source: int, target: int) -> None:
+    """Write all bytes of one open file into another, from the start."""
+    done = 0
+    while data := os.pread(source, SLICE, done):
+        write_all(target, data, done)
+        done += len(data)
+    os.ftruncate(target, done)
 
 
 def identity(state: os.stat_result) -> str:

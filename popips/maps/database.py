@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator
 from signal import alarm
 
-from popips.files import write_all
+from popips.files import copy_file
 from popips.maps.errors import NO_ROOM, Failed, MapError, explained, failure
 from popips.maps.file import locked
 from popips.maps.kinds import MOST, Place
 from popips.maps.libdb import DB, DB_NOSYNC, DB_RDONLY, DB_UNKNOWN, DBError
-from popips.maps.pages import SLICE, Change
+from popips.maps.pages import Change
 from popips.maps.seal import state_of
 
 DAMAGE = (DBError, SystemError)  # the latter is how bsddb3's cursor fails on some bad pages, with no word on why
@@ -153,15 +153,6 @@ class Copy:
             raise trouble(self._place, f"libdb made {size} bytes of it")
         with explained(self._place.path, "read"):
             return Change.between(self._file.fd, self._copy)
-
-
-def copy_file(source: int, target: int) -> None:
-    """Write all bytes of one open file into another, from the start."""
-    done = 0
-    while data := os.pread(source, SLICE, done):
-        write_all(target, data, done)
-        done += len(data)
-    os.ftruncate(target, done)
 
 
 def trouble(place: Place, error: object) -> MapError:

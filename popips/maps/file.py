@@ -44,6 +44,14 @@ def opened(place: Place) -> int:
     return fd
 
 
+def for_the_mta(fd: int, place: Place) -> None:
+    """Make an open file popips' own, and its folder's group's; raise OSError.
+
+    sendmail trusts root's files; where it runs as another user, the group of the folder is its own.
+    """
+    os.fchown(fd, os.geteuid(), os.stat(place.folder).st_gid)
+
+
 def missing(place: Place) -> Missing:
     """Return the exception for a map that is not there."""
     return Missing(f"{place.path}: there is no such file; {place.cure()}")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 
-from popips.files import opened, write_all
+from popips.files import copy_file, opened
 from popips.maps.errors import MapError, explained
+from popips.maps.file import for_the_mta
 from popips.maps.kinds import Place, exists
 from popips.maps.seal import SECOND
 from popips.maps.spawn import run, trouble
@@ -58,7 +59,7 @@ def _run(place: Place, new: str) -> tuple[int, str]:
         copy = os.memfd_create("popips")
     try:
         with explained(place.source, "read"), opened(place.source) as text:
-            write_all(copy, os.pread(text, os.fstat(text).st_size, 0))
+            copy_file(text, copy)
         return run(PROGRAMS, [place.kind, new], f"/proc/self/fd/{copy}")
     finally:
         os.close(copy)
@@ -71,8 +72,7 @@ def _put_in_place(new: str, place: Place, old: str) -> None:
     one has another name until it is: whoever is killed in between leaves it to the next.
     """
     with opened(new) as fd:
-        # sendmail trusts root's files; where it runs as another user, the group of the folder is its own
-        os.fchown(fd, os.geteuid(), os.stat(place.folder).st_gid)
+        for_the_mta(fd, place)
         os.fsync(fd)
     try:
         with opened(place.path) as fd:

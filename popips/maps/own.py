@@ -12,12 +12,13 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from popips.files import copy_file
 from popips.maps import Records
 from popips.maps.base import Base, try_times, uninterrupted
-from popips.maps.database import DAMAGE, LIMIT, Copy, copy_file, trouble
+from popips.maps.database import DAMAGE, LIMIT, Copy, trouble
 from popips.maps.database import Records as Opened
 from popips.maps.errors import Busy, Failed, MapError, Missing, Unsound, explained
-from popips.maps.file import locked, opened
+from popips.maps.file import for_the_mta, locked, opened
 from popips.maps.kinds import Task
 from popips.maps.libdb import DB, DB_CREATE, DB_FAST_STAT, DB_NOSYNC, DB_UNKNOWN, IN_MEMORY, TYPES, DBEnv
 from popips.maps.lock import Locked, Wait
@@ -146,8 +147,7 @@ class Writer(Base):
         except Missing:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
             fd = os.open(self._place.path, flags, MODE)
-            # sendmail trusts root's files; where it runs as another user, the group of the folder is its own
-            os.fchown(fd, -1, os.stat(self._place.folder).st_gid)
+            for_the_mta(fd, self._place)
             return fd
 
 

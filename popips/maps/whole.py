@@ -17,6 +17,7 @@ from signal import alarm
 from popips.files import READ, identity_of, opened, sync_folder, write_all
 from popips.maps.base import Base, mtime_of
 from popips.maps.errors import Failed, Full, MapError, Missing, explained
+from popips.maps.file import for_the_mta
 from popips.maps.kinds import MADE_BY_POPIPS, Place, Task, exists
 from popips.maps.lock import Locked, Wait
 from popips.maps.seal import Seal
@@ -161,7 +162,7 @@ def _write(place: Place, content: bytes, until: float) -> None:
         if head not in (HEAD, b""):
             cure = "own_map = yes is for a map that holds nothing else: name another"
             raise MapError(f"{text}: not made by popips; {cure}")
-        os.fchown(fd, os.geteuid(), os.stat(place.folder).st_gid)
+        for_the_mta(fd, place)
         write_all(fd, content)
         os.ftruncate(fd, len(content))
         os.fsync(fd)
