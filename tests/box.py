@@ -19,6 +19,8 @@ ROOT = LAB.parent.parent
 USERS = {"alice": "", "bob": "", "carol": "1"}  # name: the day, since 1970, on which the account expired
 PASSWORD = "correct horse"
 ACCESS = "FEATURE(`access_db', `hash -T<TMPF> -o @SCRATCH@/access.db')dnl\n"
+WAYS = ["own-drac.mc", "own-check-rcpt.mc", "own-sequence.mc"]  # of contrib: how sendmail asks a map of popips' own
+SENDERS = {"": "250", "alice@example.test": "250", "alice@elsewhere.example": "250", "alice": "553"}  # with a grant
 PATIENCE = 60  # seconds, at most, until a daemon answers
 
 
@@ -142,6 +144,12 @@ class Box:
         return subprocess.run(
             self._entered(command), env=CRON_ENVIRONMENT | (env or {}), input=stdin, capture_output=True, text=True
         )
+
+    def do(self, command: Sequence[str | Path], stdin: str = "") -> None:
+        """Run a command in the box that must succeed."""
+        done = self.run(command, stdin=stdin)
+        if done.returncode:
+            raise RuntimeError(f"{command[0]}: {done.stderr}")
 
     def spawn(self, command: Sequence[str | Path], env: dict[str, str] | None = None) -> subprocess.Popen[str]:
         """Start a command in the box; the caller waits for it."""

@@ -55,10 +55,10 @@ def start_postfix(box: Box, maps: str, **settings: str) -> None:
 def unpack_postfix(box: Box, **settings: str) -> None:
     """Have Postfix's programs in the box, with these settings in its main.cf."""
     _add_user(box.scratch / "etc")
-    _succeed(box, ["sh", "-euc", OVERLAY, "sh", str(UNPACKED), str(box.scratch / "etc"), str(HOME)])
+    box.do(["sh", "-euc", OVERLAY, "sh", str(UNPACKED), str(box.scratch / "etc"), str(HOME)])
     lines = (f"{name} = {text}\n" for name, text in (MAIN_CF | settings).items())
-    _succeed(box, ["tee", "/etc/postfix/main.cf"], "".join(lines))
-    _succeed(box, ["tee", "/etc/postfix/master.cf"], MASTER_CF)
+    box.do(["tee", "/etc/postfix/main.cf"], "".join(lines))
+    box.do(["tee", "/etc/postfix/master.cf"], MASTER_CF)
 
 
 def _add_user(etc: Path) -> None:
@@ -69,9 +69,3 @@ def _add_user(etc: Path) -> None:
         with (etc / "passwd").open("a") as passwd, (etc / "group").open("a") as group:
             passwd.write(f"postfix:x:{free}:{free}::{HOME}/queue:/usr/sbin/nologin\n")
             group.write(f"postfix:x:{free}:\npostdrop:x:{free + 1}:\n")
-
-
-def _succeed(box: Box, command: list[str], stdin: str = "") -> None:
-    done = box.run(command, stdin=stdin)
-    if done.returncode:
-        raise RuntimeError(f"{command[0]}: {done.stderr}")

@@ -15,12 +15,12 @@ PLACES = {"sendmail": "/usr/libexec/sendmail/sendmail", "makemap": "/usr/sbin/ma
 def take_berkeley_db_away(box: Box) -> None:
     """Put the other programs in the place of the box's own, and hide the binding."""
     for name, path in PLACES.items():
-        _succeed(box, "mount", "--bind", str(BUILT / name), os.path.realpath(path))
+        box.do(["mount", "--bind", BUILT / name, os.path.realpath(path)])
     where = re.search(r"'([^']*)'\]$", box.path("popips-db").read_text(), re.MULTILINE)
     assert where
     for binding in ("bsddb3", "berkeleydb"):
         if (Path(where[1]) / binding).is_dir():
-            _succeed(box, "mount", "-t", "tmpfs", "tmpfs", f"{where[1]}/{binding}")
+            box.do(["mount", "-t", "tmpfs", "tmpfs", f"{where[1]}/{binding}"])
 
 
 def start_sendmail(box: Box, way: str) -> None:
@@ -36,10 +36,5 @@ def start_sendmail(box: Box, way: str) -> None:
 
 def build_access(box: Box, text: str) -> None:
     """Build the admin's access map from a text, as sendmail's release notes say: elsewhere, then moved into place."""
-    _succeed(box, "makemap", "cdb", f"{box.scratch}/new", stdin=text)
+    box.do(["makemap", "cdb", box.scratch / "new"], text)
     os.rename(box.scratch / "new.cdb", box.scratch / "access.cdb")
-
-
-def _succeed(box: Box, *command: str, stdin: str = "") -> None:
-    done = box.run(command, stdin=stdin)
-    assert done.returncode == 0, done.stderr

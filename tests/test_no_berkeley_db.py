@@ -10,13 +10,11 @@ import time
 import pytest
 
 from popips.maps.errors import NO_BINDING
-from tests.box import Box
+from tests.box import SENDERS, WAYS, Box
 from tests.sendmail_cdb import build_access, start_sendmail, take_berkeley_db_away
 from tests.strace import injecting
 
 A, B, SIX = "192.0.2.10", "192.0.2.11", "2001:db8::10"
-WAYS = ["own-drac.mc", "own-check-rcpt.mc", "own-sequence.mc"]
-SENDERS = {"": "250", "alice@example.test": "250", "alice@elsewhere.example": "250", "alice": "553"}
 
 KILLS = ["unlink", "link", "rename", "utimensat"]
 

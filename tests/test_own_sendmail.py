@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.box import Box
+from tests.box import SENDERS, WAYS, Box
 
 A, B, SIX = "192.0.2.10", "192.0.2.11", "2001:db8::10"
-SENDERS = {"": "250", "alice@example.test": "250", "alice@elsewhere.example": "250", "alice": "553"}
 SIX_KEY = "ipv6:2001:db8:0:0:0:0:0:10"
 
 
 @pytest.mark.parametrize("before", ["", "FEATURE(`delay_checks', `friend', `n')dnl\n"], ids=["", "delay_checks"])
-@pytest.mark.parametrize("way", ["own-drac.mc", "own-check-rcpt.mc", "own-sequence.mc"])
+@pytest.mark.parametrize("way", WAYS)
 def test_sendmail_asks_a_map_of_its_own_beside_access_db(box: Box, way: str, before: str) -> None:
     box.configure(map=f"hash:{box.scratch}/popips.db", own_map="yes")
     box.stamps.joinpath(".expire").touch()
@@ -44,7 +43,7 @@ def test_sendmail_asks_a_map_of_its_own_beside_access_db(box: Box, way: str, bef
 
 
 @pytest.mark.parametrize("before", ["", "FEATURE(`delay_checks', `friend', `n')dnl\n"], ids=["", "delay_checks"])
-@pytest.mark.parametrize("way", ["own-drac.mc", "own-check-rcpt.mc", "own-sequence.mc"])
+@pytest.mark.parametrize("way", WAYS)
 def test_the_sender_is_looked_at_as_without_popips(box: Box, way: str, before: str) -> None:
     box.configure(map=f"hash:{box.scratch}/popips.db", own_map="yes")
     box.pam_login(A)
